@@ -1,0 +1,358 @@
+"""Total functions on floats: IEEE 754 answers (inf, nan, signed zeros) where Python raises.
+
+`math.log(0)` raises, `2.0 ** 5000` raises, `1 / 0.0` raises: a computation graph must not stop there, because the user
+wants to see where the inf came from.  Every function here takes floats, returns a float and never raises.  Accuracy is
+within 3 units in the last place of the true value wherever no sum cancels; tests hold that against 400-bit arithmetic.
+`ops.py` builds the table of operations from these; nothing here knows a derivative.
+"""
+
+import math
+from collections.abc import Callable
+from math import copysign, inf, isfinite, nan
+from numbers import Complex, Real
+from typing import Any, SupportsFloat, SupportsIndex
+
+Number = SupportsFloat | SupportsIndex
+
+SMALLEST_NORMAL = 2.0**-1022
+
+
+def to_float(x: Any) -> float:
+    """One real number as a float: int, bool, Fraction, Decimal and NumPy scalars are welcome.
+
+    Raises TypeError for what is not a single real number, ValueError for an int beyond the floats.
+
+    >>> to_float(True), to_float(3)
+    (1.0, 3.0)
+    """
+    if type(x) is float:
+        return x
+    if isinstance(x, Complex) and not isinstance(x, Real):
+        raise TypeError(f"a Value holds one real number, and {x!r} is complex: take x.real or abs(x)")
+    if hasattr(x, "__len__") and not isinstance(x, (str, bytes, bytearray)):
+        raise TypeError(
+            f"a {type(x).__name__} of {_length(x)} is not one real number: "
+            "loop over it, [Value(a) for a in x] or [v * a for a in x]"
+        )
+    if isinstance(x, (str, bytes, bytearray)) or not (hasattr(x, "__float__") or hasattr(x, "__index__")):
+        raise TypeError(f"a Value holds one real number, not {x!r} of type {type(x).__name__}: convert it, float(x)")
+    try:
+        return float(x)
+    except OverflowError:
+        size = f"of {x.bit_length()} bits " if isinstance(x, int) else ""
+        raise ValueError(
+            f"the {type(x).__name__} {size}is beyond the floats, which end at 1.8e308: scale it down first"
+        ) from None
+
+
+def _length(x: Any) -> str:
+    try:
+        return f"{len(x)} entries"
+    except TypeError:  # a NumPy array of no dimension has __len__ and no length
+        return "no dimension"
+
+
+# --- arithmetic -------------------------------------------------------------------------------------------------------
+
+
+def add(x: float, y: float) -> float:
+    return x + y
+
+
+def sub(x: float, y: float) -> float:
+    return x - y
+
+
+def mul(x: float, y: float) -> float:
+    return x * y
+
+
+def neg(x: float) -> float:
+    return -x
+
+
+def identity(x: float) -> float:
+    return x
+
+
+def div(x: float, y: float) -> float:
+    try:
+        return x / y
+    except ZeroDivisionError:
+        return nan if x == 0 or x != x else copysign(inf, x) * copysign(1.0, y)
+
+
+def fmod(x: float, y: float) -> float:
+    """The remainder of x / y with the sign of x."""
+    try:
+        return math.fmod(x, y)
+    except ValueError:  # y = 0, or x infinite
+        return nan
+
+
+def remainder(x: float, y: float) -> float:
+    """The remainder of x / y with the sign of y, as Python's %."""
+    try:
+        return x % y
+    except ZeroDivisionError:
+        return nan
+
+
+def pow(x: float, y: float) -> float:
+    try:
+        return math.pow(x, y)
+    except OverflowError:
+        pass  # too large: inf, negative where x is and y is odd
+    except ValueError:
+        if x != 0:
+            return nan  # (-2) ** 0.5
+    return copysign(inf, x) if y % 2 == 1 else inf  # also 0 ** -1
+
+
+def pow_x(x: float, y: float, order: float = 1.0) -> float:
+    """The `order`-th derivative of x**y by x: y (y-1) ... x**(y-order).
+
+    For a fractional y the exponent y - order would lose digits, and hundreds of units in the last place with them where
+    x is far from 1; dividing x**y by x loses none, unless x**y itself has left the normal floats.
+    """
+    factor = 1.0
+    for k in range(int(order)):
+        factor *= y - k
+    if factor == 0:
+        return 0.0  # a polynomial differentiated away, at every x, nan included
+    power = pow(x, y)
+    if y % 1.0 != 0 and x != 0 and SMALLEST_NORMAL <= math.fabs(power) < inf:
+        for _ in range(int(order)):
+            power = div(power, x)
+        return factor * power
+    return factor * pow(x, y - order)
+
+
+def powc(x: float, exponent: float, order: float) -> float:
+    """x**exponent, differentiated `order` times."""
+    return pow_x(x, exponent, order) if order else pow(x, exponent)
+
+
+def sum(*xs: float) -> float:
+    """From the left, beginning with +0.0: the built-in sum rounds otherwise from Python 3.12 on."""
+    total = 0.0
+    for x in xs:
+        total += x
+    return total
+
+
+def dot(*xs: float) -> float:
+    """n weights, n inputs and, if the count is odd, a bias, which comes first in the sum."""
+    n = len(xs) // 2
+    total = xs[-1] if len(xs) % 2 else 0.0
+    for w, x in zip(xs, xs[n : n + n]):
+        total += w * x
+    return total
+
+
+# --- exponential and logarithm ----------------------------------------------------------------------------------------
+
+
+def exp(x: float) -> float:
+    try:
+        return math.exp(x)
+    except OverflowError:
+        return inf
+
+
+def expm1(x: float) -> float:
+    try:
+        return math.expm1(x)
+    except OverflowError:
+        return inf
+
+
+def log(x: float) -> float:
+    return math.log(x) if x > 0 else -inf if x == 0 else nan
+
+
+def log1p(x: float) -> float:
+    return math.log1p(x) if x > -1 else -inf if x == -1 else nan
+
+
+def logsumexp(*xs: float) -> float:
+    """log(exp(x0) + exp(x1) + ...), shifted by the largest, so that nothing overflows; -inf for no operands."""
+    top = -inf
+    place = 0
+    for i, x in enumerate(xs):
+        if not x <= top:  # also true of nan, which then stays
+            top, place = x, i
+    if not isfinite(top):
+        return top
+    rest = 0.0
+    for i, x in enumerate(xs):
+        if i != place:
+            rest += exp(x - top)
+    return top + math.log1p(rest)
+
+
+def sqrt(x: float) -> float:
+    return math.sqrt(x) if x >= 0 else nan
+
+
+hypot: Callable[[float, float], float] = math.hypot
+
+
+def gauss(x: float, rate: float) -> float:
+    """exp(-rate x**2): x is split into sixteenths, whose square is exact, and a rest; x * x would round (505 ulp)."""
+    if not -40.0 < x < 40.0:
+        return nan if x != x else 0.0
+    head = math.floor(x * 16.0 + 0.5) / 16.0
+    return math.exp(-rate * (head * head)) * math.exp(-rate * ((x - head) * (x + head)))
+
+
+erf: Callable[[float], float] = math.erf
+
+
+# --- circular and hyperbolic ------------------------------------------------------------------------------------------
+
+
+def _nan_outside(f: Callable[[float], float]) -> Callable[[float], float]:
+    """f, answering nan where math raises ValueError (outside the domain)."""
+
+    def total(x: float) -> float:
+        try:
+            return f(x)
+        except ValueError:
+            return nan
+
+    return total
+
+
+sin, cos, tan = map(_nan_outside, (math.sin, math.cos, math.tan))
+asin, acos, acosh = map(_nan_outside, (math.asin, math.acos, math.acosh))
+atan: Callable[[float], float] = math.atan
+atan2: Callable[[float, float], float] = math.atan2
+tanh: Callable[[float], float] = math.tanh
+asinh: Callable[[float], float] = math.asinh
+
+
+def sinh(x: float) -> float:
+    try:
+        return math.sinh(x)
+    except OverflowError:
+        return copysign(inf, x)
+
+
+def cosh(x: float) -> float:
+    try:
+        return math.cosh(x)
+    except OverflowError:
+        return inf
+
+
+def atanh(x: float) -> float:
+    return math.atanh(x) if -1 < x < 1 else copysign(inf, x) if x in (-1.0, 1.0) else nan
+
+
+def sech2(x: float) -> float:
+    """1 / cosh(x)**2, the slope of tanh: 1 - tanh(x)**2 would be 0 from x = 20 on."""
+    e = math.exp(-2.0 * math.fabs(x))
+    return 4.0 * e / ((1.0 + e) * (1.0 + e))
+
+
+# --- activations ------------------------------------------------------------------------------------------------------
+
+
+def sigmoid(x: float) -> float:
+    e = math.exp(-math.fabs(x))
+    return (1.0 if x >= 0 else e) / (1.0 + e)
+
+
+def dsigmoid(x: float) -> float:
+    """The slope of sigmoid: s * (1 - s) would be 0 from x = 37 on."""
+    e = math.exp(-math.fabs(x))
+    return e / ((1.0 + e) * (1.0 + e))
+
+
+def relu(x: float) -> float:
+    return x if x > 0 or x != x else 0.0
+
+
+INVERSE_SQRT2_HEAD = 0.7071067811866669  # 1 / sqrt(2): its first 40 bits, and
+INVERSE_SQRT2_TAIL = -1.1939731161377159e-13  # the rest
+TWO_OVER_SQRT_PI = 1.1283791670955126
+
+
+def normal_cdf(x: float) -> float:
+    """The chance that a standard normal variable is below x: erfc(-x / sqrt(2)) / 2.
+
+    In the tail erfc magnifies the rounding of its operand x**2 times, so the operand is carried in two pieces and the
+    lesser is brought in by the slope of erfc.
+    """
+    if not -40.0 < x < 40.0:
+        return nan if x != x else 1.0 if x > 0 else 0.0
+    head = math.floor(x * 16.0 + 0.5) / 16.0
+    exact = -head * INVERSE_SQRT2_HEAD
+    rest = -head * INVERSE_SQRT2_TAIL - (x - head) * math.sqrt(0.5)
+    z = exact + rest
+    return 0.5 * (math.erfc(z) - TWO_OVER_SQRT_PI * math.exp(-z * z) * ((exact - z) + rest))
+
+
+# --- selection and steps ----------------------------------------------------------------------------------------------
+
+
+def max(x: float, y: float) -> float:
+    return x if x >= y or x != x else y
+
+
+def min(x: float, y: float) -> float:
+    return x if x <= y or x != x else y
+
+
+def clip(x: float, low: float, high: float) -> float:
+    return low if x < low else high if x > high else x
+
+
+def where(condition: float, x: float, y: float) -> float:
+    return x if condition else y  # nan counts as true, since it is not 0
+
+
+def nan_if(o: float, d: float) -> float:
+    """d, or nan where o is nan: what a result of nan hands on (policy P3)."""
+    return nan if o != o else d
+
+
+def gt(x: float, y: float) -> float:
+    return 1.0 if x > y else 0.0
+
+
+def ge(x: float, y: float) -> float:
+    return 1.0 if x >= y else 0.0
+
+
+def eq(x: float, y: float) -> float:
+    return 1.0 if x == y else 0.0
+
+
+def ne(x: float, y: float) -> float:
+    return 1.0 if x != y else 0.0
+
+
+abs: Callable[[float], float] = math.fabs
+
+
+def sign(x: float) -> float:
+    return copysign(1.0, x) if x < 0 or x > 0 else x
+
+
+def step(x: float) -> float:
+    return x if x != x else 1.0 if x > 0 else 0.0
+
+
+def floor(x: float) -> float:
+    return copysign(float(math.floor(x)), x) if isfinite(x) else x
+
+
+def ceil(x: float) -> float:
+    return copysign(float(math.ceil(x)), x) if isfinite(x) else x
+
+
+def round(x: float) -> float:
+    """To the nearest integer, halves to the even one."""
+    return copysign(float(x.__round__()), x) if isfinite(x) else x

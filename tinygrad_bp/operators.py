@@ -1,0 +1,150 @@
+"""How a Value behaves as a Python number: operators, comparisons, and the habits people bring from other engines.
+
+Arithmetic comes from the table: `attach` gives every row its method, and the operator it stands behind, as a function
+that makes one node (bound once, so that `x + y` costs no search).  Comparisons are by number and answer a bool, so that
+`if`, `max` and `sorted` work; hash goes by identity, and so does the engine.  Read engine.py first.
+"""
+
+import operator
+from collections.abc import Callable
+from functools import partial, partialmethod
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from tinygrad_bp.methods import TableMethods
+from tinygrad_bp.ops import OPS, Op
+from tinygrad_bp.ops import pow as POW
+from tinygrad_bp.ops import powc as POWC
+from tinygrad_bp.ops import round as ROUND
+
+Node = Callable[[Op, tuple[Any, ...], float], Any]
+
+
+class Operators(TableMethods):
+    """The part of Value that makes it a number among numbers."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+        _data: float
+        op: Op | None
+        inputs: tuple[Any, ...]
+
+        def __init__(self, data: Any) -> None: ...
+
+    # A plain number as exponent is a constant of the operation and gets no gradient.
+    def __pow__(self, y: Any) -> Any:
+        if isinstance(y, Operators):
+            return POW(self, y)
+        c = self._operand(y)
+        return c if c is NotImplemented else POWC.at(c._data)(self)
+
+    def __rpow__(self, x: Any) -> Any:
+        x = self._operand(x)
+        return x if x is NotImplemented else POW(x, self)
+
+    def pow(self, y: Any) -> Any:
+        return self**y
+
+    def __round__(self, digits: int | None = None) -> Any:
+        return ROUND(self) if digits is None else ROUND(self * 10.0**digits) / 10.0**digits
+
+    def _operand(self, y: Any) -> Any:
+        """Another operand as a Value; NotImplemented for what is no number, so that Python asks it in turn."""
+        try:
+            return y if isinstance(y, Operators) else type(self)(y)
+        except TypeError:
+            if hasattr(y, "__len__") and not isinstance(y, str):
+                raise  # an array or a list: the text says what to do
+            return NotImplemented
+
+    __array_ufunc__ = None  # NumPy, leave `array * Value` to us: we refuse it
+    __hash__ = object.__hash__
+
+    def __eq__(self, y: object) -> bool:
+        return bool(self._data == _number(y))
+
+    def __lt__(self, y: Any) -> bool:
+        return bool(self._data < _number(y))
+
+    def __le__(self, y: Any) -> bool:
+        return bool(self._data <= _number(y))
+
+    def __gt__(self, y: Any) -> bool:
+        return bool(self._data > _number(y))
+
+    def __ge__(self, y: Any) -> bool:
+        return bool(self._data >= _number(y))
+
+    def __bool__(self) -> bool:
+        return self._data != 0.0
+
+    def __float__(self) -> NoReturn:
+        raise TypeError("float(v) and math.sin(v) leave the graph: use tinygrad_bp.sin(v), or v.data for the number")
+
+    def __format__(self, spec: str) -> str:
+        return format(self._data, spec) if spec else repr(self)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in OPS:  # an operation declared by the user
+            return partial(OPS[name], self)
+        raise AttributeError(f"'Value' has no attribute or operation {name!r}")
+
+    def item(self) -> float:
+        """The number itself (PyTorch's name for it)."""
+        return self._data
+
+    @property
+    def _prev(self) -> set[Any]:
+        """The operands as a set: micrograd's name, for its draw_dot."""
+        return set(self.inputs)
+
+    @property
+    def _op(self) -> str:
+        """The operation as it is drawn: micrograd's name, for its draw_dot."""
+        return (self.op.sign or self.op.name) if self.op else ""
+
+
+def _number(y: Any) -> Any:
+    return y._data if isinstance(y, Operators) else y
+
+
+def attach(node: Node) -> None:
+    """Give every row of the table its method; `node` records a result."""
+    for row in OPS.values():
+        if row.operands is None:  # sum, dot and logsumexp are functions
+            continue
+        if row.constants or row.operands > 2:
+            setattr(TableMethods, row.name, partialmethod(row))
+            continue
+        method, reflected = _unary(row, node) if row.operands == 1 else _binary(row, node)
+        setattr(TableMethods, row.name, method)
+        if row.dunder:
+            setattr(TableMethods, f"__{row.dunder}__", method)
+        if row.dunder and reflected:
+            setattr(TableMethods, f"__r{row.dunder}__", reflected)
+
+
+def _unary(row: Op, node: Node) -> tuple[Callable[..., Any], None]:
+    value = row.value
+
+    def method(x: Any) -> Any:
+        return node(row, (x,), value(x._data))
+
+    return method, None
+
+
+def _binary(row: Op, node: Node) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    value = row.value
+
+    def method(x: Any, y: Any) -> Any:
+        if type(y) is not type(x):
+            y = x._operand(y)
+            if y is NotImplemented:
+                return y
+        return node(row, (x, y), value(x._data, y._data))
+
+    def reflected(y: Any, x: Any) -> Any:  # 2.0 - y arrives as y.__rsub__(2.0)
+        x = y._operand(x)
+        return x if x is NotImplemented else method(x, y)
+
+    return method, reflected
