@@ -1,10 +1,24 @@
 """A scalar autograd engine to study backpropagation with.
 
-Start reading in `engine.py`; `ops.py` is the table of operations, `nn.py` puts networks on top.
+`Value` holds one number; arithmetic on values builds a graph; `backward` runs through it.  Start reading in
+`engine.py`; `ops.py` is the table of operations, `nn.py` puts networks on top, `train.py` trains them.
 """
 
-from tinygrad_bp import ops
-from tinygrad_bp.engine import Value
-from tinygrad_bp.ops import OPS
+from tinygrad_bp import data, losses, nn, ops, optim
+from tinygrad_bp.ops import *  # the table: tg.exp(x), tg.max(x, y) ...  # noqa: F403
+from tinygrad_bp.engine import Value, dot, no_grad, trap  # type: ignore[assignment]  # dot takes lists
+from tinygrad_bp.errors import (
+    CheckpointError,
+    CompileError,
+    DrawError,
+    GraphError,
+    MissingExtraError,
+    NonFiniteError,
+    StaleGraphError,
+    TinygradError,
+)
+from tinygrad_bp.nn import MLP, Layer, Module, Neuron
+from tinygrad_bp.train import History, fit
+from tinygrad_bp.transforms import grad, gradients, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 
 __version__ = "0.1.0"

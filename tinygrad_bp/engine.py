@@ -1,9 +1,9 @@
 """Value and the reverse sweep: the whole of backpropagation.
 
-A Value is a number that remembers its operation and its operands.  That is all a graph is: no closures, no sets, nothing
-that points back at its consumers.  `backward` visits the nodes newest first, so that every node is met after all of its
-consumers, and hands each operand its share: adjoint x local partial.  The partials stand in ops.py, the table; nothing
-here knows what a tanh is.  Read ops.py next, or nn.py to see it used.
+A Value is a number that remembers its operation and its operands.  That is all a graph is: no closures, no sets,
+nothing that points back at its consumers.  `backward` visits the nodes newest first, so that every node is met after
+all of its consumers, and hands each operand its share: adjoint x local partial.  The partials stand in ops.py, the
+table; nothing here knows what a tanh is.  Read ops.py next, or nn.py to see it used.
 """
 
 from collections import defaultdict
@@ -26,6 +26,7 @@ from tinygrad_bp.ops import where as WHERE
 __all__ = ["Operand", "Value", "dot", "no_grad", "trap"]
 
 tick = count(1).__next__  # the clock that creation numbers are read from
+new: Any = object.__new__
 
 
 class Value(Operators):
@@ -41,7 +42,7 @@ class Value(Operators):
 
     def __init__(self, data: Number, label: str = "") -> None:
         if isinstance(data, Value):
-            raise TypeError(f"{told(data)} is a Value already: use it as it is, or v.detach() for a leaf of that number")
+            raise TypeError(f"{told(data)} is a Value already: use it, or v.detach() for a leaf of that number")
         self._data = to_float(data)
         self.grad = 0.0
         self.op: Any = None  # None and () make it a leaf
@@ -57,7 +58,7 @@ class Value(Operators):
     @data.setter
     def data(self, data: Number) -> None:
         if self.op:
-            raise AttributeError(f"{told(self)} is the result of {self.op.name!r}: change the leaves and rebuild")
+            raise AttributeError(f"{told(self)} is the result of {self.op.name!r}: set the leaves and rebuild")
         self._data = to_float(data)
         self.number = tick()  # now newer than its consumers: that is how `newest_first` knows
 
@@ -66,7 +67,7 @@ class Value(Operators):
         return Value(self._data, self.label)
 
     def backward(self, seed: Number = 1.0, retain_graph: bool = True) -> None:
-        """Add d self / d leaf, times seed, to `.grad` of every leaf; set `.grad` of every inner node to its adjoint.
+        """Add d self / d leaf, times seed, to each leaf's `.grad`; set `.grad` of inner nodes to their adjoint.
 
         The graph stays: a second call adds the same again to the leaves. `retain_graph` is accepted and ignored.
         Raises StaleGraphError if a leaf was set after the graph was built on it.
@@ -103,11 +104,11 @@ class Value(Operators):
 Operand = Value | Number
 
 
-# --- building: an operation on Values makes a node ---------------------------------------------------------------------
+# --- building: an operation on Values makes a node ----------------------------------------------------------
 
 
-def node(op: Any, inputs: tuple[Value, ...], data: float, new: Any = Value.__new__, mode: Any = mode.get) -> Value:
-    v: Value = new(Value)
+def node(op: Any, inputs: tuple[Value, ...], data: float, mode: Any = mode.get) -> Value:
+    v = new(Value)
     if mode() is not USUAL:
         if mode().trap and not isfinite(data):
             raise NonFiniteError(complaint(op, inputs, data))
@@ -150,11 +151,11 @@ def dot(ws: Sequence[Any], xs: Sequence[Any], bias: Any = None) -> Value:
     return node(DOT, inputs, o)
 
 
-# --- the sweep ----------------------------------------------------------------------------------------------------------
+# --- the sweep ----------------------------------------------------------------------------------------------
 
 
 def newest_first(roots: Iterable[Value], may_be_stale: bool = False) -> list[Value]:
-    """The inner nodes that the roots depend on, newest first: so every node comes after all of its consumers."""
+    """The inner nodes that the roots depend on, newest first: every node comes after all of its consumers."""
     seen = set(roots)
     todo = [v for v in seen if v.inputs]
     inner = []
@@ -190,7 +191,7 @@ def edges(v: Value) -> list[tuple[Value, float]]:
 
 
 def sweep(seeds: Mapping[Value, float]) -> dict[Value, float]:
-    """The adjoint of every node under the seeded roots, in floats: the sum over its consumers of adjoint x partial."""
+    """The adjoint of every node under the seeded roots: the sum over its consumers of adjoint x partial."""
     adjoint = defaultdict(float, seeds)
     order = newest_first(seeds)
     for v in order:
@@ -225,11 +226,11 @@ def look_for_overflow(order: Iterable[Value], adjoint: Mapping[Value, float]) ->
 
 
 def sweep_graph(seeds: Mapping[Value, Value]) -> dict[Value, Value]:
-    """The same sweep, recorded: an adjoint is a Value, the dot product of its consumers' adjoints and the partials.
+    """The same sweep, recorded: an adjoint is a node, the dot product of its consumers' adjoints and the partials.
 
-    It can be differentiated again, and run on other numbers.  So it must not freeze which edges are cut: a partial that
-    selects is a condition in the graph, and below it a node may be `live` or not.  Only a singular partial has to know,
-    since 0 x inf is nan; everything else multiplies plainly.
+    It can be differentiated again, and run on other numbers.  So it must not freeze which edges are cut: a partial
+    that selects is a condition in the graph, and below it a node may be `live` or not.  Only a singular partial has
+    to know, since 0 x inf is nan; everything else multiplies plainly.
     """
     order = newest_first(seeds)
     fragile = above_singular(order) if any(v.op.selects for v in order) else set()

@@ -1,0 +1,118 @@
+"""Losses of one sample: `loss(prediction, target)` is a Value.
+
+Predictions are what a model returns, a Value or a list of them; targets are numbers, or lists of as many numbers.
+Those that end in a logarithm take logits, the numbers before a sigmoid or softmax, and are written so that no sum
+cancels and nothing overflows.  `fit` in train.py sums them over a batch, or takes the mean.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from tinygrad_bp.engine import Value
+from tinygrad_bp.ops import abs as ABS
+from tinygrad_bp.ops import gt as GT
+from tinygrad_bp.ops import logsumexp as LOGSUMEXP
+from tinygrad_bp.ops import relu as RELU
+from tinygrad_bp.ops import softplus as SOFTPLUS
+from tinygrad_bp.ops import sum as SUM
+from tinygrad_bp.ops import where as WHERE
+
+Loss = Callable[[Any, Any], Value]
+
+
+def squared_error(prediction: Any, target: Any) -> Value:
+    """½ Σ (ŷ − y)², whose gradient is the plain difference ŷ − y.
+
+    >>> squared_error(Value(3.0), 1.0).data
+    2.0
+    """
+    return _sum([(p - t) ** 2 / 2.0 for p, t in _pairs("squared_error", prediction, target)])
+
+
+def mse(prediction: Any, target: Any) -> Value:
+    """The mean over the outputs of (ŷ − y)².
+
+    >>> mse([Value(3.0), Value(1.0)], [1.0, 1.0]).data
+    2.0
+    """
+    pairs = _pairs("mse", prediction, target)
+    return _sum([(p - t) ** 2 for p, t in pairs]) / len(pairs)
+
+
+def mae(prediction: Any, target: Any) -> Value:
+    """The mean over the outputs of |ŷ − y|.
+
+    >>> mae(Value(3.0), 1.0).data
+    2.0
+    """
+    pairs = _pairs("mae", prediction, target)
+    return _sum([ABS(p - t) for p, t in pairs]) / len(pairs)
+
+
+def huber(prediction: Any, target: Any, delta: float = 1.0) -> Value:
+    """The mean over the outputs of ½e² where |e| ≤ delta, else delta (|e| − ½ delta), with e = ŷ − y (Huber 1964).
+
+    >>> huber(Value(3.0), 1.0).data
+    1.5
+    """
+    pairs = _pairs("huber", prediction, target)
+    errors = [p - t for p, t in pairs]
+    each = [WHERE(GT(ABS(e), delta), delta * (ABS(e) - 0.5 * delta), 0.5 * e**2) for e in errors]
+    return _sum(each) / len(pairs)
+
+
+def hinge(prediction: Any, target: Any) -> Value:
+    """The mean over the outputs of max(0, 1 − y ŷ), for targets −1 and 1: micrograd's max-margin loss.
+
+    >>> hinge(Value(0.25), 1).data
+    0.75
+    """
+    pairs = _pairs("hinge", prediction, target)
+    return _sum([RELU(1.0 - t * p) for p, t in pairs]) / len(pairs)
+
+
+def bce_with_logits(logit: Any, target: Any) -> Value:
+    """The mean over the outputs of −y log σ(z) − (1 − y) log(1 − σ(z)), for targets from 0 to 1.
+
+    >>> round(bce_with_logits(Value(0.0), 1).data, 6), bce_with_logits(Value(1000.0), 1).data
+    (0.693147, 0.0)
+    """
+    pairs = _pairs("bce_with_logits", logit, target)
+    return _sum([t * SOFTPLUS(-z) + (1.0 - t) * SOFTPLUS(z) for z, t in pairs]) / len(pairs)
+
+
+def cross_entropy(logits: Any, target: Any) -> Value:
+    """−log softmax(logits)[target] for a class number; for a list of probabilities, their sum weighted by it.
+
+    Raises ValueError if the class number is not one of the logits', or there are not as many probabilities.
+
+    >>> round(cross_entropy([Value(0.0), Value(0.0)], 1).data, 6)
+    0.693147
+    """
+    if isinstance(logits, Value):
+        raise TypeError("cross_entropy: takes a list of logits, one a class; for a single logit use bce_with_logits")
+    if isinstance(target, Sequence):
+        pairs = _pairs("cross_entropy", logits, target)
+        return _sum([t * _surprise(logits, i) for i, (_, t) in enumerate(pairs)])
+    if target != int(target) or not 0 <= target < len(logits):
+        raise ValueError(f"cross_entropy: the target is a class from 0 to {len(logits) - 1}, not {target!r}")
+    return _surprise(logits, int(target))
+
+
+def _surprise(logits: Sequence[Any], k: int) -> Value:
+    """−log softmax(logits)[k], from the differences to logit k: a confident answer loses no digits."""
+    differences = [z - logits[k] if i != k else Value(0.0) for i, z in enumerate(logits)]
+    out: Value = LOGSUMEXP(*differences)
+    return out
+
+
+def _pairs(name: str, prediction: Any, target: Any) -> list[tuple[Any, Any]]:
+    ps = list(prediction) if isinstance(prediction, Sequence) else [prediction]
+    ts = list(target) if hasattr(target, "__len__") else [target]
+    if len(ps) != len(ts) or not ps:
+        raise ValueError(f"{name}: {len(ps)} predictions for {len(ts)} targets; there must be as many of both")
+    return list(zip(ps, ts))
+
+
+def _sum(xs: list[Value]) -> Value:
+    return xs[0] if len(xs) == 1 else SUM(*xs)

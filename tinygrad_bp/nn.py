@@ -1,0 +1,279 @@
+"""Networks: Neuron, Layer, MLP, and the Module they share.
+
+A neuron is one `dot` node (weights · inputs + bias) and one activation node, so a layer of the graph looks like the
+layer one draws on paper.  Parameters are leaves that know their place by their label, "layers.0.neurons.3.w.1": drawings
+group by it and error messages name it.  Read losses.py and train.py next.
+"""
+
+import copy
+import math
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+from tinygrad_bp.engine import Value, dot
+from tinygrad_bp.errors import CheckpointError
+from tinygrad_bp.floats import to_float
+from tinygrad_bp.ops import OPS
+from tinygrad_bp.ops import relu as RELU
+
+Activation = Callable[[Value], Value]
+Initialiser = Callable[[Any, int, int], float]  # of a random generator, the number of inputs and of outputs
+
+M = TypeVar("M", bound="Module")
+
+
+# --- initialisers -------------------------------------------------------------------------------------------
+
+
+def uniform(low: float = -1.0, high: float = 1.0) -> Initialiser:
+    """Even between low and high: micrograd's choice for weights."""
+    return lambda rng, nin, nout: rng.uniform(low, high)
+
+
+def normal(std: float = 1.0) -> Initialiser:
+    """Normal around 0 with this standard deviation."""
+    return lambda rng, nin, nout: rng.gauss(0.0, std)
+
+
+def he() -> Initialiser:
+    """Normal with variance 2 / nin, for ReLU (He et al. 2015, arXiv:1502.01852)."""
+    return lambda rng, nin, nout: rng.gauss(0.0, math.sqrt(2.0 / nin))
+
+
+def xavier() -> Initialiser:
+    """Even between ±√(6 / (nin + nout)), for tanh and sigmoid (Glorot & Bengio 2010)."""
+
+    def draw(rng: Any, nin: int, nout: int) -> float:
+        limit = math.sqrt(6.0 / (nin + nout))
+        return float(rng.uniform(-limit, limit))
+
+    return draw
+
+
+def zeros() -> Initialiser:
+    """Always 0: micrograd's choice for biases."""
+    return lambda rng, nin, nout: 0.0
+
+
+# --- modules ------------------------------------------------------------------------------------------------
+
+
+class Module:
+    """Something with parameters: Values, Modules, and lists of them, found among its attributes.
+
+    >>> class Line(Module):
+    ...     def __init__(self): self.slope, self.shift = Value(2.0), Value(1.0)
+    ...     def __call__(self, x): return self.slope * x + self.shift
+    >>> [name for name, _ in Line().named_parameters()]
+    ['slope', 'shift']
+    """
+
+    def named_parameters(self) -> list[tuple[str, Value]]:
+        """(path, parameter) in the order of the attributes; one that occurs twice is named once."""
+        return list(_walk(self, "", set()))
+
+    def parameters(self) -> list[Value]:
+        return [p for _, p in self.named_parameters()]
+
+    def zero_grad(self) -> None:
+        """Set `.grad` of every parameter to 0.0."""
+        for p in self.parameters():
+            p.grad = 0.0
+
+    def label_parameters(self) -> None:
+        """Give parameters without a label their path; one that carries the end of its path gets the whole."""
+        for path, p in self.named_parameters():
+            if not p.label or path.endswith("." + p.label):
+                p.label = path
+
+    def state_dict(self) -> dict[str, float]:
+        """The numbers of all parameters by path."""
+        return {path: p.data for path, p in self.named_parameters()}
+
+    def load_state_dict(self, state: Mapping[str, float]) -> None:
+        """Set all parameters from what `state_dict` gave.
+
+        Raises CheckpointError, with nothing changed, if paths are missing or unknown or an entry is no number.
+        """
+        own = dict(self.named_parameters())
+        wrong = [f"{path} is missing" for path in own if path not in state]
+        wrong += [f"{path} is unknown to the model" for path in state if path not in own]
+        numbers = {}
+        for path in own.keys() & state.keys():
+            try:
+                numbers[path] = to_float(state[path])
+            except (TypeError, ValueError) as error:
+                wrong.append(f"{path}: {error}")
+        if wrong:
+            more = f"; and {len(wrong) - 5} more" if len(wrong) > 5 else ""
+            raise CheckpointError(
+                f"the state does not fit {type(self).__name__}: {'; '.join(wrong[:5])}{more} "
+                "(build the model with the shape it was saved from)"
+            )
+        for path, number in numbers.items():
+            own[path].data = number
+
+    def copy(self: M) -> M:
+        """A model of the same shape with parameters of its own, of the same numbers and labels."""
+        return copy.deepcopy(self)
+
+
+def _walk(part: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Value]]:
+    if isinstance(part, Module):
+        branches: Any = vars(part).items()
+    elif isinstance(part, dict):
+        branches = part.items()
+    elif isinstance(part, (list, tuple)):
+        branches = enumerate(part)
+    elif isinstance(part, Value) and part.op is None:
+        branches = ()
+    else:
+        return
+    if id(part) in seen:  # tied, or a module that knows its parent
+        return
+    seen.add(id(part))
+    if isinstance(part, Value):
+        yield path, part
+    for name, branch in branches:
+        yield from _walk(branch, f"{path}.{name}" if path else str(name), seen)
+
+
+class Neuron(Module):
+    """act(w · x + b): `nin` weights, a bias, and an activation.
+
+    `act` is a name from the table or a function of a Value; `nonlin=False` means none, as in micrograd.  Raises
+    ValueError for an unknown activation and for the wrong number of inputs.
+
+    >>> n = Neuron(2, weights=lambda rng, nin, nout: 0.5); n([1.0, 3.0]).data
+    2.0
+    """
+
+    def __init__(
+        self,
+        nin: int,
+        nonlin: bool = True,
+        *,
+        act: str | Activation | None = "relu",
+        bias: bool = True,
+        weights: Initialiser = uniform(),
+        biases: Initialiser = zeros(),
+        rng: Any = None,
+        nout: int = 1,
+    ) -> None:
+        rng = rng or random
+        self.w = [Value(weights(rng, nin, nout)) for _ in range(_size(nin, "nin"))]
+        self.b = Value(biases(rng, nin, nout)) if bias else None
+        self.nonlin = nonlin and act is not None
+        self.act = _activation(act) if self.nonlin and act is not None else None
+        self.label_parameters()
+
+    def __call__(self, x: Sequence[Any]) -> Value:
+        o = dot(self.w, _inputs(self, x, len(self.w)), self.b)
+        return self.act(o) if self.act else o
+
+    def __repr__(self) -> str:
+        return f"{_kind(self)}Neuron({len(self.w)})"
+
+
+class Layer(Module):
+    """`nout` neurons side by side, each seeing all `nin` inputs; one output is a Value, more are a list of them."""
+
+    def __init__(self, nin: int, nout: int, **kwargs: Any) -> None:
+        self.neurons = [Neuron(nin, nout=nout, **kwargs) for _ in range(_size(nout, "nout"))]
+        self.label_parameters()
+
+    def __call__(self, x: Sequence[Any]) -> Any:
+        x = _inputs(self, x, len(self.neurons[0].w))
+        x = [xi if isinstance(xi, Value) else Value(xi) for xi in x]  # once for all neurons
+        out = [n(x) for n in self.neurons]
+        return out[0] if len(out) == 1 else out
+
+    def __repr__(self) -> str:
+        return f"Layer of [{', '.join(map(repr, self.neurons))}]"
+
+
+class MLP(Module):
+    """A multi-layer perceptron: `nin` inputs, then layers of the sizes `nouts`.
+
+    `act` is the activation of the hidden layers, `out_act` of the last; both are names from the table, functions of a
+    Value, or None.  Numbers are drawn from `rng`, a random.Random, or from the random module itself, so that
+    random.seed works. Raises ValueError for sizes below 1, an unknown activation, the wrong number of inputs.
+
+    >>> model = MLP(2, [3, 1], rng=random.Random(0)); len(model.parameters())
+    13
+    >>> model.named_parameters()[3][0]
+    'layers.0.neurons.1.w.0'
+    """
+
+    def __init__(
+        self,
+        nin: int,
+        nouts: Sequence[int],
+        *,
+        act: str | Activation | None = "relu",
+        out_act: str | Activation | None = None,
+        bias: bool = True,
+        weights: Initialiser = uniform(),
+        biases: Initialiser = zeros(),
+        rng: Any = None,
+    ) -> None:
+        if not isinstance(nouts, Sequence) or not nouts:
+            raise ValueError(f"MLP: nouts is the list of layer sizes, such as [16, 16, 1], not {nouts!r}")
+        sizes = [nin, *nouts]
+        acts = [act] * (len(nouts) - 1) + [out_act]
+        self.layers = [
+            Layer(i, o, act=a, bias=bias, weights=weights, biases=biases, rng=rng)
+            for i, o, a in zip(sizes, sizes[1:], acts)
+        ]
+        self.label_parameters()
+
+    def __call__(self, x: Sequence[Any]) -> Any:
+        for layer in self.layers:
+            out = layer(x)
+            x = out if isinstance(out, list) else [out]
+        return out
+
+    def __repr__(self) -> str:
+        return f"MLP of [{', '.join(map(repr, self.layers))}]"
+
+
+def _size(n: Any, name: str) -> int:
+    if not isinstance(n, int) or n < 1:
+        raise ValueError(f"{name} is a whole number from 1 up, not {n!r}")
+    return n
+
+
+def _activation(act: str | Activation) -> Activation:
+    if callable(act):
+        return act
+    row = OPS.get(act)
+    if row is None or row.operands != 1:
+        names = ", ".join(sorted(name for name, row in OPS.items() if row.operands == 1 and row.partials))
+        raise ValueError(f"unknown activation {act!r}; the table has {names}, and any function of a Value will do")
+    return row
+
+
+def _inputs(module: Module, x: Any, expected: int) -> Any:
+    if not hasattr(x, "__len__") or isinstance(x, str):
+        raise TypeError(f"{_title(module)} takes a list of {expected} numbers, not {x!r}: write [x]")
+    if len(x) != expected:
+        raise ValueError(f"{_title(module)} takes {expected} inputs, got {len(x)}")
+    return x
+
+
+def _title(module: Module) -> str:
+    first = next(iter(module.named_parameters()), ("", None))[1]
+    place = first.label.rpartition(".w.")[0] if first is not None else ""
+    if isinstance(module, Layer):
+        place = place.rpartition("neurons.")[0].rstrip(".")
+    return f"{type(module).__name__} {place!r}" if place else type(module).__name__
+
+
+def _kind(neuron: Neuron) -> str:
+    """How micrograd begins a neuron's name: ReLUNeuron, LinearNeuron; others by the name of their activation."""
+    if neuron.act is None:
+        return "Linear"
+    if neuron.act is RELU:
+        return "ReLU"
+    return str(getattr(neuron.act, "name", getattr(neuron.act, "__name__", "Custom"))).title()

@@ -1,0 +1,258 @@
+"""Functions from functions to derivatives: grad, value_and_grad, vjp, jvp, jacobian, hessian, hvp.
+
+They call your function on leaves of their own, run the sweep of `engine.py`, and touch no `.grad`.  Results are floats;
+they are Values, and can be differentiated again, when an argument is a Value or another transform is calling.  So any
+order comes from nesting: grad(grad(f)).  Forward mode is the one loop here: tangents move along the edges that the
+sweep walks back.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from tinygrad_bp.engine import Value, edges, gather, newest_first, sweep, sweep_graph
+from tinygrad_bp.modes import entered
+from tinygrad_bp.ops import identity as IDENTITY
+from tinygrad_bp.ops import ne as NE
+from tinygrad_bp.ops import where as WHERE
+
+Function = Callable[..., Any]
+
+inside: ContextVar[bool] = ContextVar("inside", default=False)  # is a transform calling us
+
+
+def gradients(output: Value, inputs: Any, create_graph: bool = False) -> Any:
+    """The derivatives of `output` by each of `inputs`, in the shape of `inputs`: a Value, or (nested) lists of them.
+
+    Floats, or with create_graph=True Values that can be differentiated again. An input that the output does not depend
+    on has derivative 0. Raises TypeError if the output is no Value, StaleGraphError if a leaf was set meanwhile.
+
+    >>> x, y = Value(3.0), Value(4.0)
+    >>> gradients(x * x * y, [x, y])
+    [24.0, 9.0]
+    """
+    if not isinstance(output, Value):
+        raise TypeError(f"gradients needs a Value to differentiate, not {output!r} of type {type(output).__name__}")
+    return _pull({output: Value(1.0)} if create_graph else {output: 1.0}, inputs)
+
+
+def grad(f: Function) -> Function:
+    """The function that returns the derivatives of f by all its arguments; f returns one number.
+
+    One number gives a float, a list a list, several arguments a tuple. Raises TypeError if f returns no single number.
+
+    >>> grad(lambda x: x**3)(2.0)
+    12.0
+    >>> grad(grad(lambda x: x**3))(2.0)
+    12.0
+    >>> grad(lambda w, x: w[0] * x + w[1])([3.0, 1.0], 5.0)
+    ([5.0, 1.0], 3.0)
+    """
+
+    def derivatives(*xs: Any) -> Any:
+        return value_and_grad(f)(*xs)[1]
+
+    return derivatives
+
+
+def value_and_grad(f: Function) -> Function:
+    """The function that returns f's value and its derivatives, the latter as `grad` does.
+
+    >>> value_and_grad(lambda x: x * x)(3.0)
+    (9.0, 6.0)
+    """
+
+    def both(*xs: Any) -> tuple[Any, Any]:
+        out, leaves, recorded = _called(f, xs)
+        if isinstance(out, (list, tuple)) or not _is_number(out):
+            raise TypeError(
+                f"grad needs a function that returns one number, and {_name(f)} returned {_what(out)}: "
+                "use jacobian for several outputs"
+            )
+        gs = gradients(_value(out), list(leaves), create_graph=recorded)
+        return _unwrapped(out, recorded), _one_or_all(gs)
+
+    return both
+
+
+def vjp(f: Function, *xs: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
+    """(f(*xs), pull): pull(cotangents) is the tuple of derivatives, by each argument, of cotangents · f.
+
+    Cotangents have the shape of f's output. Raises ValueError if they have not.
+
+    >>> out, pull = vjp(lambda x, y: [x * y, x + y], 2.0, 3.0)
+    >>> out, pull([1.0, 10.0])
+    ([6.0, 5.0], (13.0, 12.0))
+    """
+    out, leaves, recorded = _called(f, xs)
+
+    def pull(cotangents: Any) -> tuple[Any, ...]:
+        outs, cs = _paired(out, cotangents, "cotangents", _name(f))
+        as_graph = recorded or any(isinstance(c, Value) for c in cs)
+        seeds: dict[Value, Any] = {}
+        for o, c in zip(map(_value, outs), cs):
+            c = _value(c) if as_graph else c
+            seeds[o] = seeds[o] + c if o in seeds else c
+        return tuple(_pull(seeds, list(leaves)))
+
+    return _unwrapped(out, recorded), pull
+
+
+def jvp(f: Function, xs: Sequence[Any], ts: Sequence[Any]) -> tuple[Any, Any]:
+    """(f(*xs), the derivative of f at the arguments xs along the tangents ts), by forward mode.
+
+    Raises ValueError if the tangents have not the shape of the arguments.
+
+    >>> jvp(lambda x, y: x * y, (2.0, 3.0), (1.0, 10.0))
+    (6.0, 23.0)
+    """
+    out, leaves, recorded = _called(f, tuple(xs))
+    primals, tangents = _paired(leaves, tuple(ts), "tangents", _name(f))
+    as_graph = recorded or any(isinstance(t, Value) for t in tangents)
+    seeds = {p: _value(t) if as_graph else t for p, t in zip(primals, tangents)}
+    moved = _push(seeds, map(_value, _flat(out)), as_graph)
+    return _unwrapped(out, recorded), _like(out, moved)
+
+
+def jacobian(f: Function) -> Function:
+    """The function that returns, for each output of f, its derivatives by all arguments, as `grad` does.
+
+    >>> jacobian(lambda xs: [xs[0] * xs[1], xs[0] ** 2])([2.0, 3.0])
+    [[3.0, 2.0], [4.0, 0.0]]
+    """
+
+    def rows(*xs: Any) -> Any:
+        out, leaves, recorded = _called(f, xs)
+        each = [_one_or_all(gradients(_value(o), list(leaves), create_graph=recorded)) for o in _flat(out)]
+        return _like(out, iter(each))
+
+    return rows
+
+
+def hessian(f: Function) -> Function:
+    """The function that returns the second derivatives of f: the jacobian of its gradient.
+
+    >>> hessian(lambda xs: xs[0] ** 2 * xs[1])([2.0, 3.0])
+    [[6.0, 4.0], [4.0, 0.0]]
+    """
+    return jacobian(grad(f))
+
+
+def hvp(f: Function, xs: Sequence[Any], ts: Sequence[Any]) -> Any:
+    """The Hessian of f at the arguments xs times the tangents ts, in the shape of `grad`: forward over reverse.
+
+    >>> hvp(lambda xs: xs[0] ** 2 * xs[1], ([2.0, 3.0],), ([1.0, 10.0],))
+    [46.0, 4.0]
+    """
+    return jvp(grad(f), xs, ts)[1]
+
+
+# --- forward mode -------------------------------------------------------------------------------------------
+
+
+def _push(tangent: dict[Value, Any], outputs: Iterable[Value], as_graph: bool) -> Iterator[Any]:
+    """Move tangents from inputs to outputs: a node's is the sum over its operands of partial x tangent."""
+    outputs = list(outputs)
+    with entered(record=True):
+        for v in reversed(newest_first(outputs)):
+            if v in tangent:  # an argument that is the result of an outer graph
+                continue
+            hops = _graph_edges(v) if as_graph else edges(v)
+            arrived = [(d, tangent[x]) for x, d in hops if x in tangent]
+            if not arrived:
+                continue
+            if not as_graph:
+                tangent[v] = 0.0
+                for d, t in arrived:
+                    tangent[v] += d * t
+            elif v.op.selects:
+                shares = [WHERE(NE(d, 0.0), d * t, 0.0) for d, t in arrived]
+                tangent[v] = gather([1.0] * len(shares), shares)
+            else:
+                tangent[v] = gather(*zip(*arrived))
+    return (tangent.get(o, Value(0.0) if as_graph else 0.0) for o in outputs)
+
+
+def _graph_edges(v: Value) -> list[tuple[Value, Any]]:
+    return [] if v.op.partials is None else list(zip(v.inputs, v.op.partials(v, *v.inputs)))
+
+
+# --- arguments and results ----------------------------------------------------------------------------------
+
+
+def _called(f: Function, xs: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...], bool]:
+    """f's output, the leaves it was called with in the shape of xs, and whether results are to be Values."""
+    if not xs:
+        raise TypeError(f"{_name(f)} was given no arguments to differentiate by")
+    recorded = inside.get() or any(isinstance(x, Value) for x in _flat(xs))
+    with entered(record=True), _transforming():
+        # A Value is not handed on itself: f may know it from elsewhere too, and that is another dependence.
+        fresh = _like(xs, (IDENTITY(x) if isinstance(x, Value) else Value(x) for x in _flat(xs)))
+        return f(*fresh), fresh, recorded
+
+
+@contextmanager
+def _transforming() -> Iterator[None]:
+    token = inside.set(True)
+    try:
+        yield
+    finally:
+        inside.reset(token)
+
+
+def _pull(seeds: Mapping[Value, Any], inputs: Any) -> Any:
+    as_graph = any(isinstance(seed, Value) for seed in seeds.values())
+    with entered(record=True):
+        adjoint: Mapping[Value, Any] = sweep_graph(seeds) if as_graph else sweep(seeds)
+    return _like(inputs, (adjoint.get(x, Value(0.0) if as_graph else 0.0) for x in _flat(inputs)))
+
+
+def _flat(tree: Any) -> list[Any]:
+    if not isinstance(tree, (list, tuple)):
+        return [tree]
+    return [leaf for branch in tree for leaf in _flat(branch)]
+
+
+def _like(tree: Any, leaves: Iterator[Any]) -> Any:
+    """The leaves, in the nesting of the tree."""
+    if not isinstance(tree, (list, tuple)):
+        return next(leaves)
+    branches = [_like(branch, leaves) for branch in tree]
+    return branches if isinstance(tree, list) else tuple(branches)
+
+
+def _paired(tree: Any, other: Any, noun: str, name: str) -> tuple[list[Any], list[Any]]:
+    if _shape(tree) != _shape(other):
+        raise ValueError(f"{name}: {noun} have the shape {_shape(other)}, and {_shape(tree)} is needed")
+    return _flat(tree), _flat(other)
+
+
+def _shape(tree: Any) -> str:
+    if not isinstance(tree, (list, tuple)):
+        return "number"
+    return "[" + ", ".join(map(_shape, tree)) + "]"
+
+
+def _one_or_all(gs: Sequence[Any]) -> Any:
+    return gs[0] if len(gs) == 1 else tuple(gs)
+
+
+def _value(x: Any) -> Value:
+    return x if isinstance(x, Value) else Value(x)
+
+
+def _unwrapped(out: Any, recorded: bool) -> Any:
+    return out if recorded else _like(out, (_value(x).data for x in _flat(out)))
+
+
+def _is_number(x: Any) -> bool:
+    return isinstance(x, Value) or (hasattr(x, "__float__") and not hasattr(x, "__len__"))
+
+
+def _what(x: Any) -> str:
+    return f"a {type(x).__name__} of {len(x)}" if isinstance(x, (list, tuple)) else repr(x)
+
+
+def _name(f: Function) -> str:
+    return getattr(f, "__name__", type(f).__name__)
