@@ -15,7 +15,8 @@ STUB = Path(tinygrad_bp.__file__).with_name("methods.pyi")
 def stub() -> str:
     lines = [
         '"""Written by tests/write_stub.py from the table in ops.py: do not edit."""\n\n',
-        "from tinygrad_bp.engine import Operand, Value\n\n",
+        "from tinygrad_bp.engine import Value\nfrom tinygrad_bp.floats import Number\n\n",
+        "Operand = Value | Number\n\n",
         "class TableMethods:\n",
     ]
     for row in (OPS[name] for name in sorted(TABLE)):

@@ -5,8 +5,8 @@
 """
 
 from tinygrad_bp import data, losses, nn, ops, optim
-from tinygrad_bp.ops import *  # the table: tg.exp(x), tg.max(x, y) ...  # noqa: F403
-from tinygrad_bp.engine import Value, dot, no_grad, trap  # type: ignore[assignment]  # dot takes lists
+from tinygrad_bp.ops import *  # type: ignore[assignment]  # the table: tg.exp(x), tg.max(x, y) ...
+from tinygrad_bp.engine import Value, dot, no_grad, trap  # dot takes lists
 from tinygrad_bp.errors import (
     CheckpointError,
     CompileError,

@@ -1,6 +1,7 @@
 """Where inf or nan came from, in words: the oldest node that has it, and the path from there to the loss.
 
-`fit` asks this when a loss or a gradient is not finite; inside `trap()` the engine stops at the operation itself.
+`fit` asks this when a loss or a gradient is not finite; inside `trap()` the engine stops at the operation
+itself.
 """
 
 from collections.abc import Iterable

@@ -1,9 +1,9 @@
 """Value and the reverse sweep: the whole of backpropagation.
 
-A Value is a number that remembers its operation and its operands.  That is all a graph is: no closures, no sets,
-nothing that points back at its consumers.  `backward` visits the nodes newest first, so that every node is met after
-all of its consumers, and hands each operand its share: adjoint x local partial.  The partials stand in ops.py, the
-table; nothing here knows what a tanh is.  Read ops.py next, or nn.py to see it used.
+A Value is a number that remembers its operation and its operands.  That is all a graph is: no closures, no
+sets, nothing that points back at its consumers.  `backward` visits the nodes newest first, so that every node
+is met after all of its consumers, and hands each operand its share: adjoint x local partial.  The partials
+stand in ops.py, the table; nothing here knows what a tanh is.  Read ops.py next, or nn.py to see it used.
 """
 
 from collections import defaultdict
@@ -13,20 +13,15 @@ from math import isfinite
 from operator import attrgetter
 from typing import Any
 
-from tinygrad_bp.errors import GraphError, NonFiniteError, StaleGraphError, complaint, told
+from tinygrad_bp.errors import NonFiniteError, complaint, stale, told
 from tinygrad_bp.floats import Number, to_float
 from tinygrad_bp.modes import USUAL, mode, no_grad, trap
 from tinygrad_bp.operators import Operators, attach
-from tinygrad_bp.ops import Op
-from tinygrad_bp.ops import dot as DOT
-from tinygrad_bp.ops import ne as NE
-from tinygrad_bp.ops import sum as SUM
-from tinygrad_bp.ops import where as WHERE
+from tinygrad_bp.ops import Op, dot as DOT, ne as NE, sum as SUM, where as WHERE
 
-__all__ = ["Operand", "Value", "dot", "no_grad", "trap"]
+__all__ = ["Value", "dot", "no_grad", "trap"]
 
 tick = count(1).__next__  # the clock that creation numbers are read from
-new: Any = object.__new__
 
 
 class Value(Operators):
@@ -38,14 +33,14 @@ class Value(Operators):
     (10.0, 6.0)
     """
 
-    __slots__ = ("_data", "grad", "op", "inputs", "number", "label")
+    __slots__ = ("_data", "grad", "inputs", "label", "number", "op")
 
     def __init__(self, data: Number, label: str = "") -> None:
         if isinstance(data, Value):
-            raise TypeError(f"{told(data)} is a Value already: use it, or v.detach() for a leaf of that number")
+            raise TypeError(f"{told(data)} is a Value already: use it, or v.detach() for a new leaf")
         self._data = to_float(data)
         self.grad = 0.0
-        self.op: Any = None  # None and () make it a leaf
+        self.op: Any = None  # an Op; None and () make it a leaf
         self.inputs: tuple[Value, ...] = ()
         self.number = tick()  # a leaf's is renewed when its data is set
         self.label = label
@@ -62,15 +57,11 @@ class Value(Operators):
         self._data = to_float(data)
         self.number = tick()  # now newer than its consumers: that is how `newest_first` knows
 
-    def detach(self) -> "Value":
-        """The same number as a leaf: no gradient flows through it."""
-        return Value(self._data, self.label)
-
     def backward(self, seed: Number = 1.0, retain_graph: bool = True) -> None:
-        """Add d self / d leaf, times seed, to each leaf's `.grad`; set `.grad` of inner nodes to their adjoint.
+        """Add d self / d leaf, times seed, to each leaf's `.grad`; set inner nodes' `.grad` to their adjoint.
 
-        The graph stays: a second call adds the same again to the leaves. `retain_graph` is accepted and ignored.
-        Raises StaleGraphError if a leaf was set after the graph was built on it.
+        The graph stays: a second call adds the same again to the leaves; `retain_graph` is ignored. Raises
+        StaleGraphError if a leaf was set after the graph was built on it.
 
         >>> x = Value(3.0); y = x * x; y.backward(); y.backward(); x.grad
         12.0
@@ -87,28 +78,15 @@ class Value(Operators):
 
     def apply_op(self, op: Op, operands: Iterable[Any]) -> "Value":
         """What an operation of the table does when a Value is among its operands."""
-        return applied(op, operands)
-
-    def __reduce__(self) -> Any:
-        if self.op is None:
-            return Value, (self._data, self.label)
-        raise GraphError(
-            f"{told(self)} is inside a graph, and graphs are not copied or pickled: "
-            "copy the model (model.copy()), keep the number (v.data), or save model.state_dict()"
-        )
-
-    def __repr__(self) -> str:
-        return f"Value(data={self._data}, grad={self.grad}" + (f", label={self.label!r})" if self.label else ")")
-
-
-Operand = Value | Number
+        inputs = tuple([x if isinstance(x, Value) else Value(x) for x in operands])
+        return node(op, inputs, op.value(*[x._data for x in inputs]))
 
 
 # --- building: an operation on Values makes a node ----------------------------------------------------------
 
 
-def node(op: Any, inputs: tuple[Value, ...], data: float, mode: Any = mode.get) -> Value:
-    v = new(Value)
+def node(op: Any, inputs: Any, data: float, new: Any = object.__new__, mode: Any = mode.get) -> Value:
+    v: Value = new(Value)
     if mode() is not USUAL:
         if mode().trap and not isfinite(data):
             raise NonFiniteError(complaint(op, inputs, data))
@@ -124,11 +102,6 @@ def node(op: Any, inputs: tuple[Value, ...], data: float, mode: Any = mode.get) 
 
 
 attach(node)  # operators and methods, from the table
-
-
-def applied(op: Op, operands: Iterable[Any]) -> Value:
-    inputs = tuple([x if isinstance(x, Value) else Value(x) for x in operands])
-    return node(op, inputs, op.value(*[x._data for x in inputs]))
 
 
 def dot(ws: Sequence[Any], xs: Sequence[Any], bias: Any = None) -> Value:
@@ -147,7 +120,7 @@ def dot(ws: Sequence[Any], xs: Sequence[Any], bias: Any = None) -> Value:
         for w, x in zip(ws, xs):
             o += w._data * x._data
     except AttributeError:  # plain numbers among them
-        return applied(DOT, inputs)
+        return DOT(*inputs)  # type: ignore[no-any-return]
     return node(DOT, inputs, o)
 
 
@@ -172,13 +145,6 @@ def newest_first(roots: Iterable[Value], may_be_stale: bool = False) -> list[Val
                     todo.append(x)
     inner.sort(key=attrgetter("number"), reverse=True)
     return inner
-
-
-def stale(x: Value, v: Value) -> StaleGraphError:
-    return StaleGraphError(
-        f"the leaf {told(x)} was set after {v.op.name!r} had used its old value: "
-        "rebuild by calling your function again, then differentiate"
-    )
 
 
 def edges(v: Value) -> list[tuple[Value, float]]:
@@ -226,16 +192,16 @@ def look_for_overflow(order: Iterable[Value], adjoint: Mapping[Value, float]) ->
 
 
 def sweep_graph(seeds: Mapping[Value, Value]) -> dict[Value, Value]:
-    """The same sweep, recorded: an adjoint is a node, the dot product of its consumers' adjoints and the partials.
+    """The same sweep, recorded: an adjoint is a node, the dot of its consumers' adjoints and the partials.
 
-    It can be differentiated again, and run on other numbers.  So it must not freeze which edges are cut: a partial
-    that selects is a condition in the graph, and below it a node may be `live` or not.  Only a singular partial has
-    to know, since 0 x inf is nan; everything else multiplies plainly.
+    It can be differentiated again, and run on other numbers, so it must not freeze which edges are cut (P4):
+    a partial that selects is a condition in the graph, and below it a node may be live or not.  Only a
+    singular partial has to know, since 0 x inf is nan; everything else multiplies plainly.
     """
     order = newest_first(seeds)
     fragile = above_singular(order) if any(v.op.selects for v in order) else set()
-    shares: dict[Value, Any] = defaultdict(lambda: ([], []), {root: ([1.0], [seed]) for root, seed in seeds.items()})
-    paths: dict[Value, list[Value | None]] = defaultdict(list)  # of fragile nodes: is a consumer live (None: always)
+    shares: Any = defaultdict(lambda: ([], []), {root: ([1.0], [seed]) for root, seed in seeds.items()})
+    paths: Any = defaultdict(list, {root: [None] for root in seeds})  # consumers that are live (None: always)
     adjoint: dict[Value, Value] = {}
     for v in order:
         if v not in shares or v.op.partials is None:
@@ -245,16 +211,16 @@ def sweep_graph(seeds: Mapping[Value, Value]) -> dict[Value, Value]:
         for x, d in zip(v.inputs, v.op.partials(v, *v.inputs)):
             if type(d) is float and d == 0.0:
                 continue  # the rule itself says that there is no edge
-            d_live, share = live, g
+            share, path = g, live
             if v.op.selects and type(d) is not float:
-                door = NE(d, 0.0)
-                d, share, d_live = 1.0, WHERE(door, d * g, 0.0), door if live is None else live * door
+                kept = NE(d, 0.0)
+                d, share, path = 1.0, WHERE(kept, d * g, 0.0), kept if live is None else live * kept
             elif v.op.singular and live is not None:
                 d, share = 1.0, WHERE(live, d * g, 0.0)
             shares[x][0].append(d)
             shares[x][1].append(share)
             if x in fragile:
-                paths[x].append(d_live)
+                paths[x].append(path)
     return adjoint | {x: gather(*share) for x, share in shares.items()}
 
 

@@ -1,7 +1,8 @@
 """What can go wrong, by name.
 
-Every message says what happened, to which operation, value or file, and how to mend it.  Bad arguments are Python's own
-TypeError and ValueError; what only a library of graphs can say is one of these.  Each can be caught as TinygradError.
+Every message says what happened, to which operation, value or file, and how to mend it.  Bad arguments are
+Python's own TypeError and ValueError; what only a library of graphs can say is one of these.  Each can be
+caught as TinygradError.
 """
 
 from collections.abc import Iterable
@@ -40,7 +41,7 @@ class MissingExtraError(TinygradError, ImportError):
     """An optional dependency is not installed; the message names the extra that brings it."""
 
     def __init__(self, purpose: str, package: str, extra: str) -> None:
-        super().__init__(f"{purpose} needs {package}, which is not installed: pip install 'tinygrad_bp[{extra}]'")
+        super().__init__(f"{purpose} needs {package}, not installed here: pip install 'tinygrad_bp[{extra}]'")
 
 
 def told(v: Any) -> str:
@@ -50,4 +51,12 @@ def told(v: Any) -> str:
 
 def complaint(op: Any, inputs: Iterable[Any], answer: float) -> str:
     """That an operation answered inf or nan, on which operands, and the table's hint how to mend it."""
-    return f"{op.name} of {', '.join(map(told, inputs))} is {answer}" + (f": {op.hint}" if op.hint else "")
+    hint = f": {op.hint}" if op.hint else ""
+    return f"{op.name} of {', '.join(map(told, inputs))} is {answer}{hint}"
+
+
+def stale(x: Any, v: Any) -> StaleGraphError:
+    return StaleGraphError(
+        f"the leaf {told(x)} was set after {v.op.name!r} had used its old value: "
+        "rebuild by calling your function again, then differentiate"
+    )

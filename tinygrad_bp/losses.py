@@ -1,21 +1,23 @@
 """Losses of one sample: `loss(prediction, target)` is a Value.
 
-Predictions are what a model returns, a Value or a list of them; targets are numbers, or lists of as many numbers.
-Those that end in a logarithm take logits, the numbers before a sigmoid or softmax, and are written so that no sum
-cancels and nothing overflows.  `fit` in train.py sums them over a batch, or takes the mean.
+Predictions are what a model returns, a Value or a list of them; targets are numbers, or lists of as many
+numbers. Those that end in a logarithm take logits, the numbers before a sigmoid or softmax, and are written
+so that no sum cancels and nothing overflows.  `fit` in train.py sums them over a batch, or takes the mean.
 """
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from tinygrad_bp.engine import Value
-from tinygrad_bp.ops import abs as ABS
-from tinygrad_bp.ops import gt as GT
-from tinygrad_bp.ops import logsumexp as LOGSUMEXP
-from tinygrad_bp.ops import relu as RELU
-from tinygrad_bp.ops import softplus as SOFTPLUS
-from tinygrad_bp.ops import sum as SUM
-from tinygrad_bp.ops import where as WHERE
+from tinygrad_bp.ops import (
+    abs as ABS,
+    gt as GT,
+    logsumexp as LOGSUMEXP,
+    relu as RELU,
+    softplus as SOFTPLUS,
+    sum as SUM,
+    where as WHERE,
+)
 
 Loss = Callable[[Any, Any], Value]
 
@@ -50,7 +52,7 @@ def mae(prediction: Any, target: Any) -> Value:
 
 
 def huber(prediction: Any, target: Any, delta: float = 1.0) -> Value:
-    """The mean over the outputs of ½e² where |e| ≤ delta, else delta (|e| − ½ delta), with e = ŷ − y (Huber 1964).
+    """The mean over the outputs of ½e² where |e| ≤ delta, else delta (|e| − ½ delta), e = ŷ − y (Huber 1964).
 
     >>> huber(Value(3.0), 1.0).data
     1.5
@@ -82,7 +84,7 @@ def bce_with_logits(logit: Any, target: Any) -> Value:
 
 
 def cross_entropy(logits: Any, target: Any) -> Value:
-    """−log softmax(logits)[target] for a class number; for a list of probabilities, their sum weighted by it.
+    """−log softmax(logits)[target] for a class number; for a list of probabilities, the sum weighted by it.
 
     Raises ValueError if the class number is not one of the logits', or there are not as many probabilities.
 
@@ -90,7 +92,7 @@ def cross_entropy(logits: Any, target: Any) -> Value:
     0.693147
     """
     if isinstance(logits, Value):
-        raise TypeError("cross_entropy: takes a list of logits, one a class; for a single logit use bce_with_logits")
+        raise TypeError("cross_entropy: takes a list of logits, one a class; for one use bce_with_logits")
     if isinstance(target, Sequence):
         pairs = _pairs("cross_entropy", logits, target)
         return _sum([t * _surprise(logits, i) for i, (_, t) in enumerate(pairs)])
@@ -110,7 +112,7 @@ def _pairs(name: str, prediction: Any, target: Any) -> list[tuple[Any, Any]]:
     ps = list(prediction) if isinstance(prediction, Sequence) else [prediction]
     ts = list(target) if hasattr(target, "__len__") else [target]
     if len(ps) != len(ts) or not ps:
-        raise ValueError(f"{name}: {len(ps)} predictions for {len(ts)} targets; there must be as many of both")
+        raise ValueError(f"{name}: {len(ps)} predictions for {len(ts)} targets; give as many of both")
     return list(zip(ps, ts))
 
 

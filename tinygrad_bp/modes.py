@@ -42,7 +42,7 @@ def no_grad() -> Any:
 
 
 def trap() -> Any:
-    """Inside, the first inf or nan, of a value or of a share of the gradient, is a NonFiniteError naming its operation.
+    """Inside, the first inf or nan, of a value or a share of the gradient, is an error naming its operation.
 
     >>> from tinygrad_bp import Value
     >>> with trap(): Value(0.0, label="p").log()  # doctest: +ELLIPSIS

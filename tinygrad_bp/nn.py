@@ -1,8 +1,8 @@
 """Networks: Neuron, Layer, MLP, and the Module they share.
 
-A neuron is one `dot` node (weights · inputs + bias) and one activation node, so a layer of the graph looks like the
-layer one draws on paper.  Parameters are leaves that know their place by their label, "layers.0.neurons.3.w.1": drawings
-group by it and error messages name it.  Read losses.py and train.py next.
+A neuron is one `dot` node (weights · inputs + bias) and one activation node, so a layer of the graph looks
+like the layer one draws on paper.  Parameters are leaves that know their place by their label,
+"layers.0.neurons.3.w.1": drawings group by it and error messages name it.  Read losses.py and train.py next.
 """
 
 import copy
@@ -14,8 +14,7 @@ from typing import Any, TypeVar
 from tinygrad_bp.engine import Value, dot
 from tinygrad_bp.errors import CheckpointError
 from tinygrad_bp.floats import to_float
-from tinygrad_bp.ops import OPS
-from tinygrad_bp.ops import relu as RELU
+from tinygrad_bp.ops import OPS, relu as RELU
 
 Activation = Callable[[Value], Value]
 Initialiser = Callable[[Any, int, int], float]  # of a random generator, the number of inputs and of outputs
@@ -94,7 +93,8 @@ class Module:
     def load_state_dict(self, state: Mapping[str, float]) -> None:
         """Set all parameters from what `state_dict` gave.
 
-        Raises CheckpointError, with nothing changed, if paths are missing or unknown or an entry is no number.
+        Raises CheckpointError, with nothing changed, if paths are missing or unknown or an entry is no
+        number.
         """
         own = dict(self.named_parameters())
         wrong = [f"{path} is missing" for path in own if path not in state]
@@ -142,8 +142,8 @@ def _walk(part: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Value]]:
 class Neuron(Module):
     """act(w · x + b): `nin` weights, a bias, and an activation.
 
-    `act` is a name from the table or a function of a Value; `nonlin=False` means none, as in micrograd.  Raises
-    ValueError for an unknown activation and for the wrong number of inputs.
+    `act` is a name from the table or a function of a Value; `nonlin=False` means none, as in micrograd.
+    Raises ValueError for an unknown activation and for the wrong number of inputs.
 
     >>> n = Neuron(2, weights=lambda rng, nin, nout: 0.5); n([1.0, 3.0]).data
     2.0
@@ -177,7 +177,7 @@ class Neuron(Module):
 
 
 class Layer(Module):
-    """`nout` neurons side by side, each seeing all `nin` inputs; one output is a Value, more are a list of them."""
+    """`nout` neurons side by side, each seeing all `nin` inputs; one output is a Value, more are a list."""
 
     def __init__(self, nin: int, nout: int, **kwargs: Any) -> None:
         self.neurons = [Neuron(nin, nout=nout, **kwargs) for _ in range(_size(nout, "nout"))]
@@ -196,9 +196,10 @@ class Layer(Module):
 class MLP(Module):
     """A multi-layer perceptron: `nin` inputs, then layers of the sizes `nouts`.
 
-    `act` is the activation of the hidden layers, `out_act` of the last; both are names from the table, functions of a
-    Value, or None.  Numbers are drawn from `rng`, a random.Random, or from the random module itself, so that
-    random.seed works. Raises ValueError for sizes below 1, an unknown activation, the wrong number of inputs.
+    `act` is the activation of the hidden layers, `out_act` of the last; both are names from the table,
+    functions of a Value, or None.  Numbers are drawn from `rng`, a random.Random, or from the random module
+    itself, so that random.seed works. Raises ValueError for sizes below 1, an unknown activation, the wrong
+    number of inputs.
 
     >>> model = MLP(2, [3, 1], rng=random.Random(0)); len(model.parameters())
     13
@@ -250,7 +251,7 @@ def _activation(act: str | Activation) -> Activation:
     row = OPS.get(act)
     if row is None or row.operands != 1:
         names = ", ".join(sorted(name for name, row in OPS.items() if row.operands == 1 and row.partials))
-        raise ValueError(f"unknown activation {act!r}; the table has {names}, and any function of a Value will do")
+        raise ValueError(f"unknown activation {act!r}; the table has {names}; or any function of a Value")
     return row
 
 
@@ -271,7 +272,7 @@ def _title(module: Module) -> str:
 
 
 def _kind(neuron: Neuron) -> str:
-    """How micrograd begins a neuron's name: ReLUNeuron, LinearNeuron; others by the name of their activation."""
+    """How micrograd begins a neuron's name: ReLUNeuron, LinearNeuron; others by their activation's."""
     if neuron.act is None:
         return "Linear"
     if neuron.act is RELU:

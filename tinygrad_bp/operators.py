@@ -1,20 +1,18 @@
-"""How a Value behaves as a Python number: operators, comparisons, and the habits people bring from other engines.
+"""How a Value behaves as a Python number: operators, comparisons, and habits people bring from other engines.
 
-Arithmetic comes from the table: `attach` gives every row its method, and the operator it stands behind, as a function
-that makes one node (bound once, so that `x + y` costs no search).  Comparisons are by number and answer a bool, so that
-`if`, `max` and `sorted` work; hash goes by identity, and so does the engine.  Read engine.py first.
+Arithmetic comes from the table: `attach` gives every row its method, and the operator it stands behind, as a
+function that makes one node (bound once, so that `x + y` costs no search).  Comparisons are by number and
+answer a bool, so that `if`, `max` and `sorted` work; hash goes by identity, and so does the engine.  Read
+engine.py first.
 """
 
-import operator
 from collections.abc import Callable
 from functools import partial, partialmethod
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from tinygrad_bp.errors import GraphError, told
 from tinygrad_bp.methods import TableMethods
-from tinygrad_bp.ops import OPS, Op
-from tinygrad_bp.ops import pow as POW
-from tinygrad_bp.ops import powc as POWC
-from tinygrad_bp.ops import round as ROUND
+from tinygrad_bp.ops import OPS, Op, pow as POW, powc as POWC, round as ROUND
 
 Node = Callable[[Op, tuple[Any, ...], float], Any]
 
@@ -28,8 +26,10 @@ class Operators(TableMethods):
         _data: float
         op: Op | None
         inputs: tuple[Any, ...]
+        grad: float
+        label: str
 
-        def __init__(self, data: Any) -> None: ...
+        def __init__(self, data: Any, label: str = "") -> None: ...
 
     # A plain number as exponent is a constant of the operation and gets no gradient.
     def __pow__(self, y: Any) -> Any:
@@ -49,7 +49,7 @@ class Operators(TableMethods):
         return ROUND(self) if digits is None else ROUND(self * 10.0**digits) / 10.0**digits
 
     def _operand(self, y: Any) -> Any:
-        """Another operand as a Value; NotImplemented for what is no number, so that Python asks it in turn."""
+        """Another operand as a Value; NotImplemented for what is no number: Python then asks that in turn."""
         try:
             return y if isinstance(y, Operators) else type(self)(y)
         except TypeError:
@@ -79,15 +79,31 @@ class Operators(TableMethods):
         return self._data != 0.0
 
     def __float__(self) -> NoReturn:
-        raise TypeError("float(v) and math.sin(v) leave the graph: use tinygrad_bp.sin(v), or v.data for the number")
+        raise TypeError("float(v) and math.sin(v) leave the graph: use tinygrad_bp.sin(v), or v.data")
+
+    def __repr__(self) -> str:
+        label = f", label={self.label!r}" if self.label else ""
+        return f"Value(data={self._data}, grad={self.grad}{label})"
 
     def __format__(self, spec: str) -> str:
         return format(self._data, spec) if spec else repr(self)
+
+    def __reduce__(self) -> Any:
+        if self.op is None:
+            return type(self), (self._data, self.label)
+        raise GraphError(
+            f"{told(self)} is inside a graph, and graphs are not copied or pickled: "
+            "copy the model (model.copy()), keep the number (v.data), or save model.state_dict()"
+        )
 
     def __getattr__(self, name: str) -> Any:
         if name in OPS:  # an operation declared by the user
             return partial(OPS[name], self)
         raise AttributeError(f"'Value' has no attribute or operation {name!r}")
+
+    def detach(self) -> Any:
+        """The same number as a leaf: no gradient flows through it."""
+        return type(self)(self._data, self.label)
 
     def item(self) -> float:
         """The number itself (PyTorch's name for it)."""

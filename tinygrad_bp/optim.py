@@ -1,7 +1,7 @@
 """Optimizers: they move parameters along their gradients.
 
-`step()` never clears a gradient, so that it can be printed afterwards; `zero_grad()` does.  A parameter that is left out
-of the list stays as it is: that is how one freezes it.
+`step()` never clears a gradient, so that it can be printed afterwards; `zero_grad()` does.  A parameter that
+is left out of the list stays as it is: that is how one freezes it.
 """
 
 from collections.abc import Iterable
@@ -20,7 +20,8 @@ class Optimizer:
             raise ValueError(f"{type(self).__name__} was given no parameters: pass model.parameters()")
         for p in self.parameters:
             if not isinstance(p, Value) or p.op is not None:
-                raise TypeError(f"{type(self).__name__} moves leaf Values, not {p!r}: pass model.parameters()")
+                name = type(self).__name__
+                raise TypeError(f"{name} moves leaf Values, and {p!r} is none: pass model.parameters()")
         self.lr = _positive(lr, "lr", self)
 
     def zero_grad(self) -> None:
@@ -34,7 +35,7 @@ class Optimizer:
 
 
 class SGD(Optimizer):
-    """Gradient descent, with momentum if asked: v ← momentum·v + grad, p ← p − lr·v (Polyak 1964, PyTorch's form).
+    """Gradient descent, with momentum if asked: v ← momentum·v + grad, p ← p − lr·v (Polyak 1964).
 
     Raises ValueError for a negative rate or a momentum outside [0, 1).
 

@@ -1,8 +1,8 @@
 """fit: the training loop, and the history it returns.
 
-One step: clear the gradients; for each sample of the batch build the graph of its loss, run it backward and drop it, so
-that memory holds one sample's graph at a time; then let the optimizer move the parameters.  On a terminal a line shows
-how it goes; in a pipe nothing is printed.
+One step: clear the gradients; for each sample of the batch build the graph of its loss, run it backward and
+drop it, so that memory holds one sample's graph at a time; then let the optimizer move the parameters.  On a
+terminal a line shows how it goes; in a pipe nothing is printed.
 """
 
 import random
@@ -51,17 +51,19 @@ def fit(
 ) -> History:
     """Train `model` for `steps` steps on data = (xs, ys), and return the history of the loss.
 
-    Each x is a number or a row of numbers, and the model is called with a list; each y is what `loss(prediction, y)`
-    takes.  A batch is all samples, or `batch_size` of them, shuffled anew each epoch by `seed`; its loss is the sum or
-    the mean ("sum", "mean") over its samples, plus `penalty()`, evaluated once a step.  Raises ValueError for data that
-    is empty, of unequal lengths or not finite; NonFiniteError, naming the operation and the path to the loss, when a
-    loss or gradient is not finite: the parameters are then as they were before that step.
+    Each x is a number or a row of numbers, and the model is called with a list; each y is what
+    `loss(prediction, y)` takes.  A batch is all samples, or `batch_size` of them, shuffled anew each epoch by
+    `seed`; its loss is the sum or the mean ("sum", "mean") over its samples, plus `penalty()`, evaluated once
+    a step.  Raises ValueError for data that is empty, of unequal lengths or not finite; NonFiniteError,
+    naming the operation and the path to the loss, when a loss or gradient is not finite: the parameters are
+    then as they were before that step.
 
     >>> from tinygrad_bp.losses import squared_error
     >>> from tinygrad_bp.nn import Neuron
     >>> from tinygrad_bp.optim import SGD
     >>> line = Neuron(1, nonlin=False, weights=lambda rng, nin, nout: 0.0)
-    >>> history = fit(line, ([0.0, 1.0, 2.0], [1.0, 3.0, 5.0]), squared_error, SGD(line.parameters(), lr=0.1), 300)
+    >>> sgd = SGD(line.parameters(), lr=0.1)
+    >>> history = fit(line, ([0.0, 1.0, 2.0], [1.0, 3.0, 5.0]), squared_error, sgd, steps=300)
     >>> round(line.w[0].data, 3), round(line.b.data, 3), len(history.losses)
     (2.0, 1.0, 300)
     """
@@ -97,7 +99,7 @@ def fit(
 def _backward(loss: Any, share: float, what: str, step: int) -> float:
     """Run a loss backward, and return its share of the total."""
     if not isinstance(loss, Value):
-        raise TypeError(f"fit: the loss of {what} is {loss!r}, not a Value: it must be computed from the prediction")
+        raise TypeError(f"fit: the loss of {what} is {loss!r}, not a Value: compute it from the prediction")
     if not isfinite(loss.data):
         raise _stopped(step, what, non_finite(loss))
     loss.backward(share)
@@ -107,19 +109,20 @@ def _backward(loss: Any, share: float, what: str, step: int) -> float:
 def _blame_gradient(
     model: Any, loss: Loss, batch: list[Sample], penalty: Callable[[], Value] | None, step: int
 ) -> None:
-    """Every loss was finite and yet a gradient is not: build the losses again, one at a time, to find where."""
+    """Every loss was finite and yet a gradient is not: build the losses again, one by one, to find where."""
     for x, y in batch:
         report = non_finite(loss(model(x), y))
         if report:
             raise _stopped(step, f"the sample {x!r}", report)
     report = non_finite(penalty()) if penalty else ""
-    raise _stopped(step, "the sum of the gradients", report or "it is beyond the floats: scale the data or the loss down")
+    report = report or "it is beyond the floats: scale the data or the loss down"
+    raise _stopped(step, "the sum of the gradients", report)
 
 
 def _stopped(step: int, what: str, report: str) -> NonFiniteError:
     return NonFiniteError(
-        f"fit stopped in step {step}, at {what}: {report}\n  the parameters are as they were before this step; "
-        "if they have grown large, start again with a smaller learning rate"
+        f"fit stopped in step {step}, at {what}: {report}\n"
+        "  the parameters are as they were before this step; if they grew large, lower the learning rate"
     )
 
 
@@ -128,17 +131,17 @@ def _stopped(step: int, what: str, report: str) -> NonFiniteError:
 
 def _samples(data: Any) -> list[Sample]:
     if not isinstance(data, (tuple, list)) or len(data) != 2 or not all(hasattr(c, "__len__") for c in data):
-        raise TypeError("fit: data is a pair (xs, ys) of equally long lists, such as tinygrad_bp.data.moons() returns")
+        raise TypeError("fit: data is a pair (xs, ys) of equally long lists, as data.moons() returns")
     xs, ys = data
     if len(xs) != len(ys):
         raise ValueError(f"fit: {len(xs)} inputs for {len(ys)} targets; there must be as many of both")
     if not len(xs):
         raise ValueError("fit: the dataset is empty; there must be at least one sample")
-    rows = [row if isinstance(row, list) else [row] for row in (_read(x, f"xs[{i}]") for i, x in enumerate(xs))]
+    rows = [_read(x if hasattr(x, "__len__") else [x], f"xs[{i}]") for i, x in enumerate(xs)]
     targets = [_read(y, f"ys[{i}]") for i, y in enumerate(ys)]
     for i, row in enumerate(rows):
         if len(row) != len(rows[0]):
-            raise ValueError(f"fit: xs[{i}] has {len(row)} numbers and xs[0] has {len(rows[0])}; all must have as many")
+            raise ValueError(f"fit: xs[{i}] has {len(row)} numbers, xs[0] has {len(rows[0])}; give all as many")
     return list(zip(rows, targets))
 
 
@@ -158,7 +161,7 @@ def _read(entry: Any, place: str) -> Any:
 def _batches(n: int, size: int | None, rng: random.Random) -> Iterator[list[int]]:
     """The numbers of the samples of each batch, without end; the last batch of an epoch may be smaller."""
     if size is not None and (not isinstance(size, int) or size < 1):
-        raise ValueError(f"fit: batch_size is a whole number from 1 up, or None for all samples, not {size!r}")
+        raise ValueError(f"fit: batch_size is a whole number from 1 up, or None for all, not {size!r}")
     return _endless(n, size or n, rng)
 
 
@@ -175,7 +178,7 @@ def _endless(n: int, size: int, rng: random.Random) -> Iterator[list[int]]:
 
 
 class _Progress:
-    """A line on the terminal with step, loss and rate: by tqdm if it is installed, else by hand; or nothing."""
+    """A line on the terminal with step, loss and rate: by tqdm if installed, else by hand; or nothing."""
 
     def __init__(self, steps: int, shown: bool) -> None:
         self.steps, self.shown, self.done, self.drawn = steps, shown, 0, 0.0

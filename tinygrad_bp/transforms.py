@@ -1,9 +1,9 @@
 """Functions from functions to derivatives: grad, value_and_grad, vjp, jvp, jacobian, hessian, hvp.
 
-They call your function on leaves of their own, run the sweep of `engine.py`, and touch no `.grad`.  Results are floats;
-they are Values, and can be differentiated again, when an argument is a Value or another transform is calling.  So any
-order comes from nesting: grad(grad(f)).  Forward mode is the one loop here: tangents move along the edges that the
-sweep walks back.
+They call your function on leaves of their own, run the sweep of `engine.py`, and touch no `.grad`.  Results
+are floats; they are Values, and can be differentiated again, when an argument is a Value or another transform
+is calling.  So any order comes from nesting: grad(grad(f)).  Forward mode is the one loop here: tangents move
+along the edges that the sweep walks back.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -13,9 +13,7 @@ from typing import Any
 
 from tinygrad_bp.engine import Value, edges, gather, newest_first, sweep, sweep_graph
 from tinygrad_bp.modes import entered
-from tinygrad_bp.ops import identity as IDENTITY
-from tinygrad_bp.ops import ne as NE
-from tinygrad_bp.ops import where as WHERE
+from tinygrad_bp.ops import identity as IDENTITY, ne as NE, where as WHERE
 
 Function = Callable[..., Any]
 
@@ -23,24 +21,26 @@ inside: ContextVar[bool] = ContextVar("inside", default=False)  # is a transform
 
 
 def gradients(output: Value, inputs: Any, create_graph: bool = False) -> Any:
-    """The derivatives of `output` by each of `inputs`, in the shape of `inputs`: a Value, or (nested) lists of them.
+    """The derivatives of `output` by each of `inputs`, in their shape: a Value, or (nested) lists of them.
 
-    Floats, or with create_graph=True Values that can be differentiated again. An input that the output does not depend
-    on has derivative 0. Raises TypeError if the output is no Value, StaleGraphError if a leaf was set meanwhile.
+    Floats, or with create_graph=True Values that can be differentiated again. An input that the output does
+    not depend on has derivative 0. Raises TypeError if the output is no Value, StaleGraphError if a leaf was
+    set meanwhile.
 
     >>> x, y = Value(3.0), Value(4.0)
     >>> gradients(x * x * y, [x, y])
     [24.0, 9.0]
     """
     if not isinstance(output, Value):
-        raise TypeError(f"gradients needs a Value to differentiate, not {output!r} of type {type(output).__name__}")
+        raise TypeError(f"gradients differentiates a Value, not {output!r} of type {type(output).__name__}")
     return _pull({output: Value(1.0)} if create_graph else {output: 1.0}, inputs)
 
 
 def grad(f: Function) -> Function:
     """The function that returns the derivatives of f by all its arguments; f returns one number.
 
-    One number gives a float, a list a list, several arguments a tuple. Raises TypeError if f returns no single number.
+    One number gives a float, a list a list, several arguments a tuple. Raises TypeError if f returns no
+    single number.
 
     >>> grad(lambda x: x**3)(2.0)
     12.0
@@ -140,7 +140,7 @@ def hessian(f: Function) -> Function:
 
 
 def hvp(f: Function, xs: Sequence[Any], ts: Sequence[Any]) -> Any:
-    """The Hessian of f at the arguments xs times the tangents ts, in the shape of `grad`: forward over reverse.
+    """The Hessian of f at the arguments xs times the tangents ts, in the shape of `grad`.
 
     >>> hvp(lambda xs: xs[0] ** 2 * xs[1], ([2.0, 3.0],), ([1.0, 10.0],))
     [46.0, 4.0]

@@ -1,0 +1,39 @@
+"""What the demos have in common: their options, and how a picture is saved.
+
+Each demo runs by itself, as `python demos/NAME.py`; pictures go to demos/out/ unless --output says otherwise.
+"""
+
+import argparse
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import tinygrad_bp as tg
+
+
+def options(doc: str | None, name: str, iterations: int, seed: int | None) -> argparse.Namespace:
+    """--iterations, --seed and --output, with these defaults."""
+    parser = argparse.ArgumentParser(description=(doc or "").splitlines()[0])
+    parser.add_argument("--iterations", type=positive, default=iterations, help="default: %(default)s")
+    parser.add_argument("--seed", type=int, default=seed, help="of the first weights; default: %(default)s")
+    picture = Path(__file__).parent / "out" / f"{name}.png"
+    parser.add_argument("--output", type=Path, default=picture, help=f"default: demos/out/{name}.png")
+    return parser.parse_args()
+
+
+def positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"a whole number from 1 up, not {text!r}")
+    return int(text)
+
+
+def save_picture(draw: Callable[[], object], path: Path) -> None:
+    """Draw a figure and save it, or say which extra is missing."""
+    try:
+        figure = draw()
+    except tg.MissingExtraError as missing:
+        print(f"no picture: {missing}")
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)  # type: ignore[attr-defined]
+    print(f"picture: {os.path.relpath(path)}")
