@@ -1,9 +1,10 @@
 """Total functions on floats: IEEE 754 answers (inf, nan, signed zeros) where Python raises.
 
-`math.log(0)` raises, `2.0 ** 5000` raises, `1 / 0.0` raises: a computation graph must not stop there, because the user
-wants to see where the inf came from.  Every function here takes floats, returns a float and never raises.  Accuracy is
-within 3 units in the last place of the true value wherever no sum cancels; tests hold that against 400-bit arithmetic.
-`ops.py` builds the table of operations from these; nothing here knows a derivative.
+`math.log(0)` raises, `2.0 ** 5000` raises, `1 / 0.0` raises: a graph must not stop there, because the user
+wants to see where the inf came from.  Every function here takes floats, returns a float and never raises.
+Accuracy is within 3 units in the last place of the true value wherever no sum cancels; tests hold that
+against 400-bit arithmetic.  `ops.py` builds the table of operations from these; nothing here knows a
+derivative.
 """
 
 import math
@@ -35,7 +36,8 @@ def to_float(x: Any) -> float:
             "loop over it, [Value(a) for a in x] or [v * a for a in x]"
         )
     if isinstance(x, (str, bytes, bytearray)) or not (hasattr(x, "__float__") or hasattr(x, "__index__")):
-        raise TypeError(f"a Value holds one real number, not {x!r} of type {type(x).__name__}: convert it, float(x)")
+        kind = type(x).__name__
+        raise TypeError(f"a Value holds one real number, not {x!r} of type {kind}: convert it, float(x)")
     try:
         return float(x)
     except OverflowError:
@@ -52,7 +54,7 @@ def _length(x: Any) -> str:
         return "no dimension"
 
 
-# --- arithmetic -------------------------------------------------------------------------------------------------------
+# --- arithmetic ---------------------------------------------------------------------------------------------
 
 
 def add(x: float, y: float) -> float:
@@ -112,8 +114,8 @@ def pow(x: float, y: float) -> float:
 def pow_x(x: float, y: float, order: float = 1.0) -> float:
     """The `order`-th derivative of x**y by x: y (y-1) ... x**(y-order).
 
-    For a fractional y the exponent y - order would lose digits, and hundreds of units in the last place with them where
-    x is far from 1; dividing x**y by x loses none, unless x**y itself has left the normal floats.
+    Where y - order is rounded, an x far from 1 would lose hundreds of units in the last place; dividing x**y
+    by x loses none, unless x**y itself has left the normal floats.
     """
     factor = 1.0
     for k in range(int(order)):
@@ -121,16 +123,14 @@ def pow_x(x: float, y: float, order: float = 1.0) -> float:
     if factor == 0:
         return 0.0  # a polynomial differentiated away, at every x, nan included
     power = pow(x, y)
-    if y % 1.0 != 0 and x != 0 and SMALLEST_NORMAL <= math.fabs(power) < inf:
+    if power != power:
+        return power
+    whole = y % 1.0 == 0 and math.fabs(y) < 2.0**53
+    if not whole and x != 0 and SMALLEST_NORMAL <= math.fabs(power) < inf:
         for _ in range(int(order)):
-            power = div(power, x)
+            power /= x
         return factor * power
     return factor * pow(x, y - order)
-
-
-def powc(x: float, exponent: float, order: float) -> float:
-    """x**exponent, differentiated `order` times."""
-    return pow_x(x, exponent, order) if order else pow(x, exponent)
 
 
 def sum(*xs: float) -> float:
@@ -150,7 +150,7 @@ def dot(*xs: float) -> float:
     return total
 
 
-# --- exponential and logarithm ----------------------------------------------------------------------------------------
+# --- exponential and logarithm ------------------------------------------------------------------------------
 
 
 def exp(x: float) -> float:
@@ -176,18 +176,16 @@ def log1p(x: float) -> float:
 
 
 def logsumexp(*xs: float) -> float:
-    """log(exp(x0) + exp(x1) + ...), shifted by the largest, so that nothing overflows; -inf for no operands."""
+    """log(exp(x0) + exp(x1) + ...), shifted by the largest, so nothing overflows; -inf for no operands."""
     top = -inf
-    place = 0
-    for i, x in enumerate(xs):
-        if not x <= top:  # also true of nan, which then stays
-            top, place = x, i
+    for x in xs:
+        top = max(top, x)
     if not isfinite(top):
         return top
+    place = xs.index(top)
     rest = 0.0
-    for i, x in enumerate(xs):
-        if i != place:
-            rest += exp(x - top)
+    for x in (*xs[:place], *xs[place + 1 :]):
+        rest += math.exp(x - top)
     return top + math.log1p(rest)
 
 
@@ -199,17 +197,28 @@ hypot: Callable[[float, float], float] = math.hypot
 
 
 def gauss(x: float, rate: float) -> float:
-    """exp(-rate x**2): x is split into sixteenths, whose square is exact, and a rest; x * x would round (505 ulp)."""
-    if not -40.0 < x < 40.0:
-        return nan if x != x else 0.0
-    head = math.floor(x * 16.0 + 0.5) / 16.0
-    return math.exp(-rate * (head * head)) * math.exp(-rate * ((x - head) * (x + head)))
+    """exp(-rate x**2), where what x * x lost by rounding is brought in too (505 units in the last place)."""
+    square, lost = product(x, x)
+    power, rest = product(rate, square)
+    if not math.fabs(power + rest) < 1000.0:  # also where a product overflowed
+        return exp(-rate * x * x)
+    return exp(-power) * (1.0 - (rest + rate * lost))
+
+
+def product(x: float, y: float) -> tuple[float, float]:
+    """x * y, and what its rounding lost (Veltkamp's split into halves, Dekker's product)."""
+    xy = x * y
+    a = x * 134217729.0  # 2**27 + 1
+    a -= a - x
+    b = y * 134217729.0
+    b -= b - y
+    return xy, ((a * b - xy) + a * (y - b) + (x - a) * b) + (x - a) * (y - b)
 
 
 erf: Callable[[float], float] = math.erf
 
 
-# --- circular and hyperbolic ------------------------------------------------------------------------------------------
+# --- circular and hyperbolic --------------------------------------------------------------------------------
 
 
 def _nan_outside(f: Callable[[float], float]) -> Callable[[float], float]:
@@ -256,7 +265,7 @@ def sech2(x: float) -> float:
     return 4.0 * e / ((1.0 + e) * (1.0 + e))
 
 
-# --- activations ------------------------------------------------------------------------------------------------------
+# --- activations --------------------------------------------------------------------------------------------
 
 
 def sigmoid(x: float) -> float:
@@ -274,27 +283,24 @@ def relu(x: float) -> float:
     return x if x > 0 or x != x else 0.0
 
 
-INVERSE_SQRT2_HEAD = 0.7071067811866669  # 1 / sqrt(2): its first 40 bits, and
-INVERSE_SQRT2_TAIL = -1.1939731161377159e-13  # the rest
+SQRT_HALF, SQRT_HALF_REST = 0.7071067811865476, -4.833646656726457e-17  # sqrt(1/2), in two pieces
 TWO_OVER_SQRT_PI = 1.1283791670955126
 
 
 def normal_cdf(x: float) -> float:
     """The chance that a standard normal variable is below x: erfc(-x / sqrt(2)) / 2.
 
-    In the tail erfc magnifies the rounding of its operand x**2 times, so the operand is carried in two pieces and the
-    lesser is brought in by the slope of erfc.
+    In the tail erfc magnifies the rounding of its operand x**2 times: what that lost comes in by erfc's
+    slope.
     """
     if not -40.0 < x < 40.0:
         return nan if x != x else 1.0 if x > 0 else 0.0
-    head = math.floor(x * 16.0 + 0.5) / 16.0
-    exact = -head * INVERSE_SQRT2_HEAD
-    rest = -head * INVERSE_SQRT2_TAIL - (x - head) * math.sqrt(0.5)
-    z = exact + rest
-    return 0.5 * (math.erfc(z) - TWO_OVER_SQRT_PI * math.exp(-z * z) * ((exact - z) + rest))
+    z, rest = product(-x, SQRT_HALF)
+    rest -= x * SQRT_HALF_REST
+    return 0.5 * (math.erfc(z) - TWO_OVER_SQRT_PI * math.exp(-z * z) * rest)
 
 
-# --- selection and steps ----------------------------------------------------------------------------------------------
+# --- selection and steps ------------------------------------------------------------------------------------
 
 
 def max(x: float, y: float) -> float:

@@ -1,11 +1,12 @@
 """THE TABLE: every operation, declared once.
 
-A row gives an operation its name, its value on floats and its partial derivatives, and whatever else there is to say
-about it.  Values are total: they answer as IEEE 754 does (inf, nan) and never raise.  Partials are given the result `o`
-and the operands, and are written in the table's own operations, so that one rule serves three readers: on floats it
-gives a number, on Values a graph (and so second derivatives), on symbols a formula.  Two rules for rules: no Python
-branch, and `div` and `pow` by name, because Python's / and ** raise where IEEE answers (its + - * do not).
-Operators and methods of Value, drawings, tests and compiled code are loops over this table.  Read engine.py next.
+A row gives an operation its name, its value on floats and its partial derivatives, and whatever else there is
+to say about it.  Values are total: they answer as IEEE 754 does (inf, nan) and never raise.  Partials are
+given the result `o` and the operands, and are written in the table's own operations, so that one rule serves
+three readers: on floats it gives a number, on Values a graph (and so second derivatives), on symbols a
+formula.  Two rules for rules: no Python branch, and `div` and `pow` by name, as Python's / and ** raise where
+IEEE answers.  Operators and methods of Value, drawings, tests and compiled code are loops over this table.
+Next: engine.py.
 """
 
 # mypy: disable-error-code="has-type"
@@ -14,18 +15,22 @@ Operators and methods of Value, drawings, tests and compiled code are loops over
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from inspect import Parameter, signature
 from math import inf, pi
 from types import FunctionType
-from typing import Any, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 from weakref import WeakValueDictionary
 
 from tinygrad_bp import floats
 from tinygrad_bp.floats import TWO_OVER_SQRT_PI, to_float
 
 Rule = Callable[..., Sequence[Any]]
+Floats = float | Sequence[float]
 Interval = tuple[float, float]
+
+OPS: dict[str, Op] = {}
+TABLE: frozenset[str] = frozenset()  # the names of the rows below, once they are declared
 
 
 class Recorder(Protocol):
@@ -36,12 +41,10 @@ class Recorder(Protocol):
 
 R = TypeVar("R", bound=Recorder)
 
-OPS: dict[str, Op] = {}
-
 
 @dataclass(eq=False, repr=False)
 class Op:
-    """One operation: a row of the table, or an instance of a row that carries its constants.
+    """One operation: a row of the table, or an instance of a row that has its constants filled in.
 
     Called with numbers it answers a float; with a Value among its operands, a Value.
 
@@ -53,30 +56,28 @@ class Op:
     value: Callable[..., float]  # on floats
     partials: Rule | None  # on anything; None: no derivative anywhere, the path ends here
     operands: int | None  # how many; None: any number of them
-    constants: dict[str, float | None] = field(default_factory=dict)  # names and defaults (None: must be given)
-    constant_values: tuple[float, ...] = ()  # of an instance
+    constants: dict[str, float | None] = field(default_factory=dict)  # still to fill in, by name
+    constant_values: tuple[float, ...] = ()  # of an instance, where they are filled in
     sign: str = ""  # how it is drawn; "" = by its name
     dunder: str = ""  # the Python operator it stands behind
     tex: str = ""  # {0}, {1} are the operands, then the constants; {xs} all operands
     domain: tuple[Interval, ...] = ()  # of each operand, where it is defined and smooth
-    kink: Callable[..., Any] | None = None  # of the operands: changes its sign or is 0 where the row is not smooth
+    kink: Callable[..., Any] | None = None  # of the operands: 0, or changes sign, where the row is not smooth
     selects: bool = False  # P4: partials constant wherever smooth; one of exactly 0 cuts the edge
     singular: bool = False  # P4: a partial can be non-finite at finite operands
     hint: str = ""  # what to do where it answers inf or nan
-    formula: Callable[..., Any] | None = None  # of a composite row: its value in other operations of the table
-    slopes: Callable[..., Sequence[float]] | None = None  # partials, read for floats alone (end of file)
+    formula: Callable[..., Any] | None = None  # of a composite row: its value in other operations
+    slopes: Rule | None = None  # partials, read for floats alone (end of file)
     instances: WeakValueDictionary[tuple[str, ...], Op] = field(default_factory=WeakValueDictionary)
 
     @overload
-    def __call__(self, *xs: float | Sequence[float], **constants: float) -> float: ...  # type: ignore[overload-overlap]
+    def __call__(self, *xs: Floats, **constants: float) -> float: ...  # type: ignore[overload-overlap]
     @overload
     def __call__(self, *xs: R | float | Sequence[R | float], **constants: float) -> R: ...
     def __call__(self, *xs: Any, **constants: float) -> Any:
-        if self.constants and not self.constant_values:
+        if self.constants or constants:
             n = self.operands or 0
             return self.at(*xs[n:], **constants)(*xs[:n])
-        if constants:
-            raise TypeError(f"{self.name} has no constant named {next(iter(constants))!r}")
         if self.operands is None and len(xs) == 1 and isinstance(xs[0], Iterable):
             xs = tuple(xs[0])
         elif self.operands not in (None, len(xs)):
@@ -87,23 +88,37 @@ class Op:
         return self.value(*[to_float(x) for x in xs])
 
     def at(self, *values: float, **named: float) -> Op:
-        """This row with its constants filled in, in their order or by name; the same values give the same object."""
-        given = dict(self.constants)
-        for name, value in (*zip(given, values), *named.items()):
-            if name not in given:
-                raise TypeError(f"{self.name} has no constant named {name!r}: it has {', '.join(self.constants) or 'none'}")
-            given[name] = to_float(value)
-        if len(values) > len(given):
-            raise TypeError(f"{self.name} takes {_count(len(given), 'constant')}, got {len(values)}")
-        missing = [name for name, value in given.items() if value is None]
-        if missing:
-            raise TypeError(f"{self.name} needs its constant {missing[0]!r}: {self.name}(x, {missing[0]}=...)")
-        constants = tuple(c for c in given.values() if c is not None)
-        key = tuple(c.hex() for c in constants)
+        """This row with its constants filled in; the same values give the same object.
+
+        They are given in order or by name. Raises TypeError if one is missing, unknown or no number.
+        """
+        if len(values) > len(self.constants):
+            raise TypeError(f"{self!r} takes {_count(len(self.constants), 'constant')}, got {len(values)}")
+        given = {**self.constants, **dict(zip(self.constants, values)), **named}
+        for name, value in given.items():
+            if name not in self.constants:
+                known = ", ".join(self.constants) or "none"
+                raise TypeError(f"{self!r} has no constant {name!r}: it has {known}")
+            if value is None:
+                raise TypeError(f"{self.name} needs its constant {name!r}: {self.name}(x, {name}=...)")
+        if not given:
+            return self
+        filled = tuple([to_float(value) for value in given.values()])
+        key = tuple([c.hex() for c in filled])  # not the numbers: -0.0 is 0.0, and nan is not nan
         instance = self.instances.get(key)
         if instance is None:
-            instance = self.instances[key] = _instance(self, constants)
+            instance = self.instances[key] = self._filled(filled)
         return instance
+
+    def _filled(self, c: tuple[float, ...]) -> Op:
+        """This row with the constants c behind the operands of its value and of its rules."""
+
+        def bound(f: Any) -> Any:
+            return f and (lambda *xs: f(*xs, *c))
+
+        names = ("value", "partials", "slopes", "kink", "formula")
+        functions = {name: bound(getattr(self, name)) for name in names}
+        return replace(self, constants={}, constant_values=c, sign=self.sign.format(*c), **functions)
 
     def __repr__(self) -> str:
         constants = ", ".join(f"{c:g}" for c in self.constant_values)
@@ -113,13 +128,23 @@ class Op:
         return (_lookup, (self.name, *self.constant_values))
 
 
-def op(name: str, value: Callable[..., Any], partials: Rule | None, *, composite: bool = False, **more: Any) -> Op:
+def _lookup(name: str, *constants: float) -> Op:
+    return OPS[name].at(*constants) if constants else OPS[name]
+
+
+def _count(n: int | None, noun: str) -> str:
+    return f"{n} {noun}" + "s" * (n != 1)
+
+
+def op(
+    name: str, value: Callable[..., Any], partials: Rule | None, *, composite: bool = False, **more: Any
+) -> Op:
     """Declare an operation: its value on floats, and its partials from the result `o` and the operands.
 
-    The number of operands is read off the rule's parameters (or the value's, where partials is None); parameters named
-    in `constants` come after the operands.  With composite=True the value is itself written in other operations.
-    A declared operation is a function and a method of Value; declaring a name again replaces your own, never the table's.
-    Raises ValueError for a name that is taken.
+    The number of operands is read off the rule's parameters (or the value's, where partials is None);
+    parameters named in `constants` come after the operands.  With composite=True the value is itself written
+    in other operations.  A declared operation is a function and a method of Value; declaring a name again
+    replaces your own, never the table's.  Raises ValueError for a name that is taken, or that is no name.
 
     >>> from tinygrad_bp import Value
     >>> cube = op("cube", lambda x: x * x * x, lambda o, x: (3.0 * x * x,))
@@ -130,9 +155,10 @@ def op(name: str, value: Callable[..., Any], partials: Rule | None, *, composite
         raise ValueError(f"the table has an operation {name!r} already: choose another name")
     if not name.isidentifier():
         raise ValueError(f"an operation is also a method, so its name must be a Python name: not {name!r}")
-    row = Op(name, value, partials, _operands(value, partials, len(more.get("constants", ()))), **more)
-    row.formula = value if composite else None
-    row.slopes = partials
+    operands = _operands(value, partials, len(more.get("constants", ())))
+    if TABLE and partials:
+        partials = _counted(name, partials, operands)
+    row = Op(name, value, partials, operands, slopes=partials, formula=value if composite else None, **more)
     OPS[name] = row
     return row
 
@@ -144,138 +170,240 @@ def _operands(value: Callable[..., Any], partials: Rule | None, constants: int) 
     return len(parameters) - constants
 
 
-def _instance(row: Op, c: tuple[float, ...]) -> Op:
-    """The row with its constants bound behind the operands of its value and of its rules."""
+def _counted(name: str, partials: Rule, operands: int | None) -> Rule:
+    """Your rule, held to one partial for each operand: with one too few, an operand would just get none."""
 
-    def bound(f: Callable[..., Any] | None) -> Callable[..., Any] | None:
-        return f and (lambda *xs: f(*xs, *c))
+    def rule(o: Any, *xs: Any) -> Sequence[Any]:
+        ds = partials(o, *xs)
+        n = len(xs) if operands is None else operands
+        if not isinstance(ds, (tuple, list)) or len(ds) != n:
+            raise TypeError(f"the rule of {name!r} must return a tuple of {_count(n, 'partial')}, got {ds!r}")
+        return ds
 
-    given = {name: getattr(row, name) for name in ("name", "operands", "constants", "dunder", "tex", "domain", "selects",
-                                                   "singular", "hint")}  # fmt: skip
-    return Op(
-        value=lambda *xs: row.value(*xs, *c), partials=bound(row.partials), formula=bound(row.formula),
-        slopes=bound(row.slopes), kink=bound(row.kink), constant_values=c, sign=row.sign.format(*c), **given,
-    )  # fmt: skip
-
-
-def _lookup(name: str, *constants: float) -> Op:
-    return OPS[name].at(*constants) if constants else OPS[name]
+    return rule
 
 
-def _count(n: int | None, noun: str) -> str:
-    return f"{n} {noun}" + "s" * (n != 1)
-
-
-TABLE: frozenset[str] = frozenset()  # the names of the rows below, once they are declared
+ONE_OVER_SQRT_2PI = 0.3989422804014327
 POSITIVE, UNIT, REAL = (0.0, inf), (-1.0, 1.0), (-inf, inf)
 POWERS = "a negative base has real powers at integer exponents only, and 0 has none below 0"
 
-# --- the table --------------------------------------------------------------------------------------------------------
+# --- the table ----------------------------------------------------------------------------------------------
+# A row's first line: name, value on floats, partials from the result o, the operands and then the constants.
+# Below it: how it is written; then where it is smooth and what it does elsewhere; then what to do about that.
 # fmt: off
-#    name              value                 partials, given the result o, the operands and then the constants
 
-identity = op("identity", floats.identity,   lambda o, x: (1.0,),                          tex="{0}")
-add  = op("add",       floats.add,           lambda o, x, y: (1.0, 1.0),                   tex="{0} + {1}", sign="+", dunder="add")
-sub  = op("sub",       floats.sub,           lambda o, x, y: (1.0, -1.0),                  tex="{0} - {1}", sign="−", dunder="sub")
-mul  = op("mul",       floats.mul,           lambda o, x, y: (y, x),                       tex=r"{0} \cdot {1}", sign="×", dunder="mul")
-div  = op("div",       floats.div,           lambda o, x, y: (div(1.0, y), div(neg(o), y)), tex=r"\frac{{{0}}}{{{1}}}", sign="÷",
-          dunder="truediv", kink=lambda x, y: y, singular=True, hint="keep the divisor away from 0")
-neg  = op("neg",       floats.neg,           lambda o, x: (-1.0,),                         tex="-{0}", sign="−", dunder="neg")
-fmod = op("fmod",      floats.fmod,          lambda o, x, y: (nan_if(o, 1.0), neg(round(div(x - o, y)))), tex=r"{0} \bmod_0 {1}",
-          kink=lambda x, y: sin(pi * div(x, y)), singular=True, hint="the divisor must not be 0")
-remainder = op("remainder", floats.remainder, lambda o, x, y: (nan_if(o, 1.0), neg(round(div(x - o, y)))), tex=r"{0} \bmod {1}",
-          sign="%", dunder="mod", kink=lambda x, y: sin(pi * div(x, y)), singular=True, hint="the divisor must not be 0")
-sum  = op("sum",       floats.sum,           lambda o, *xs: (1.0,) * len(xs),              tex=r"\sum({xs})", sign="Σ")
-dot  = op("dot",       floats.dot,           lambda o, *xs: dot_partials(xs),              tex=r"\operatorname{{dot}}({xs})", sign="·")
+identity   = op("identity",   floats.identity,   lambda o, x: (1.0,),
+                tex="{0}", dunder="pos")
+add        = op("add",        floats.add,        lambda o, x, y: (1.0, 1.0),
+                tex="{0} + {1}", sign="+", dunder="add")
+sub        = op("sub",        floats.sub,        lambda o, x, y: (1.0, -1.0),
+                tex="{0} - {1}", sign="−", dunder="sub")
+mul        = op("mul",        floats.mul,        lambda o, x, y: (y, x),
+                tex=r"{0} \cdot {1}", sign="×", dunder="mul")
+div        = op("div",        floats.div,        lambda o, x, y: (div(1.0, y), div(neg(o), y)),
+                tex=r"\frac{{{0}}}{{{1}}}", sign="÷", dunder="truediv",
+                kink=lambda x, y: y, singular=True,
+                hint="keep the divisor away from 0")
+neg        = op("neg",        floats.neg,        lambda o, x: (-1.0,),
+                tex="-{0}", sign="−", dunder="neg")
+fmod       = op("fmod",       floats.fmod,       lambda o, x, y: (nan_if(o, 1.0), nan_if(o, laps(o, x, y))),
+                tex=r"{0} \bmod_0 {1}",
+                kink=lambda x, y: sin(pi * div(x, y)), singular=True,
+                hint="the divisor must not be 0")
+remainder  = op("remainder",  floats.remainder,  lambda o, x, y: (nan_if(o, 1.0), nan_if(o, laps(o, x, y))),
+                tex=r"{0} \bmod {1}", sign="%", dunder="mod",
+                kink=lambda x, y: sin(pi * div(x, y)), singular=True,
+                hint="the divisor must not be 0")
+sum        = op("sum",        floats.sum,        lambda o, *xs: (1.0,) * len(xs),
+                tex=r"\sum({xs})", sign="Σ")
+dot        = op("dot",        floats.dot,        lambda o, *xs: dot_partials(xs),
+                tex=r"\operatorname{{dot}}({xs})", sign="·")
 
-pow  = op("pow",       floats.pow,           lambda o, x, y: (pow_x(x, y), pow_y(o, x, y)), tex="{0}^{{{1}}}", sign="^",
-          domain=(POSITIVE, REAL), singular=True, hint=POWERS)
-pow_x = op("pow_x",    floats.pow_x,         lambda o, x, y, order: (pow_x(x, y, order + 1.0), pow_xy(o, x, y, order)),
-          constants={"order": 1.0}, tex=r"\partial^{{{2}}}({0}^{{{1}}})", domain=(POSITIVE, REAL), singular=True, hint=POWERS)
-powc = op("powc",      floats.powc,          lambda o, x, exponent, order: (powc(x, exponent, order + 1.0),),
-          constants={"exponent": None, "order": 0.0}, tex="{0}^{{{1}}}", sign="**{0:g}", domain=(POSITIVE,), singular=True, hint=POWERS)
+# powers
+pow        = op("pow",        floats.pow,        lambda o, x, y: (pow_x(x, y), pow_y(o, x, y)),
+                tex="{0}^{{{1}}}", sign="^",
+                domain=(POSITIVE, REAL), singular=True,
+                hint=POWERS)
+pow_x      = op("pow_x",      floats.pow_x,      lambda o, x, y, n: (pow_x(x, y, n + 1.0),
+                                                                     pow_xy(o, x, y, n)),
+                tex=r"\partial_{{{0}}}^{{{2}}} {0}^{{{1}}}", constants={"order": 1.0},
+                domain=(POSITIVE, REAL), singular=True,
+                hint=POWERS)
+powc       = op("powc",       floats.pow,        lambda o, x, exponent: (powc_x(x, exponent),),
+                tex="{0}^{{{1}}}", sign="**{0:g}", constants={"exponent": None},
+                domain=(POSITIVE,), singular=True,
+                hint=POWERS)
+powc_x     = op("powc_x",     floats.pow_x,      lambda o, x, exponent, n: (powc_x(x, exponent, n + 1.0),),
+                tex=r"\partial^{{{2}}} {0}^{{{1}}}", constants={"exponent": None, "order": 1.0},
+                domain=(POSITIVE,), singular=True,
+                hint=POWERS)
+sqrt       = op("sqrt",       floats.sqrt,       lambda o, x: (div(0.5, o + 0.0),),  # so that -0.0 is +0.0
+                tex=r"\sqrt{{{0}}}",
+                domain=(POSITIVE,), singular=True,
+                hint="keep its operand above 0; for the length of a vector use hypot, with a slope at 0")
+hypot      = op("hypot",      floats.hypot,      lambda o, x, y: (div(x, o + eq(o, 0.0)),
+                                                                  div(y, o + eq(o, 0.0))),
+                tex=r"\sqrt{{{0}^2 + {1}^2}}",
+                kink=lambda x, y: hypot(x, y))
 
-exp  = op("exp",       floats.exp,           lambda o, x: (o,),                            tex="e^{{{0}}}", singular=True,
-          hint="exp overflows above 709.78, where logsumexp, softplus and sigmoid do not")
-expm1 = op("expm1",    floats.expm1,         lambda o, x: (exp(x),),                       tex="e^{{{0}}} - 1", singular=True)
-log  = op("log",       floats.log,           lambda o, x: (nan_if(o, div(1.0, x + 0.0)),), tex=r"\ln {0}",  # 0.0: so -0.0 is +0.0
-          domain=(POSITIVE,), singular=True, hint="keep its operand above 0, or use bce_with_logits or cross_entropy, which take logits")
-log1p = op("log1p",    floats.log1p,         lambda o, x: (nan_if(o, div(1.0, 1.0 + x)),), tex=r"\ln(1 + {0})",
-          domain=((-1.0, inf),), singular=True, hint="keep its operand above -1")
-sqrt = op("sqrt",      floats.sqrt,          lambda o, x: (div(0.5, o + 0.0),),            tex=r"\sqrt{{{0}}}",
-          domain=(POSITIVE,), singular=True, hint="keep its operand above 0; for the length of a vector use hypot, which has a slope at 0")
-hypot = op("hypot",    floats.hypot,         lambda o, x, y: (div(x, o + eq(o, 0.0)), div(y, o + eq(o, 0.0))),
-          tex=r"\sqrt{{{0}^2 + {1}^2}}", kink=lambda x, y: hypot(x, y))
-logsumexp = op("logsumexp", floats.logsumexp, lambda o, *xs: tuple(exp(x - o) for x in xs), tex=r"\operatorname{{logsumexp}}({xs})")
-xlogx = op("xlogx",    lambda x: where(eq(x, 0.0), 0.0, x * log(x)), lambda o, x: (log(x) + 1.0,), tex=r"{0} \ln {0}",
-          composite=True, domain=(POSITIVE,), singular=True, hint="keep its operand at or above 0")
-erf  = op("erf",       floats.erf,           lambda o, x: (TWO_OVER_SQRT_PI * gauss(x, 1.0),), tex=r"\operatorname{{erf}} {0}")
-gauss = op("gauss",    floats.gauss,         lambda o, x, rate: (-2.0 * rate * x * o,),    tex="e^{{-{1} {0}^2}}", constants={"rate": 1.0})
-normal_cdf = op("normal_cdf", floats.normal_cdf, lambda o, x: (ONE_OVER_SQRT_2PI * gauss(x, 0.5),), tex=r"\Phi({0})")
+# exponential and logarithm
+exp        = op("exp",        floats.exp,        lambda o, x: (o,),
+                tex="e^{{{0}}}",
+                singular=True,
+                hint="exp overflows above 709.78, where logsumexp, softplus and sigmoid do not")
+expm1      = op("expm1",      floats.expm1,      lambda o, x: (exp(x),),
+                tex="e^{{{0}}} - 1",
+                singular=True)
+log        = op("log",        floats.log,        lambda o, x: (nan_if(o, div(1.0, x + 0.0)),),
+                tex=r"\ln {0}",
+                domain=(POSITIVE,), singular=True,
+                hint="keep its operand above 0, or use bce_with_logits or cross_entropy on the logits")
+log1p      = op("log1p",      floats.log1p,      lambda o, x: (nan_if(o, div(1.0, 1.0 + x)),),
+                tex=r"\ln(1 + {0})",
+                domain=((-1.0, inf),), singular=True,
+                hint="keep its operand above -1")
+logsumexp  = op("logsumexp",  floats.logsumexp,  lambda o, *xs: tuple([exp(x - o) for x in xs]),
+                tex=r"\operatorname{{logsumexp}}({xs})")
+xlogx      = op("xlogx",      lambda x: where(eq(x, 0.0), 0.0, x * log(x)),
+                                                 lambda o, x: (log(x) + 1.0,),
+                tex=r"{0} \ln {0}", composite=True,
+                domain=(POSITIVE,), singular=True,
+                hint="keep its operand at or above 0")
+erf        = op("erf",        floats.erf,        lambda o, x: (TWO_OVER_SQRT_PI * gauss(x),),
+                tex=r"\operatorname{{erf}} {0}")
+gauss      = op("gauss",      floats.gauss,      lambda o, x, rate: (-2.0 * rate * (x * o),),
+                tex="e^{{-{1} {0}^2}}", constants={"rate": 1.0})
+normal_cdf = op("normal_cdf", floats.normal_cdf, lambda o, x: (normal_density(x),),
+                tex=r"\Phi({0})")
 
-sin  = op("sin",       floats.sin,           lambda o, x: (cos(x),),                       tex=r"\sin {0}")
-cos  = op("cos",       floats.cos,           lambda o, x: (neg(sin(x)),),                  tex=r"\cos {0}")
-tan  = op("tan",       floats.tan,           lambda o, x: (1.0 + o * o,),                  tex=r"\tan {0}", kink=lambda x: cos(x))
-asin = op("asin",      floats.asin,          lambda o, x: (div(1.0, sqrt((1.0 - x) * (1.0 + x))),), tex=r"\arcsin {0}",
-          domain=(UNIT,), singular=True, hint="keep its operand between -1 and 1")
-acos = op("acos",      floats.acos,          lambda o, x: (div(-1.0, sqrt((1.0 - x) * (1.0 + x))),), tex=r"\arccos {0}",
-          domain=(UNIT,), singular=True, hint="keep its operand between -1 and 1")
-atan = op("atan",      floats.atan,          lambda o, x: (over_squared(1.0, hypot(1.0, x)),), tex=r"\arctan {0}")
-atan2 = op("atan2",    floats.atan2,         lambda o, y, x: (over_squared(x, hypot(x, y)), over_squared(neg(y), hypot(x, y))),
-          tex=r"\operatorname{{atan2}}({0}, {1})", kink=lambda y, x: where(gt(x, 0.0), 1.0, y), singular=True,
-          hint="it has no slope at (0, 0)")
-sinh = op("sinh",      floats.sinh,          lambda o, x: (cosh(x),),                      tex=r"\sinh {0}", singular=True)
-cosh = op("cosh",      floats.cosh,          lambda o, x: (sinh(x),),                      tex=r"\cosh {0}", singular=True)
-tanh = op("tanh",      floats.tanh,          lambda o, x: (sech2(x),),                     tex=r"\tanh {0}")
-sech2 = op("sech2",    floats.sech2,         lambda o, x: (-2.0 * tanh(x) * o,),           tex=r"\operatorname{{sech}}^2 {0}")
-asinh = op("asinh",    floats.asinh,         lambda o, x: (div(1.0, hypot(1.0, x)),),      tex=r"\operatorname{{arsinh}} {0}")
-acosh = op("acosh",    floats.acosh,         lambda o, x: (div(div(1.0, sqrt(x - 1.0)), sqrt(x + 1.0)),), tex=r"\operatorname{{arcosh}} {0}",
-          domain=((1.0, inf),), singular=True, hint="keep its operand above 1")
-atanh = op("atanh",    floats.atanh,         lambda o, x: (nan_if(o, div(1.0, (1.0 - x) * (1.0 + x))),), tex=r"\operatorname{{artanh}} {0}",
-          domain=(UNIT,), singular=True, hint="keep its operand between -1 and 1")
+# circular and hyperbolic
+sin        = op("sin",        floats.sin,        lambda o, x: (cos(x),),
+                tex=r"\sin {0}")
+cos        = op("cos",        floats.cos,        lambda o, x: (neg(sin(x)),),
+                tex=r"\cos {0}")
+tan        = op("tan",        floats.tan,        lambda o, x: (1.0 + o * o,),
+                tex=r"\tan {0}",
+                kink=lambda x: cos(x))
+asin       = op("asin",       floats.asin,       lambda o, x: (div(1.0, sqrt((1.0 - x) * (1.0 + x))),),
+                tex=r"\arcsin {0}",
+                domain=(UNIT,), singular=True,
+                hint="keep its operand between -1 and 1")
+acos       = op("acos",       floats.acos,       lambda o, x: (div(-1.0, sqrt((1.0 - x) * (1.0 + x))),),
+                tex=r"\arccos {0}",
+                domain=(UNIT,), singular=True,
+                hint="keep its operand between -1 and 1")
+atan       = op("atan",       floats.atan,       lambda o, x: (over_squared(1.0, hypot(1.0, x)),),
+                tex=r"\arctan {0}")
+atan2      = op("atan2",      floats.atan2,      lambda o, y, x: (over_squared(x, hypot(x, y)),
+                                                                  over_squared(neg(y), hypot(x, y))),
+                tex=r"\operatorname{{atan2}}({0}, {1})",
+                kink=lambda y, x: where(gt(x, 0.0), 1.0, y), singular=True,
+                hint="it has no slope at (0, 0)")
+sinh       = op("sinh",       floats.sinh,       lambda o, x: (cosh(x),),
+                tex=r"\sinh {0}",
+                singular=True)
+cosh       = op("cosh",       floats.cosh,       lambda o, x: (sinh(x),),
+                tex=r"\cosh {0}",
+                singular=True)
+tanh       = op("tanh",       floats.tanh,       lambda o, x: (sech2(x),),
+                tex=r"\tanh {0}")
+sech2      = op("sech2",      floats.sech2,      lambda o, x: (-2.0 * tanh(x) * o,),
+                tex=r"\operatorname{{sech}}^2 {0}")
+asinh      = op("asinh",      floats.asinh,      lambda o, x: (div(1.0, hypot(1.0, x)),),
+                tex=r"\operatorname{{arsinh}} {0}")
+acosh      = op("acosh",      floats.acosh,      lambda o, x: (div(div(1.0, sqrt(x - 1.0)), sqrt(x + 1.0)),),
+                tex=r"\operatorname{{arcosh}} {0}",
+                domain=((1.0, inf),), singular=True,
+                hint="keep its operand above 1")
+atanh      = op("atanh",      floats.atanh,      lambda o, x: (nan_if(o, div(1.0, (1.0 - x) * (1.0 + x))),),
+                tex=r"\operatorname{{artanh}} {0}",
+                domain=(UNIT,), singular=True,
+                hint="keep its operand between -1 and 1")
 
-sigmoid = op("sigmoid", floats.sigmoid,      lambda o, x: (dsigmoid(x),),                  tex=r"\sigma({0})")
-dsigmoid = op("dsigmoid", floats.dsigmoid,   lambda o, x: (neg(tanh(0.5 * x)) * o,),       tex=r"\sigma'({0})")
-relu = op("relu",      floats.relu,          lambda o, x: (step(o),),                      tex=r"\max(0, {0})", sign="ReLU",
-          kink=lambda x: x, selects=True)
+# activations
+sigmoid    = op("sigmoid",    floats.sigmoid,    lambda o, x: (dsigmoid(x),),
+                tex=r"\sigma({0})")
+dsigmoid   = op("dsigmoid",   floats.dsigmoid,   lambda o, x: (neg(tanh(0.5 * x)) * o,),
+                tex=r"\sigma'({0})")
+softplus   = op("softplus",   lambda x: relu(x) + log1p(exp(neg(abs(x)))),
+                                                 lambda o, x: (sigmoid(x),),
+                tex=r"\ln(1 + e^{{{0}}})", composite=True)
+silu       = op("silu",       lambda x: x * sigmoid(x),
+                                                 lambda o, x: (sigmoid(x) + x * dsigmoid(x),),
+                tex=r"{0} \, \sigma({0})", composite=True)
+gelu       = op("gelu",       lambda x: x * normal_cdf(x),
+                                                 lambda o, x: (normal_cdf(x) + x * normal_density(x),),
+                tex=r"{0} \, \Phi({0})", composite=True)
+relu       = op("relu",       floats.relu,       lambda o, x: (step(o),),
+                tex=r"\max(0, {0})", sign="ReLU",
+                kink=lambda x: x, selects=True)
 leaky_relu = op("leaky_relu", lambda x, slope: where(gt(x, 0.0), x, slope * x),
-          lambda o, x, slope: (nan_if(o, slope_at(x, 1.0, slope, slope)),), tex=r"\operatorname{{leaky}}_{{{1}}}({0})",
-          composite=True, constants={"slope": 0.01}, kink=lambda x, slope: x)
-elu  = op("elu",       lambda x, alpha: where(gt(x, 0.0), x, alpha * expm1(x)),
-          lambda o, x, alpha: (nan_if(o, slope_at(x, 1.0, alpha * exp(x), alpha)),), tex=r"\operatorname{{elu}}_{{{1}}}({0})",
-          composite=True, constants={"alpha": 1.0}, kink=lambda x, alpha: x)
-softplus = op("softplus", lambda x: relu(x) + log1p(exp(neg(abs(x)))), lambda o, x: (sigmoid(x),), tex=r"\ln(1 + e^{{{0}}})", composite=True)
-silu = op("silu",      lambda x: x * sigmoid(x),  lambda o, x: (sigmoid(x) + x * dsigmoid(x),),  tex=r"{0} \, \sigma({0})", composite=True)
-gelu = op("gelu",      lambda x: x * normal_cdf(x), lambda o, x: (normal_cdf(x) + ONE_OVER_SQRT_2PI * x * gauss(x, 0.5),),
-          tex=r"{0} \, \Phi({0})", composite=True)
+                                                 lambda o, x, slope: (slope_at(o, x, slope, slope),),
+                tex=r"\operatorname{{leaky}}_{{{1}}}({0})", composite=True, constants={"slope": 0.01},
+                kink=lambda x, slope: x)
+elu        = op("elu",        lambda x, alpha: where(gt(x, 0.0), x, alpha * expm1(x)),
+                                                 lambda o, x, alpha: (slope_at(o, x, alpha * exp(x), alpha),),
+                tex=r"\operatorname{{elu}}_{{{1}}}({0})", composite=True, constants={"alpha": 1.0},
+                kink=lambda x, alpha: x)
 
-abs  = op("abs",       floats.abs,           lambda o, x: (sign(x),),                      tex=r"\left|{0}\right|", dunder="abs", kink=lambda x: x)
-max  = op("max",       floats.max,           lambda o, x, y: (nan_if(o, share(x, y)), nan_if(o, share(y, x))), tex=r"\max({0}, {1})",
-          kink=lambda x, y: x - y, selects=True)
-min  = op("min",       floats.min,           lambda o, x, y: (nan_if(o, share(y, x)), nan_if(o, share(x, y))), tex=r"\min({0}, {1})",
-          kink=lambda x, y: x - y, selects=True)
-clip = op("clip",      floats.clip,          lambda o, x, low, high: (nan_if(o, ge(x, low) * ge(high, x)),),
-          tex=r"\operatorname{{clip}}_{{{1}}}^{{{2}}}({0})", constants={"low": None, "high": None},
-          kink=lambda x, low, high: (x - low) * (x - high), selects=True)
-where = op("where",    floats.where,         lambda o, c, x, y: (0.0, where(c, nan_if(o, 1.0), 0.0), where(c, 0.0, nan_if(o, 1.0))),
-          tex=r"\left({1} \text{{ if }} {0} \text{{ else }} {2}\right)", kink=lambda c, x, y: c, selects=True)
-nan_if = op("nan_if",  floats.nan_if,        lambda o, r, d: (0.0, nan_if(r, 1.0)),        tex="{1}")
-gt   = op("gt",        floats.gt,            None, tex="[{0} > {1}]",       sign=">", kink=lambda x, y: x - y)
-ge   = op("ge",        floats.ge,            None, tex=r"[{0} \geq {1}]",   sign="≥", kink=lambda x, y: x - y)
-eq   = op("eq",        floats.eq,            None, tex="[{0} = {1}]",       sign="=", kink=lambda x, y: x - y)
-ne   = op("ne",        floats.ne,            None, tex=r"[{0} \neq {1}]",   sign="≠", kink=lambda x, y: x - y)
-sign = op("sign",      floats.sign,          None, tex=r"\operatorname{{sign}} {0}",  kink=lambda x: x)
-step = op("step",      floats.step,          None, tex="[{0} > 0]",                   kink=lambda x: x)
-floor = op("floor",    floats.floor,         None, tex=r"\lfloor {0} \rfloor",        dunder="floor", kink=lambda x: sin(pi * x))
-ceil = op("ceil",      floats.ceil,          None, tex=r"\lceil {0} \rceil",          dunder="ceil", kink=lambda x: sin(pi * x))
-round = op("round",    floats.round,         None, tex=r"\operatorname{{round}} {0}", kink=lambda x: cos(pi * x))
+# selection
+abs        = op("abs",        floats.abs,        lambda o, x: (sign(x),),
+                tex=r"\left|{0}\right|", dunder="abs",
+                kink=lambda x: x)
+max        = op("max",        floats.max,        lambda o, x, y: (nan_if(o, share(x, y)),
+                                                                  nan_if(o, share(y, x))),
+                tex=r"\max({0}, {1})",
+                kink=lambda x, y: x - y, selects=True)
+min        = op("min",        floats.min,        lambda o, x, y: (nan_if(o, share(y, x)),
+                                                                  nan_if(o, share(x, y))),
+                tex=r"\min({0}, {1})",
+                kink=lambda x, y: x - y, selects=True)
+clip       = op("clip",       floats.clip,       lambda o, x, low, high: (nan_if(o, within(x, low, high)),),
+                tex=r"\operatorname{{clip}}_{{{1}}}^{{{2}}}({0})", constants={"low": None, "high": None},
+                kink=lambda x, low, high: (x - low) * (x - high), selects=True)
+where      = op("where",      floats.where,      lambda o, c, x, y: (0.0, where(c, nan_if(o, 1.0), 0.0),
+                                                                          where(c, 0.0, nan_if(o, 1.0))),
+                tex=r"\left({1} \text{{ if }} {0} \text{{ else }} {2}\right)",
+                kink=lambda c, x, y: c, selects=True)
+nan_if     = op("nan_if",     floats.nan_if,     lambda o, r, d: (0.0, nan_if(r, 1.0)),
+                tex="{1}")
+
+# steps: no derivative anywhere, the path ends here
+gt         = op("gt",         floats.gt,         None,
+                tex="[{0} > {1}]", sign=">",
+                kink=lambda x, y: x - y)
+ge         = op("ge",         floats.ge,         None,
+                tex=r"[{0} \geq {1}]", sign="≥",
+                kink=lambda x, y: x - y)
+eq         = op("eq",         floats.eq,         None,
+                tex="[{0} = {1}]", sign="=",
+                kink=lambda x, y: x - y)
+ne         = op("ne",         floats.ne,         None,
+                tex=r"[{0} \neq {1}]", sign="≠",
+                kink=lambda x, y: x - y)
+sign       = op("sign",       floats.sign,       None,
+                tex=r"\operatorname{{sign}} {0}",
+                kink=lambda x: x)
+step       = op("step",       floats.step,       None,
+                tex="[{0} > 0]",
+                kink=lambda x: x)
+floor      = op("floor",      floats.floor,      None,
+                tex=r"\lfloor {0} \rfloor", dunder="floor",
+                kink=lambda x: sin(pi * x))
+ceil       = op("ceil",       floats.ceil,       None,
+                tex=r"\lceil {0} \rceil", dunder="ceil",
+                kink=lambda x: sin(pi * x))
+round      = op("round",      floats.round,      None,
+                tex=r"\operatorname{{round}} {0}",
+                kink=lambda x: cos(pi * x))
 # fmt: on
 
 TABLE = frozenset(OPS)
-ONE_OVER_SQRT_2PI = 0.3989422804014327
+if not TYPE_CHECKING:  # a type checker takes every name above: it cannot read this list
+    __all__ = ["OPS", "Op", "op", *OPS]
 
 
-# --- parts of rules, in the same language -----------------------------------------------------------------------------
+# --- parts of rules, in the same language -------------------------------------------------------------------
 
 
 def dot_partials(xs: Sequence[Any]) -> tuple[Any, ...]:
@@ -283,9 +411,18 @@ def dot_partials(xs: Sequence[Any]) -> tuple[Any, ...]:
     return (*xs[n : n + n], *xs[:n], 1.0) if len(xs) % 2 else (*xs[n:], *xs[:n])
 
 
+def laps(o: Any, x: Any, y: Any) -> Any:
+    """How often y was taken off x to leave o, negative: the slope of the remainder by y."""
+    return neg(round(div(x, y) - div(o, y)))
+
+
 def share(x: Any, y: Any) -> Any:
     """Of max(x, y), the part of the slope that is x's: 1, 0, or half at a tie."""
     return gt(x, y) + 0.5 * eq(x, y)
+
+
+def within(x: Any, low: float, high: float) -> Any:
+    return ge(x, low) * ge(high, x)
 
 
 def over_squared(x: Any, h: Any) -> Any:
@@ -293,9 +430,13 @@ def over_squared(x: Any, h: Any) -> Any:
     return div(div(x, h), h)
 
 
-def slope_at(x: Any, right: Any, left: Any, left_at_0: float) -> Any:
-    """The slope of a function with a kink at 0: there, the one of least norm between the two (P2)."""
-    return where(gt(x, 0.0), right, where(eq(x, 0.0), clip(left_at_0, 0.0, 1.0), left))
+def normal_density(x: Any) -> Any:
+    return ONE_OVER_SQRT_2PI * gauss(x, 0.5)
+
+
+def slope_at(o: Any, x: Any, left: Any, left_at_0: float) -> Any:
+    """The slope: 1 right of 0, and at 0 the one of least norm between the two sides (P2)."""
+    return nan_if(o, where(gt(x, 0.0), 1.0, where(eq(x, 0.0), clip(left_at_0, 0.0, 1.0), left)))
 
 
 def pow_y(o: Any, x: Any, y: Any) -> Any:
@@ -304,20 +445,18 @@ def pow_y(o: Any, x: Any, y: Any) -> Any:
 
 
 def pow_xy(o: Any, x: Any, y: Any, order: float) -> Any:
-    """d/dy of y (y-1) ... x**(y-order): the product rule over the factors, then the power."""
-    ways = 0.0
-    for left_out in range(int(order)):
-        product = 1.0
-        for k in range(int(order)):
-            product = product * (1.0 if k == left_out else y - float(k))
-        ways = ways + product
-    return ways * pow(x, y - order) + where(eq(x, 0.0) * eq(o, 0.0), 0.0, o * log(x))
+    """d/dy of factor * x**(y-order), factor = y (y-1) ...: the product rule, once for each of its factors."""
+    factor, ways = 1.0, 0.0
+    for k in range(int(order)):
+        factor, ways = factor * (y - float(k)), ways * (y - float(k)) + factor
+    power = where(eq(factor, 0.0), pow(x, y - order), div(o, factor))  # y - order may be rounded
+    return ways * power + where(eq(x, 0.0) * eq(o, 0.0), 0.0, o * log(x))
 
 
-# --- every rule, read for floats --------------------------------------------------------------------------------------
-# A rule looks its operations up by name.  Here the same code gets a second dictionary to look in, where "exp" is the float
-# function and not the operation that first asks what its operands are: one text, and a backward pass up to 1.7 times as
-# fast (max, pow, hypot).  A composite value is read the same way.
+# --- every rule, read for floats ----------------------------------------------------------------------------
+# A rule looks its operations up by name.  Here the same code gets a second dictionary to look in, where "exp"
+# is the float function and not the operation that first asks what its operands are: one text, and a backward
+# pass up to 1.7 times as fast (max, pow, hypot).  A composite value is read the same way.
 
 FLOATS: dict[str, Any] = {name: it.value if isinstance(it, Op) else it for name, it in globals().items()}
 
@@ -326,7 +465,7 @@ def _for_floats(f: Any) -> Any:
     return FunctionType(f.__code__, FLOATS, f.__name__)
 
 
-for _part in (dot_partials, share, over_squared, slope_at, pow_y, pow_xy):
+for _part in (dot_partials, laps, share, within, over_squared, normal_density, slope_at, pow_y, pow_xy):
     FLOATS[_part.__name__] = _for_floats(_part)
 for _row in OPS.values():
     _row.slopes = _row.partials and _for_floats(_row.partials)
