@@ -1,8 +1,8 @@
 """Fit y = x² + 2x − 3 with a network of five layers: 1-100-100-100-1, ReLU, plain gradient descent.
 
 The published experiment, with its data, its initialisation and its rate, and no matrix in sight: 20,501
-parameters, each a Value.  It prints the loss as it falls, and saves one picture: data and prediction, beside the
-loss curve.
+parameters, each a Value.  It prints the loss as it falls, and saves one picture: data and prediction, beside
+the loss curve.
 
     python demos/fit_quadratic.py --iterations 20 --seed 0 --output demos/out/fit_quadratic.png
 """

@@ -25,14 +25,14 @@ Both rules lower the error, and only one of them is the gradient.  The published
     l1_delta = l1_error * nonlin(l1, deriv=True)     a (1, 2) row times a (2, 1) column: a (2, 2) table
     w0 += l0.T.dot(l1_delta)                         inputs contracted with that table: a (1, 2) row
 
-1. The error of the hidden layer is a row, its slopes a column.  NumPy broadcasts them to a (2, 2) table of every
-   error times every slope, where each neuron's error times its own slope is due: a (2, 1) column, delta.
-2. The gradient of w0 is the outer product of delta and the inputs, one number for each weight.  Contracting the
-   inputs with the table instead sums them away, and the row that is left is broadcast onto both rows of w0: that
-   is why both rows always move alike.
+1. The error of the hidden layer is a row, its slopes a column.  NumPy broadcasts them to a (2, 2) table of
+   every error times every slope, where each neuron's error times its own slope is due: a (2, 1) column.
+2. The gradient of w0 is the outer product of that column and the inputs, one number for each weight.  Contracting
+   the inputs with the table instead sums them away, and the row that is left is broadcast onto both rows of
+   w0: that is why both rows always move alike.
 
-The engine knows no shapes to get wrong.  Every weight is a node of its own, and its gradient is the sum over the
-paths from it to the error.  A difference quotient, which knows no rule at all, agrees with it:
+The engine knows no shapes to get wrong.  Every weight is a node of its own, and its gradient is the sum over
+the paths from it to the error.  A difference quotient, which knows no rule at all, agrees with it:
 """
 
 
@@ -76,7 +76,7 @@ def published_trace(w0: list[list[float]], w1: list[float], iterations: int) -> 
         l1_error = [l2_delta * w for w in w1]
         l1_slope = [h * (1 - h) for h in l1]
         l1_delta = [[e * slope for e in l1_error] for slope in l1_slope]  # (2, 2), not (2, 1)
-        row = [sum(x * line[j] for x, line in zip(INPUTS, l1_delta)) for j in range(2)]  # not the outer product
+        row = [sum(x * line[j] for x, line in zip(INPUTS, l1_delta)) for j in range(2)]  # no outer product
         w1 = [w + l2_delta * h for w, h in zip(w1, l1)]
         w0 = [[w + r for w, r in zip(weights, row)] for weights in w0]
         trace.append(Step(error, w0, w1))

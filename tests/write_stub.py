@@ -1,7 +1,7 @@
 """Writes tinygrad_bp/methods.pyi from the table of operations: `python tests/write_stub.py`.
 
-Type checkers and editors run no loops, so the methods that Value has from the table are written down for them here.
-`test_architecture.py` compares the file with `stub()` and says to run this when a row has changed.
+Type checkers and editors run no loops, so the methods that Value has from the table are written down for them.
+`test_architecture.py` compares the file with `stub()`, and says to run this when a row has changed.
 """
 
 from pathlib import Path
@@ -22,7 +22,9 @@ def stub() -> str:
     for row in (OPS[name] for name in sorted(TABLE)):
         if row.operands is None:
             continue
-        given = "".join(f", {c}: float" + (f" = {d}" if d is not None else "") for c, d in row.constants.items())
+        given = "".join(
+            f", {c}: float" + (f" = {d}" if d is not None else "") for c, d in row.constants.items()
+        )
         others = "".join(f", {letter}: Operand" for letter in "yz"[: row.operands - 1])
         operators = [f"__{row.dunder}__", f"__r{row.dunder}__"][: row.operands] if row.dunder else []
         for method in (row.name, *operators):

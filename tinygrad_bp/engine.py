@@ -53,7 +53,7 @@ class Value(Operators):
     @data.setter
     def data(self, data: Number) -> None:
         if self.op:
-            raise AttributeError(f"{told(self)} is the result of {self.op.name!r}: set the leaves and rebuild")
+            raise AttributeError(f"{told(self)} is the result of {self.op.name!r}: set leaves and rebuild")
         self._data = to_float(data)
         self.number = tick()  # now newer than its consumers: that is how `newest_first` knows
 
@@ -101,7 +101,7 @@ def node(op: Any, inputs: Any, data: float, new: Any = object.__new__, mode: Any
     return v
 
 
-attach(node)  # operators and methods, from the table
+attach(node, Value)  # operators and methods, from the table
 
 
 def dot(ws: Sequence[Any], xs: Sequence[Any], bias: Any = None) -> Value:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from tinygrad_bp.engine import Value, dot
 from tinygrad_bp.errors import CheckpointError
 from tinygrad_bp.floats import to_float
-from tinygrad_bp.ops import OPS, relu as RELU
+from tinygrad_bp.ops import OPS, Op
 
 Activation = Callable[[Value], Value]
 Initialiser = Callable[[Any, int, int], float]  # of a random generator, the number of inputs and of outputs
@@ -169,7 +169,11 @@ class Neuron(Module):
         self.label_parameters()
 
     def __call__(self, x: Sequence[Any]) -> Value:
-        o = dot(self.w, _inputs(self, x, len(self.w)), self.b)
+        return self.fire(_inputs(self, x, len(self.w)))
+
+    def fire(self, x: Sequence[Any]) -> Value:
+        """The output for inputs that are known to be as many as the weights."""
+        o = dot(self.w, x, self.b)
         return self.act(o) if self.act else o
 
     def __repr__(self) -> str:
@@ -186,7 +190,7 @@ class Layer(Module):
     def __call__(self, x: Sequence[Any]) -> Any:
         x = _inputs(self, x, len(self.neurons[0].w))
         x = [xi if isinstance(xi, Value) else Value(xi) for xi in x]  # once for all neurons
-        out = [n(x) for n in self.neurons]
+        out = [n.fire(x) for n in self.neurons]
         return out[0] if len(out) == 1 else out
 
     def __repr__(self) -> str:
@@ -246,10 +250,11 @@ def _size(n: Any, name: str) -> int:
 
 
 def _activation(act: str | Activation) -> Activation:
-    if callable(act):
-        return act
-    row = OPS.get(act)
-    if row is None or row.operands != 1:
+    row = OPS.get(act) if isinstance(act, str) else act
+    if isinstance(row, Op) and row.operands == 1:
+        method: Activation = row if row.constant_values else getattr(Value, row.name, row)  # it is quicker
+        return method
+    if row is None or isinstance(row, Op) or not callable(row):
         names = ", ".join(sorted(name for name, row in OPS.items() if row.operands == 1 and row.partials))
         raise ValueError(f"unknown activation {act!r}; the table has {names}; or any function of a Value")
     return row
@@ -275,6 +280,6 @@ def _kind(neuron: Neuron) -> str:
     """How micrograd begins a neuron's name: ReLUNeuron, LinearNeuron; others by their activation's."""
     if neuron.act is None:
         return "Linear"
-    if neuron.act is RELU:
+    if neuron.act is Value.relu:
         return "ReLU"
     return str(getattr(neuron.act, "name", getattr(neuron.act, "__name__", "Custom"))).title()

@@ -124,15 +124,16 @@ def _number(y: Any) -> Any:
     return y._data if isinstance(y, Operators) else y
 
 
-def attach(node: Node) -> None:
-    """Give every row of the table its method; `node` records a result."""
+def attach(node: Node, value_type: type) -> None:
+    """Give every row of the table its method; `node` records a result, a Value."""
     for row in OPS.values():
         if row.operands is None:  # sum, dot and logsumexp are functions
             continue
         if row.constants or row.operands > 2:
             setattr(TableMethods, row.name, partialmethod(row))
             continue
-        method, reflected = _unary(row, node) if row.operands == 1 else _binary(row, node)
+        method, reflected = _unary(row, node) if row.operands == 1 else _binary(row, node, value_type)
+        method.__name__ = row.name
         setattr(TableMethods, row.name, method)
         if row.dunder:
             setattr(TableMethods, f"__{row.dunder}__", method)
@@ -149,11 +150,11 @@ def _unary(row: Op, node: Node) -> tuple[Callable[..., Any], None]:
     return method, None
 
 
-def _binary(row: Op, node: Node) -> tuple[Callable[..., Any], Callable[..., Any]]:
+def _binary(row: Op, node: Node, value_type: type) -> tuple[Callable[..., Any], Callable[..., Any]]:
     value = row.value
 
     def method(x: Any, y: Any) -> Any:
-        if type(y) is not type(x):
+        if type(y) is not value_type:
             y = x._operand(y)
             if y is NotImplemented:
                 return y

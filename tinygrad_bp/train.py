@@ -141,7 +141,7 @@ def _samples(data: Any) -> list[Sample]:
     targets = [_read(y, f"ys[{i}]") for i, y in enumerate(ys)]
     for i, row in enumerate(rows):
         if len(row) != len(rows[0]):
-            raise ValueError(f"fit: xs[{i}] has {len(row)} numbers, xs[0] has {len(rows[0])}; give all as many")
+            raise ValueError(f"fit: xs[{i}] has {len(row)} numbers, xs[0] {len(rows[0])}; give all as many")
     return list(zip(rows, targets))
 
 

@@ -1,7 +1,7 @@
 """Plots of training, with matplotlib (the extra `plots`): the fit of a function, and loss curves.
 
-Every function draws into the axes it is given, or makes a figure of its own, and returns the figure.  Figures are made
-without pyplot, so nothing needs a display and nothing has to be closed.
+Every function draws into the axes it is given, or makes a figure of its own, and returns the figure.  Figures
+are made without pyplot, so nothing needs a display and nothing has to be closed.
 """
 
 from collections.abc import Sequence
@@ -26,14 +26,16 @@ def fit(xs: Sequence[Any], ys: Sequence[float], predictions: Sequence[float], ax
     1
     """
     if not len(xs) == len(ys) == len(predictions):
-        raise ValueError(f"fit: {len(xs)} xs, {len(ys)} ys and {len(predictions)} predictions; give as many of all")
+        counts = f"{len(xs)} xs, {len(ys)} ys and {len(predictions)} predictions"
+        raise ValueError(f"fit: {counts}; give as many of all")
     ax = styled(ax or side_by_side(1, width=6.0)[1], "x", "y")
     points = sorted(zip((x[0] if hasattr(x, "__len__") else x for x in xs), ys, predictions))
     across, data, model = zip(*points)
     ax.scatter(across, data, s=14, color=DATA, alpha=0.55, linewidths=0, label="data")
     ax.plot(across, model, color=MODEL, linewidth=2.0, label="prediction")
     ax.legend(frameon=False)
-    return ax.figure
+    figure: Figure = ax.figure
+    return figure
 
 
 def loss_curve(losses: Sequence[float], ax: Any = None, label: str = "") -> Figure:
@@ -54,7 +56,8 @@ def loss_curve(losses: Sequence[float], ax: Any = None, label: str = "") -> Figu
         ax.set_yscale("log")
     if label:
         ax.legend(frameon=False)
-    return ax.figure
+    figure: Figure = ax.figure
+    return figure
 
 
 def side_by_side(columns: int = 2, width: float = 10.0, height: float = 4.2) -> tuple[Figure, Any]:
