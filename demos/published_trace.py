@@ -27,9 +27,9 @@ Both rules lower the error, and only one of them is the gradient.  The published
 
 1. The error of the hidden layer is a row, its slopes a column.  NumPy broadcasts them to a (2, 2) table of
    every error times every slope, where each neuron's error times its own slope is due: a (2, 1) column.
-2. The gradient of w0 is the outer product of that column and the inputs, one number for each weight.  Contracting
-   the inputs with the table instead sums them away, and the row that is left is broadcast onto both rows of
-   w0: that is why both rows always move alike.
+2. The gradient of w0 is the outer product of that column and the inputs, one number for each weight.
+   Contracting the inputs with the table instead sums them away, and the row that is left is broadcast onto
+   both rows of w0: that is why both rows always move alike.
 
 The engine knows no shapes to get wrong.  Every weight is a node of its own, and its gradient is the sum over
 the paths from it to the error.  A difference quotient, which knows no rule at all, agrees with it:

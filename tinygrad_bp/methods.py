@@ -1,7 +1,7 @@
 """The methods and operators that Value has from the table of operations: `v.tanh()`, `v + w`, `abs(v)`.
 
 `operators.py` fills this class from the rows of `ops.py`.  Editors and type checkers, which run no loops,
-read the same from `methods.pyi`, which `python tests/write_stub.py` writes and a test keeps current.
+read the same from `methods.pyi`, which `python tests/write_generated.py` writes and a test keeps current.
 """
 
 

@@ -1,4 +1,4 @@
-"""Written by tests/write_stub.py from the table in ops.py: do not edit."""
+"""Written by tests/write_generated.py from the table in ops.py: do not edit."""
 
 from tinygrad_bp.engine import Value
 from tinygrad_bp.floats import Number

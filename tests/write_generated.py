@@ -1,0 +1,89 @@
+"""Writes what is made from the table of operations: `python tests/write_generated.py`.
+
+`tinygrad_bp/methods.pyi` tells type checkers and editors, which run no loops, what methods Value has;
+`docs/operations.md` lists the operations for people.  `test_architecture.py` compares both with what is made
+here, and says to run this when a row has changed.
+"""
+
+from pathlib import Path
+
+import tinygrad_bp
+from tinygrad_bp.ops import OPS, TABLE, Op
+
+PACKAGE = Path(tinygrad_bp.__file__).parent
+STUB = PACKAGE / "methods.pyi"
+PAGE = PACKAGE.parent / "docs" / "operations.md"
+
+LETTERS = {"atan2": "yx", "where": "cxy", "nan_if": "od"}  # operands that are not called x, y
+
+
+def stub() -> str:
+    """The text of methods.pyi."""
+    lines = [
+        '"""Written by tests/write_generated.py from the table in ops.py: do not edit."""\n\n',
+        "from tinygrad_bp.engine import Value\nfrom tinygrad_bp.floats import Number\n\n",
+        "Operand = Value | Number\n\n",
+        "class TableMethods:\n",
+    ]
+    for row in (OPS[name] for name in sorted(TABLE)):
+        if row.operands is None:
+            continue
+        others = "".join(f", {letter}: Operand" for letter in "yz"[: row.operands - 1])
+        constants = "".join(
+            f", {name}: float" + ("" if default is None else f" = {default}")
+            for name, default in row.constants.items()
+        )
+        operators = [f"__{row.dunder}__", f"__r{row.dunder}__"][: row.operands] if row.dunder else []
+        for method in (row.name, *operators):
+            lines.append(f"    def {method}(self{others}{constants}) -> Value: ...\n")
+    return "".join(lines)
+
+
+def page() -> str:
+    """The text of docs/operations.md."""
+    lines = [
+        "# Operations\n\n",
+        "Made from the table in [`ops.py`](../tinygrad_bp/ops.py) by `tests/write_generated.py`. Each is a function,\n",
+        "`tg.tanh(x)`, and one with up to three operands also a method, `x.tanh()`. *Slope* says where an operation has\n",
+        "none anywhere (—), where it selects a branch (P4 of [semantics](semantics.md)) and where a partial can be\n",
+        "infinite or nan at finite operands.\n\n",
+        "| call | formula | operator | slope |\n|---|---|---|---|\n",
+    ]
+    for row in (OPS[name] for name in sorted(TABLE)):
+        slope = [] if row.partials else ["—"]
+        slope += ["selects"] * row.selects + ["can be infinite"] * row.singular
+        lines.append(f"| `{call(row)}` | ${formula(row)}$ | {operator(row)} | {', '.join(slope)} |\n")
+    return "".join(lines)
+
+
+def operands(row: Op) -> list[str]:
+    return list(LETTERS.get(row.name, "xyz"))[: row.operands] if row.operands else ["x_0", "x_1", r"\dots"]
+
+
+def call(row: Op) -> str:
+    if row.name == "dot":
+        return "dot(ws, xs, bias=None)"
+    if row.operands is None:
+        return f"{row.name}(xs)"
+    given = [name if default is None else f"{name}={default:g}" for name, default in row.constants.items()]
+    return f"{row.name}({', '.join(operands(row) + given)})"
+
+
+def formula(row: Op) -> str:
+    names = operands(row)
+    constants = [rf"\text{{{name}}}" for name in row.constants]
+    return row.tex.format(*names, *constants, xs=", ".join(names)).replace("|", r"\vert ")
+
+
+def operator(row: Op) -> str:
+    signs = {"abs": "abs(x)", "floor": "math.floor(x)", "ceil": "math.ceil(x)", "neg": "-x", "pos": "+x"}
+    signs |= {"add": "x + y", "sub": "x - y", "mul": "x * y", "truediv": "x / y", "mod": "x % y"}
+    more = {"pow": "x ** y", "powc": "x ** 2", "round": "round(x)"}
+    text = signs.get(row.dunder, more.get(row.name, ""))
+    return f"`{text}`" if text else ""
+
+
+if __name__ == "__main__":
+    for path, text in ((STUB, stub()), (PAGE, page())):
+        path.write_text(text, encoding="utf-8")
+        print(f"wrote {path}")
