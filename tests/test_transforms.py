@@ -7,6 +7,7 @@ that are shared between threads. Last the texts for what cannot be differentiate
 
 import math
 import threading
+from itertools import pairwise
 
 import mpmath
 import pytest
@@ -340,7 +341,7 @@ def test_no_grad_inside_cuts():
 
 def test_threads_may_differentiate_one_graph():
     w = [Value(0.1 * i + 0.1) for i in range(20)]
-    out = tg.tanh(sum(a * b for a, b in zip(w, w[1:])))
+    out = tg.tanh(sum(a * b for a, b in pairwise(w)))
     expected, results, errors = gradients(out, w), [], []
 
     def work(x):
