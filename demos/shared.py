@@ -10,6 +10,8 @@ from pathlib import Path
 
 import tinygrad_bp as tg
 
+PICTURES = (".png", ".svg", ".pdf")
+
 
 def options(doc: str | None, name: str, iterations: int, seed: int | None) -> argparse.Namespace:
     """--iterations, --seed and --output, with these defaults."""
@@ -17,7 +19,7 @@ def options(doc: str | None, name: str, iterations: int, seed: int | None) -> ar
     parser.add_argument("--iterations", type=positive, default=iterations, help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=seed, help="of the first weights; default: %(default)s")
     picture = Path(__file__).parent / "out" / f"{name}.png"
-    parser.add_argument("--output", type=Path, default=picture, help=f"default: demos/out/{name}.png")
+    parser.add_argument("--output", type=writable, default=picture, help=f"default: demos/out/{name}.png")
     return parser.parse_args()
 
 
@@ -25,6 +27,17 @@ def positive(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"a whole number from 1 up, not {text!r}")
     return int(text)
+
+
+def writable(text: str) -> Path:
+    """The path of a picture, found to be good before the training and not after it."""
+    path = Path(text)
+    if path.suffix not in PICTURES:
+        raise argparse.ArgumentTypeError(f"a picture's name ends in {' or '.join(PICTURES)}, unlike {text!r}")
+    place = next(folder for folder in path.absolute().parents if folder.exists())
+    if path.is_dir() or not os.access(place, os.W_OK) or not place.is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} cannot be written: choose another file")
+    return path
 
 
 def save_picture(draw: Callable[[], object], path: Path) -> None:
