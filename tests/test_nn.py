@@ -209,7 +209,7 @@ BAD_STATES = {
     "missing": (lambda s: s.pop("layers.0.neurons.1.b"), r"layers\.0\.neurons\.1\.b is missing"),
     "unknown": (lambda s: s.update(extra=1.0), "extra is unknown to the model"),
     "text": (lambda s: s.update({"layers.1.neurons.0.b": "abc"}), r"layers\.1\.neurons\.0\.b: .*'abc'"),
-    "list": (lambda s: s.update({"layers.1.neurons.0.b": [1.0]}), r"layers\.1\.neurons\.0\.b: a list of 1"),
+    "list": (lambda s: s.update({"layers.1.neurons.0.b": [1.0]}), r"layers\.1\.neurons\.0\.b: .*list"),
     "huge": (
         lambda s: s.update({"layers.1.neurons.0.b": 10**400}),
         r"layers\.1\.neurons\.0\.b: .*beyond the floats",
