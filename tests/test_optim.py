@@ -143,5 +143,5 @@ def test_a_rate_that_is_no_number(lr):
 
 @pytest.mark.parametrize("momentum", [-0.1, 1.0, 1.5, math.nan])
 def test_a_momentum_that_is_none(momentum):
-    with pytest.raises(ValueError, match="SGD: momentum is .* from 0 up"):
+    with pytest.raises(ValueError, match="SGD: momentum is "):
         SGD([Value(1.0)], momentum=momentum)

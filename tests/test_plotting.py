@@ -1,4 +1,7 @@
-"""Plots of training: each draws into the axes it is given and returns the figure, and none needs a display."""
+"""Plots of training: each draws into the axes it is given, returns the figure, and needs no display.
+
+Without matplotlib the module says what to install.
+"""
 
 import os
 import subprocess
