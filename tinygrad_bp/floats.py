@@ -100,19 +100,17 @@ def pow_x(x: float, y: float, order: float = 1.0) -> float:
     Where y - order is rounded, an x far from 1 would lose hundreds of units in the last place; dividing x**y
     by x loses none, unless x**y itself has left the normal floats.
     """
-    factor = 1.0
-    for k in range(int(order)):
-        factor *= y - k
-    if factor == 0:
+    if y in range(int(order)):
         return 0.0  # a polynomial differentiated away, at every x, nan included
     power = pow(x, y)
     if power != power:
         return power
-    if (y % 1.0 or math.fabs(y) > 2.0**53) and x != 0 and SMALLEST <= math.fabs(power) < inf:
-        for _ in range(int(order)):
-            power /= x
-        return factor * power
-    return factor * pow(x, y - order)
+    rounded = y % 1.0 != 0 or math.fabs(y) > 2.0**53
+    divide = rounded and x != 0 and SMALLEST <= math.fabs(power) < inf
+    power = power if divide else pow(x, y - order)
+    for k in range(int(order)):
+        power = power * (y - k) / x if divide else power * (y - k)
+    return power
 
 
 def sum(*xs: float) -> float:
@@ -161,7 +159,7 @@ def logsumexp(*xs: float) -> float:
     return top + math.log1p(rest)
 
 
-def gauss(x: float, rate: float) -> float:
+def gauss(x: float, rate: float = 1.0) -> float:
     """exp(-rate x**2), where what x * x lost by rounding is brought in too (505 units in the last place)."""
     square, lost = product(x, x)
     power, rest = product(rate, square)
