@@ -6,6 +6,7 @@ wrong sizes, wrong numbers of inputs and unknown activations, which say which pa
 """
 
 import math
+import pickle
 import random
 import statistics
 
@@ -66,6 +67,19 @@ def test_an_mlp_is_its_layers_in_a_row():
     model = made(2, [3, 2], act="tanh")
     hidden = model.layers[0]([0.1, 0.2])
     assert [v.data for v in model([0.1, 0.2])] == [v.data for v in model.layers[1](hidden)]
+
+
+def test_a_neuron_of_ones_own_is_called_as_it_is_written():
+    class Doubled(Neuron):
+        def __call__(self, x):
+            return 2.0 * super().__call__(x)
+
+    layer = Layer(2, 2, rng=random.Random(0))
+    plain = layer([1.0, 2.0])
+    layer.neurons = [Doubled(2, rng=random.Random(0)), layer.neurons[1]]
+    layer.neurons[0].w = plain_weights = [Value(0.5), Value(0.25)]
+    assert layer([1.0, 2.0])[0].data == 2.0 * sum(w.data * x for w, x in zip(plain_weights, [1.0, 2.0]))
+    assert layer([1.0, 2.0])[1].data == plain[1].data
 
 
 def test_a_hidden_layer_of_one_neuron():
@@ -261,6 +275,16 @@ def test_a_copy_keeps_ties():
     twin = Tied().copy()
     assert twin.first is twin.second
     assert len(twin.parameters()) == 3
+
+
+@pytest.mark.parametrize("act", ["relu", "tanh", "leaky_relu", tg.elu.at(0.5), tg.sigmoid])
+def test_a_model_is_pickled(act):
+    """As multiprocessing does; only a lambda as activation cannot be."""
+    model = made(2, [3, 1], act=act)
+    twin = pickle.loads(pickle.dumps(model))
+    assert twin.state_dict() == model.state_dict()
+    assert twin([1.0, -2.0]).data == model([1.0, -2.0]).data
+    assert repr(twin) == repr(model)
 
 
 # --- how modules print --------------------------------------------------------------------------------------
