@@ -57,6 +57,8 @@ def huber(prediction: Any, target: Any, delta: float = 1.0) -> Value:
     >>> huber(Value(3.0), 1.0).data
     1.5
     """
+    if not delta > 0:
+        raise ValueError(f"huber: delta is a number above 0, not {delta!r}")
     pairs = _pairs("huber", prediction, target)
     errors = [p - t for p, t in pairs]
     each = [WHERE(GT(ABS(e), delta), delta * (ABS(e) - 0.5 * delta), 0.5 * e**2) for e in errors]
@@ -93,10 +95,10 @@ def cross_entropy(logits: Any, target: Any) -> Value:
     """
     if isinstance(logits, Value):
         raise TypeError("cross_entropy: takes a list of logits, one a class; for one use bce_with_logits")
-    if isinstance(target, Sequence):
+    if hasattr(target, "__len__"):
         pairs = _pairs("cross_entropy", logits, target)
         return _sum([t * _surprise(logits, i) for i, (_, t) in enumerate(pairs)])
-    if target != int(target) or not 0 <= target < len(logits):
+    if target not in range(len(logits)):
         raise ValueError(f"cross_entropy: the target is a class from 0 to {len(logits) - 1}, not {target!r}")
     return _surprise(logits, int(target))
 

@@ -96,6 +96,8 @@ class Module:
         Raises CheckpointError, with nothing changed, if paths are missing or unknown or an entry is no
         number.
         """
+        if not isinstance(state, Mapping):
+            raise TypeError(f"load_state_dict takes the dict that state_dict() gave, not {state!r}")
         own = dict(self.named_parameters())
         wrong = [f"{path} is missing" for path in own if path not in state]
         wrong += [f"{path} is unknown to the model" for path in state if path not in own]
@@ -251,6 +253,8 @@ def _size(n: Any, name: str) -> int:
 
 def _activation(act: str | Activation) -> Activation:
     row = OPS.get(act) if isinstance(act, str) else act
+    if isinstance(row, Op) and None in row.constants.values():
+        raise ValueError(f"the activation {row.name!r} needs its constants: pass tg.{row.name}.at(...)")
     if isinstance(row, Op) and row.operands == 1:
         method: Activation = row if row.constant_values else getattr(Value, row.name, row)  # it is quicker
         return method

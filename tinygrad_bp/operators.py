@@ -7,7 +7,7 @@ engine.py first.
 """
 
 from collections.abc import Callable
-from functools import partial, partialmethod
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from tinygrad_bp.errors import GraphError, told
@@ -15,6 +15,7 @@ from tinygrad_bp.methods import TableMethods
 from tinygrad_bp.ops import OPS, Op, pow as POW, powc as POWC, round as ROUND
 
 Node = Callable[[Op, tuple[Any, ...], float], Any]
+Methods = tuple[Callable[..., Any], Callable[..., Any] | None]  # the method, and the reflected operator
 
 
 class Operators(TableMethods):
@@ -130,9 +131,11 @@ def attach(node: Node, value_type: type) -> None:
         if row.operands is None:  # sum, dot and logsumexp are functions
             continue
         if row.constants or row.operands > 2:
-            setattr(TableMethods, row.name, partialmethod(row))
-            continue
-        method, reflected = _unary(row, node) if row.operands == 1 else _binary(row, node, value_type)
+            method, reflected = _general(row)
+        elif row.operands == 2:
+            method, reflected = _binary(row, node, value_type)
+        else:
+            method, reflected = _unary(row, node)
         method.__name__ = row.name
         setattr(TableMethods, row.name, method)
         if row.dunder:
@@ -141,7 +144,14 @@ def attach(node: Node, value_type: type) -> None:
             setattr(TableMethods, f"__r{row.dunder}__", reflected)
 
 
-def _unary(row: Op, node: Node) -> tuple[Callable[..., Any], None]:
+def _general(row: Op) -> Methods:
+    def method(x: Any, *more: Any, **constants: float) -> Any:
+        return row(x, *more, **constants)
+
+    return method, None
+
+
+def _unary(row: Op, node: Node) -> Methods:
     value = row.value
 
     def method(x: Any) -> Any:
@@ -150,7 +160,7 @@ def _unary(row: Op, node: Node) -> tuple[Callable[..., Any], None]:
     return method, None
 
 
-def _binary(row: Op, node: Node, value_type: type) -> tuple[Callable[..., Any], Callable[..., Any]]:
+def _binary(row: Op, node: Node, value_type: type) -> Methods:
     value = row.value
 
     def method(x: Any, y: Any) -> Any:

@@ -12,6 +12,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from tinygrad_bp.engine import Value, edges, gather, newest_first, sweep, sweep_graph
+from tinygrad_bp.floats import to_float
 from tinygrad_bp.modes import entered
 from tinygrad_bp.ops import identity as IDENTITY, ne as NE, where as WHERE
 
@@ -33,6 +34,9 @@ def gradients(output: Value, inputs: Any, create_graph: bool = False) -> Any:
     """
     if not isinstance(output, Value):
         raise TypeError(f"gradients differentiates a Value, not {output!r} of type {type(output).__name__}")
+    for x in _flat(inputs):
+        if not isinstance(x, Value):
+            raise TypeError(f"gradients differentiates by Values, and {x!r} among the inputs is none")
     return _pull({output: Value(1.0)} if create_graph else {output: 1.0}, inputs)
 
 
@@ -92,7 +96,7 @@ def vjp(f: Function, *xs: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
         as_graph = recorded or any(isinstance(c, Value) for c in cs)
         seeds: dict[Value, Any] = {}
         for o, c in zip(map(_value, outs), cs):
-            c = _value(c) if as_graph else c
+            c = _value(c) if as_graph else to_float(c)
             seeds[o] = seeds[o] + c if o in seeds else c
         return tuple(_pull(seeds, list(leaves)))
 
@@ -107,10 +111,13 @@ def jvp(f: Function, xs: Sequence[Any], ts: Sequence[Any]) -> tuple[Any, Any]:
     >>> jvp(lambda x, y: x * y, (2.0, 3.0), (1.0, 10.0))
     (6.0, 23.0)
     """
+    for noun, given in (("arguments", xs), ("tangents", ts)):
+        if not isinstance(given, (list, tuple)):
+            raise TypeError(f"jvp takes the {noun} of {_name(f)} as a tuple, not {given!r}")
     out, leaves, recorded = _called(f, tuple(xs))
     primals, tangents = _paired(leaves, tuple(ts), "tangents", _name(f))
     as_graph = recorded or any(isinstance(t, Value) for t in tangents)
-    seeds = {p: _value(t) if as_graph else t for p, t in zip(primals, tangents)}
+    seeds = {p: _value(t) if as_graph else to_float(t) for p, t in zip(primals, tangents)}
     moved = _push(seeds, map(_value, _flat(out)), as_graph)
     return _unwrapped(out, recorded), _like(out, moved)
 
