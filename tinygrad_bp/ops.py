@@ -262,7 +262,7 @@ log1p      = op("log1p",      floats.log1p,      lambda o, x: (nan_if(o, div(1.0
                 tex=r"\ln(1 + {0})",
                 domain=((-1.0, inf),), singular=True,
                 hint="keep its operand above -1")
-logsumexp  = op("logsumexp",  floats.logsumexp,  lambda o, *xs: tuple([exp(x - o) for x in xs]),
+logsumexp  = op("logsumexp",  floats.logsumexp,  lambda o, *xs: softmax([exp(x - o) for x in xs]),
                 tex=r"\operatorname{{logsumexp}}({xs})")
 xlogx      = op("xlogx",      lambda x: where(eq(x, 0.0), 0.0, x * log(x)),
                                                  lambda o, x: (log(x) + 1.0,),
@@ -416,6 +416,12 @@ def laps(o: Any, x: Any, y: Any) -> Any:
     return neg(round(div(x, y) - div(o, y)))
 
 
+def softmax(es: Sequence[Any]) -> tuple[Any, ...]:
+    """The exponentials over their sum, which is 1 but for the rounding of o: at logits of 1e5, of 1e-11."""
+    total = sum(*es)
+    return tuple([div(e, total) for e in es])
+
+
 def share(x: Any, y: Any) -> Any:
     """Of max(x, y), the part of the slope that is x's: 1, 0, or half at a tie."""
     return gt(x, y) + 0.5 * eq(x, y)
@@ -465,7 +471,8 @@ def _for_floats(f: Any) -> Any:
     return FunctionType(f.__code__, FLOATS, f.__name__)
 
 
-for _part in (dot_partials, laps, share, within, over_squared, normal_density, slope_at, pow_y, pow_xy):
+PARTS = (dot_partials, laps, softmax, share, within, over_squared, normal_density, slope_at, pow_y, pow_xy)
+for _part in PARTS:
     FLOATS[_part.__name__] = _for_floats(_part)
 for _row in OPS.values():
     _row.slopes = _row.partials and _for_floats(_row.partials)
