@@ -30,7 +30,7 @@ def non_finite(root: Value) -> str:
             what = complaint(v.op, v.inputs, v.data)
             return f"{what}\n  path to the loss: {_path(v, root, order)}"
     try:
-        look_for_overflow(order, sweep({root: 1.0}))
+        look_for_overflow(order, sweep({root: 1.0}), {root})
     except NonFiniteError as error:
         return str(error)
     return ""

@@ -180,13 +180,14 @@ def sweep(seeds: Mapping[Value, float]) -> dict[Value, float]:
                 if d or not selects:  # P4: a cut edge is no edge
                     adjoint[x] += d * g
     if mode.get().trap:
-        look_for_overflow(order, adjoint)
+        look_for_overflow(order, adjoint, set(seeds))
     return adjoint
 
 
-def look_for_overflow(order: Iterable[Value], adjoint: Mapping[Value, float]) -> None:
+def look_for_overflow(order: Iterable[Value], adjoint: Mapping[Value, float], reached: set[Value]) -> None:
     for v in order:
-        for x, d in edges(v):
+        for x, d in edges(v) if v in reached else []:
+            reached.add(x)
             if isfinite(adjoint[v]) and not isfinite(d * adjoint[v]):
                 raise NonFiniteError(f"the partial by {told(x)} of {complaint(v.op, v.inputs, d)}")
 
@@ -195,8 +196,8 @@ def sweep_graph(seeds: Mapping[Value, Value]) -> dict[Value, Value]:
     """The same sweep, recorded: an adjoint is a node, the dot of its consumers' adjoints and the partials.
 
     It can be differentiated again, and run on other numbers, so it must not freeze which edges are cut (P4):
-    a partial that selects is a condition in the graph, and below it a node may be live or not.  Only a
-    singular partial has to know, since 0 x inf is nan; everything else multiplies plainly.
+    a partial that selects is a condition in the graph, and below it a node may be live or not.  Only a node
+    that inf or nan can reach has to know, since 0 x inf is nan; everything else multiplies plainly.
     """
     order = newest_first(seeds)
     fragile = above_singular(order) if any(v.op.selects for v in order) else set()
@@ -213,10 +214,9 @@ def sweep_graph(seeds: Mapping[Value, Value]) -> dict[Value, Value]:
                 continue  # the rule itself says that there is no edge
             share, path = g, live
             if v.op.selects and type(d) is not float:
-                kept = NE(d, 0.0)
-                d, share, path = 1.0, WHERE(kept, d * g, 0.0), kept if live is None else live * kept
-            elif v.op.singular and live is not None:
-                d, share = 1.0, WHERE(live, d * g, 0.0)
+                path = NE(d, 0.0) if live is None else live * NE(d, 0.0)
+            if path is not None:
+                d, share = 1.0, WHERE(path, d * g, 0.0)
             shares[x][0].append(d)
             shares[x][1].append(share)
             if x in fragile:
@@ -225,7 +225,7 @@ def sweep_graph(seeds: Mapping[Value, Value]) -> dict[Value, Value]:
 
 
 def above_singular(order: Sequence[Value]) -> set[Value]:
-    """Those nodes whose own partials, or those of a node below, can be non-finite."""
+    """Those nodes whose own partials, or those of a node below, can be non-finite: so can their operands."""
     fragile: set[Value] = set()
     for v in reversed(order):
         if v.op.singular or not fragile.isdisjoint(v.inputs):
