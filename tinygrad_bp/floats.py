@@ -100,11 +100,11 @@ def pow_x(x: float, y: float, order: float = 1.0) -> float:
     Where y - order is rounded, an x far from 1 would lose hundreds of units in the last place; dividing x**y
     by x loses none, unless x**y itself has left the normal floats.
     """
-    if y in range(int(order)):
-        return 0.0  # a polynomial differentiated away, at every x, nan included
     power = pow(x, y)
     if power != power:
         return power
+    if y in range(int(order)):
+        return 0.0  # a polynomial differentiated away
     rounded = y % 1.0 != 0 or math.fabs(y) > 2.0**53
     divide = rounded and x != 0 and SMALLEST <= math.fabs(power) < inf
     power = power if divide else pow(x, y - order)
