@@ -235,7 +235,9 @@ def exact(row, xs):
             value = EXACT[row.name](*map(mpf, xs), *map(mpf, row.constant_values))
     except (ZeroDivisionError, ValueError):
         return None
-    return value if mp.isfinite(value) and not (row.name == "atan2" and not any(xs)) else None
+    if row.name == "atan2" and xs[0] == 0 or row.operands is None and sum(map(abs, xs)) > HUGE / 1e9:
+        return None  # mpmath knows no -0.0; and a sum may overflow on the way
+    return value if mp.isfinite(value) else None
 
 
 def exact_partial(row, xs, i):
@@ -314,7 +316,7 @@ def smooth(row, xs):
     if row.name == "atan2" and math.hypot(*xs) == inf:
         return False
     if row.name in ("pow", "pow_x"):
-        return xs[0] > 0 and abs(xs[1]) < 1e100
+        return xs[0] > 0 and 1e-7 < abs(xs[1]) < 1e100
     ends = [x in interval for x, interval in zip(xs, row.domain)]
     return not any(ends) and not (row.kink and row.kink(*xs) == 0)
 
