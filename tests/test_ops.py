@@ -235,8 +235,10 @@ def exact(row, xs):
             value = EXACT[row.name](*map(mpf, xs), *map(mpf, row.constant_values))
     except (ZeroDivisionError, ValueError):
         return None
-    if row.name == "atan2" and xs[0] == 0 or row.operands is None and sum(map(abs, xs)) > HUGE / 1e9:
-        return None  # mpmath knows no -0.0; and a sum may overflow on the way
+    if row.name == "atan2" and xs[0] == 0:
+        return None  # mpmath knows no -0.0
+    if row.operands is None and sum(map(abs, xs)) > HUGE / 1e9:
+        return None  # may overflow on the way
     return value if mp.isfinite(value) else None
 
 
