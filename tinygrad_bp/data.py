@@ -63,7 +63,7 @@ def xor() -> tuple[Points, list[float]]:
 
 def _counted(n: int, name: str) -> int:
     if not isinstance(n, int) or n < 1:
-        raise ValueError(f"{name}: a whole number of points from 1 up, not {n!r}")
+        raise ValueError(f"{name}: a whole number from 1 up, not {n!r}")
     return n
 
 

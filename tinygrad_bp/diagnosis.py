@@ -7,8 +7,8 @@ itself.
 from collections.abc import Iterable
 from math import isfinite
 
-from tinygrad_bp.engine import Value, look_for_overflow, newest_first, sweep
-from tinygrad_bp.errors import NonFiniteError, complaint, told
+from tinygrad_bp.engine import Value, newest_first, overflows, sweep
+from tinygrad_bp.errors import complaint, told
 
 LONGEST_PATH = 12  # steps that are printed
 
@@ -29,10 +29,8 @@ def non_finite(root: Value) -> str:
         if not isfinite(v.data):
             what = complaint(v.op, v.inputs, v.data)
             return f"{what}\n  path to the loss: {_path(v, root, order)}"
-    try:
-        look_for_overflow(order, sweep({root: 1.0}), {root})
-    except NonFiniteError as error:
-        return str(error)
+    for v, text in overflows(order, sweep({root: 1.0}), {root}):
+        return f"{text}\n  path to the loss: {_path(v, root, order)}"
     return ""
 
 

@@ -7,7 +7,7 @@ stand in ops.py, the table; nothing here knows what a tanh is.  Read ops.py next
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from math import isfinite
 from operator import attrgetter
@@ -179,17 +179,18 @@ def sweep(seeds: Mapping[Value, float]) -> dict[Value, float]:
             for x, d in zip(v.inputs, op.slopes(v._data, *[x._data for x in v.inputs])):
                 if d or not selects:  # P4: a cut edge is no edge
                     adjoint[x] += d * g
-    if mode.get().trap:
-        look_for_overflow(order, adjoint, set(seeds))
+    for _, text in overflows(order, adjoint, {*seeds}) if mode.get().trap else []:
+        raise NonFiniteError(text)
     return adjoint
 
 
-def look_for_overflow(order: Iterable[Value], adjoint: Mapping[Value, float], reached: set[Value]) -> None:
+def overflows(order: Any, adjoint: Any, reached: set[Value]) -> Iterator[tuple[Value, str]]:
+    """The nodes that make inf or nan of a finite adjoint, newest first, each with what to say about it."""
     for v in order:
         for x, d in edges(v) if v in reached else []:
             reached.add(x)
             if isfinite(adjoint[v]) and not isfinite(d * adjoint[v]):
-                raise NonFiniteError(f"the partial by {told(x)} of {complaint(v.op, v.inputs, d)}")
+                yield v, f"the partial by {told(x)} of {complaint(v.op, v.inputs, d)}"
 
 
 def sweep_graph(seeds: Mapping[Value, Value]) -> dict[Value, Value]:
@@ -233,12 +234,11 @@ def above_singular(order: Sequence[Value]) -> set[Value]:
     return fragile
 
 
-def either(paths: Sequence[Value | None]) -> Value | None:
+def either(paths: Sequence[Any]) -> Value | None:
     """Whether any of the paths is live, as a node that is not 0 then; None where one always is."""
-    live = [path for path in paths if path is not None]
-    if len(live) < len(paths):
+    if any(path is None for path in paths):
         return None
-    return live[0] if len(live) == 1 else SUM(*live)
+    return paths[0] if len(paths) == 1 else SUM(*paths)
 
 
 def gather(ds: Sequence[Any], gs: Sequence[Value]) -> Value:

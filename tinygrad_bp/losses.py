@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tinygrad_bp.engine import Value
+from tinygrad_bp.floats import to_float
 from tinygrad_bp.ops import (
     abs as ABS,
     gt as GT,
@@ -72,6 +73,9 @@ def hinge(prediction: Any, target: Any) -> Value:
     0.75
     """
     pairs = _pairs("hinge", prediction, target)
+    for _, t in pairs:
+        if not isinstance(t, Value) and to_float(t) not in (-1.0, 1.0):
+            raise ValueError(f"hinge: a target is -1 or 1, not {t!r}: for 0 and 1 write 2 * y - 1")
     return _sum([RELU(1.0 - t * p) for p, t in pairs]) / len(pairs)
 
 
@@ -82,6 +86,11 @@ def bce_with_logits(logit: Any, target: Any) -> Value:
     (0.693147, 0.0)
     """
     pairs = _pairs("bce_with_logits", logit, target)
+    for _, t in pairs:
+        if not isinstance(t, Value) and not 0.0 <= to_float(t) <= 1.0:
+            raise ValueError(
+                f"bce_with_logits: a target is from 0 to 1, not {t!r}: for -1 and 1 write (y + 1) / 2"
+            )
     return _sum([t * SOFTPLUS(-z) + (1.0 - t) * SOFTPLUS(z) for z, t in pairs]) / len(pairs)
 
 

@@ -171,10 +171,9 @@ class Neuron(Module):
         self.label_parameters()
 
     def __call__(self, x: Sequence[Any]) -> Value:
-        return self.fire(_inputs(self, x, len(self.w)))
+        return self._fire(_inputs(self, x, len(self.w)))
 
-    def fire(self, x: Sequence[Any]) -> Value:
-        """The output for inputs that are known to be as many as the weights."""
+    def _fire(self, x: Sequence[Any]) -> Value:
         o = dot(self.w, x, self.b)
         return self.act(o) if self.act else o
 
@@ -192,7 +191,7 @@ class Layer(Module):
     def __call__(self, x: Sequence[Any]) -> Any:
         x = _inputs(self, x, len(self.neurons[0].w))
         x = [xi if isinstance(xi, Value) else Value(xi) for xi in x]  # once for all neurons
-        out = [n.fire(x) for n in self.neurons]
+        out = [n._fire(x) if type(n) is Neuron else n(x) for n in self.neurons]
         return out[0] if len(out) == 1 else out
 
     def __repr__(self) -> str:

@@ -137,6 +137,10 @@ def attach(node: Node, value_type: type) -> None:
         else:
             method, reflected = _unary(row, node)
         method.__name__ = row.name
+        method.__module__, method.__qualname__ = (
+            TableMethods.__module__,
+            f"TableMethods.{row.name}",
+        )  # for pickle
         setattr(TableMethods, row.name, method)
         if row.dunder:
             setattr(TableMethods, f"__{row.dunder}__", method)

@@ -5,6 +5,7 @@ is left out of the list stays as it is: that is how one freezes it.
 """
 
 from collections.abc import Iterable
+from math import inf
 from typing import Any
 
 from tinygrad_bp.engine import Value
@@ -15,12 +16,16 @@ class Optimizer:
     """The parameters, the rate, and how to clear gradients; a subclass says how to step."""
 
     def __init__(self, parameters: Iterable[Value], lr: float) -> None:
+        name = type(self).__name__
+        if not isinstance(parameters, (Value, Iterable)):
+            raise TypeError(f"{name} takes a list of Values, not {parameters!r}: pass model.parameters()")
         self.parameters = [parameters] if isinstance(parameters, Value) else list(parameters)
         if not self.parameters:
-            raise ValueError(f"{type(self).__name__} was given no parameters: pass model.parameters()")
+            raise ValueError(f"{name} was given no parameters: pass model.parameters()")
+        if len(set(map(id, self.parameters))) < len(self.parameters):
+            raise ValueError(f"{name} was given a parameter twice, and would move it twice: name each once")
         for p in self.parameters:
             if not isinstance(p, Value) or p.op is not None:
-                name = type(self).__name__
                 raise TypeError(f"{name} moves leaf Values, and {p!r} is none: pass model.parameters()")
         self.lr = _positive(lr, "lr", self)
 
@@ -57,6 +62,11 @@ class SGD(Optimizer):
 
 
 def _positive(x: Any, name: str, owner: object) -> float:
-    if not to_float(x) >= 0.0:
-        raise ValueError(f"{type(owner).__name__}: {name} is a number from 0 up, not {x!r}")
-    return to_float(x)
+    told = f"{type(owner).__name__}: {name} is a number from 0 up, not {x!r}"
+    try:
+        number = to_float(x)
+    except TypeError:
+        raise TypeError(told) from None
+    if not 0.0 <= number < inf:
+        raise ValueError(told)
+    return number

@@ -15,9 +15,10 @@ from typing import Any
 
 from tinygrad_bp.diagnosis import non_finite
 from tinygrad_bp.engine import Value
-from tinygrad_bp.errors import NonFiniteError
+from tinygrad_bp.errors import NonFiniteError, told
 from tinygrad_bp.floats import to_float
 from tinygrad_bp.losses import Loss
+from tinygrad_bp.modes import entered
 from tinygrad_bp.nn import Module
 from tinygrad_bp.optim import Optimizer
 
@@ -68,6 +69,17 @@ def fit(
     (2.0, 1.0, 300)
     """
     samples = _samples(data)
+    if not callable(loss) or not isinstance(optimizer, Optimizer):
+        wrong = optimizer if callable(loss) else loss
+        raise TypeError(
+            f"fit takes a loss such as losses.mse and an optimizer such as optim.SGD, not {wrong!r}"
+        )
+    if isinstance(model, Module) and not {*model.parameters()} & {*optimizer.parameters}:
+        raise ValueError(
+            "fit: the optimizer moves no parameter of this model: make it from model.parameters()"
+        )
+    if penalty is not None and not callable(penalty):
+        raise TypeError(f"fit: penalty is a function of nothing, not {penalty!r}: write lambda: ...")
     if reduce not in ("sum", "mean"):
         raise ValueError(f"fit: reduce is 'sum' or 'mean', not {reduce!r}")
     if not isinstance(steps, int) or steps < 0:
@@ -75,7 +87,8 @@ def fit(
     history = History()
     start = time.perf_counter()
     batches = _batches(len(samples), batch_size, random.Random(seed))
-    with _Progress(steps, progress and sys.stderr.isatty()) as shown:
+    on_terminal = sys.stderr is not None and sys.stderr.isatty()
+    with entered(record=True), _Progress(steps, progress and on_terminal) as shown:
         for step, batch in zip(range(steps), batches):
             optimizer.zero_grad()
             if isinstance(model, Module):
@@ -87,9 +100,12 @@ def fit(
                 total += _backward(loss(model(x), y), share, f"sample {i}", step)
             if penalty:
                 total += _backward(penalty(), 1.0, "the penalty", step)
+            if not isfinite(total):
+                report = f"it is {total}: scale the data or the loss down"
+                raise _stopped(step, "the sum of the losses", report)
             if not all(isfinite(p.grad) for p in optimizer.parameters):
-                _blame_gradient(model, loss, [samples[i] for i in batch], penalty, step)
-            optimizer.step()
+                _blame_gradient(model, loss, {i: samples[i] for i in batch}, penalty, step)
+            _take(optimizer, step)
             history.losses.append(total)
             history.seconds = time.perf_counter() - start
             shown.update(total, history.rate)
@@ -106,14 +122,26 @@ def _backward(loss: Any, share: float, what: str, step: int) -> float:
     return share * loss.data
 
 
+def _take(optimizer: Optimizer, step: int) -> None:
+    """Move the parameters; take the move back if it leaves the floats."""
+    before = [p.data for p in optimizer.parameters]
+    optimizer.step()
+    for p in optimizer.parameters:
+        if not isfinite(p.data):
+            report = f"it would make a parameter {told(p)}: lower the learning rate"
+            for q, number in zip(optimizer.parameters, before):
+                q.data = number
+            raise _stopped(step, "the step itself", report)
+
+
 def _blame_gradient(
-    model: Any, loss: Loss, batch: list[Sample], penalty: Callable[[], Value] | None, step: int
+    model: Any, loss: Loss, batch: dict[int, Sample], penalty: Callable[[], Value] | None, step: int
 ) -> None:
     """Every loss was finite and yet a gradient is not: build the losses again, one by one, to find where."""
-    for x, y in batch:
+    for i, (x, y) in batch.items():
         report = non_finite(loss(model(x), y))
         if report:
-            raise _stopped(step, f"the sample {x!r}", report)
+            raise _stopped(step, f"sample {i}", report)
     report = non_finite(penalty()) if penalty else ""
     report = report or "it is beyond the floats: scale the data or the loss down"
     raise _stopped(step, "the sum of the gradients", report)

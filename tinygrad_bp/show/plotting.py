@@ -28,6 +28,8 @@ def fit(xs: Sequence[Any], ys: Sequence[float], predictions: Sequence[float], ax
     if not len(xs) == len(ys) == len(predictions):
         counts = f"{len(xs)} xs, {len(ys)} ys and {len(predictions)} predictions"
         raise ValueError(f"fit: {counts}; give as many of all")
+    if not len(xs):
+        raise ValueError("fit: no points to draw")
     ax = styled(ax or side_by_side(1, width=6.0)[1], "x", "y")
     points = sorted(zip((x[0] if hasattr(x, "__len__") else x for x in xs), ys, predictions))
     across, data, model = zip(*points)
@@ -49,11 +51,10 @@ def loss_curve(losses: Sequence[float], ax: Any = None, label: str = "") -> Figu
     if not len(losses):
         raise ValueError("loss_curve: no losses to draw; pass history.losses after at least one step")
     ax = styled(ax or side_by_side(1, width=6.0)[1], "step", "loss")
-    color = [MODEL, DATA][len(ax.lines) % 2]
+    color = [MODEL, DATA, "C2", "C4", "C5", "C6"][len(ax.lines) % 6]
     marker = "o" if len(losses) == 1 else None
     ax.plot(range(len(losses)), losses, color=color, linewidth=1.8, marker=marker, label=label)
-    if min(losses) > 0:
-        ax.set_yscale("log")
+    ax.set_yscale("log" if all(min(line.get_ydata()) > 0 for line in ax.lines) else "linear")
     if label:
         ax.legend(frameon=False)
     figure: Figure = ax.figure
