@@ -234,7 +234,7 @@ def above_singular(order: Sequence[Value]) -> set[Value]:
     return fragile
 
 
-def either(paths: Sequence[Any]) -> Value | None:
+def either(paths: Sequence[Any]) -> Any:
     """Whether any of the paths is live, as a node that is not 0 then; None where one always is."""
     if any(path is None for path in paths):
         return None
