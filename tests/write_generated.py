@@ -43,10 +43,10 @@ def page() -> str:
     """The text of docs/operations.md."""
     lines = [
         "# Operations\n\n",
-        "Made from the table in [`ops.py`](../tinygrad_bp/ops.py) by `tests/write_generated.py`. Each is a function,\n",
-        "`tg.tanh(x)`, and one with up to three operands also a method, `x.tanh()`. *Slope* says where an operation has\n",
-        "none anywhere (—), where it selects a branch (P4 of [semantics](semantics.md)) and where a partial can be\n",
-        "infinite or nan at finite operands.\n\n",
+        "Made from the table in [`ops.py`](../tinygrad_bp/ops.py) by `tests/write_generated.py`.\n",
+        "Each is a function, `tg.tanh(x)`, and one with up to three operands also a method, `x.tanh()`.\n",
+        "*Slope* says where an operation has none anywhere (—), where it selects a branch (P4 of\n",
+        "[semantics](semantics.md)), and where a partial can be infinite or nan at finite operands.\n\n",
         "| call | formula | operator | slope |\n|---|---|---|---|\n",
     ]
     for row in (OPS[name] for name in sorted(TABLE)):
