@@ -1,0 +1,150 @@
+"""The plan of the house, kept: floors, rooms, budgets of lines, and what is made from the table.
+
+Imports are read from the source, those inside functions and under TYPE_CHECKING too.  They run downward,
+within a floor or a wing freely, and never in circles; each third-party package has one room.  What an
+operation is called is known to ops.py alone.
+"""
+
+import ast
+import subprocess
+import sys
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+from write_generated import PAGE, STUB, page, stub
+
+import tinygrad_bp
+from tinygrad_bp.ops import OPS, TABLE
+
+PACKAGE = Path(tinygrad_bp.__file__).parent
+REPOSITORY = PACKAGE.parent
+FILES = {str(path.relative_to(PACKAGE)): path for path in sorted(PACKAGE.rglob("*.py"))}
+DEMOS = sorted((REPOSITORY / "demos").glob("*.py"))
+
+FLOORS = {
+    "errors.py": 0, "floats.py": 0, "modes.py": 0, "ops.py": 0, "methods.py": 0, "data.py": 0,
+    "operators.py": 1, "engine.py": 1,
+    "transforms.py": 2, "nn.py": 2, "losses.py": 2, "optim.py": 2, "checkpoint.py": 2, "diagnosis.py": 2,
+    "show": 2,
+    "check": 3, "compiler": 3,
+    "train.py": 4,
+    "cli.py": 5, "__main__.py": 5,
+}  # fmt: skip
+ROOMS = {
+    "graphviz": "show/drawing.py",
+    "hypothesis": "check/strategies.py",
+    "llvmlite": "compiler/native.py",
+    "matplotlib": "show/plotting.py",
+    "tqdm": "train.py",
+}
+BUDGETS = {"engine.py": 250, "ops.py": 10**9}  # ops.py is counted by rows
+BUDGET = 300
+
+
+def imported(path):
+    """The modules that a file names in imports, wherever they stand in it."""
+    for statement in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(statement, ast.Import):
+            yield from (alias.name for alias in statement.names)
+        elif isinstance(statement, ast.ImportFrom):
+            assert statement.level == 0, f"{path}: write imports in full"
+            module = statement.module or ""
+            for alias in statement.names:  # `from package import module` names the module
+                yield f"{module}.{alias.name}" if file_of(f"{module}.{alias.name}") else module
+        elif isinstance(statement, ast.Call) and getattr(statement.func, "attr", "") == "import_module":
+            yield from (x.value for x in statement.args if isinstance(x, ast.Constant))
+
+
+def file_of(module):
+    """The file of a module of the package, as FILES names it; None for any other module."""
+    parts = module.split(".")
+    if parts[0] != "tinygrad_bp":
+        return None
+    for name in ("/".join(parts[1:]) + ".py", "/".join([*parts[1:], "__init__.py"])):
+        if name in FILES:
+            return name
+    return None
+
+
+def floor(name):
+    return FLOORS.get(name, FLOORS.get(name.split("/")[0]))
+
+
+def test_every_file_has_a_floor():
+    homeless = [name for name in FILES if name != "__init__.py" and floor(name) is None]
+    assert not homeless, "give them a floor in the plan and here"
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name != "__init__.py"])
+def test_imports_run_downward(name):
+    for module in imported(FILES[name]):
+        if module.split(".")[0] != "tinygrad_bp":
+            continue
+        target = file_of(module)
+        assert target, f"{name} imports {module}, which is no file of the package"
+        height = 5 if target == "__init__.py" else floor(target)  # the front door knows the whole house
+        assert height <= floor(name), f"{name} (floor {floor(name)}) imports {target} (floor {height})"
+
+
+def test_imports_run_in_no_circles():
+    graph = {name: {file_of(module) for module in imported(path)} - {None} for name, path in FILES.items()}
+    for name in graph:
+        graph[name] -= {name, "__init__.py"}
+    tuple(TopologicalSorter(graph).static_order())  # raises CycleError, which names the circle
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_third_party_package_is_imported_in_its_one_room(name):
+    for module in imported(FILES[name]):
+        package = module.split(".")[0]
+        if package != "tinygrad_bp" and package not in sys.stdlib_module_names:
+            assert ROOMS.get(package) == name, f"{name} imports {package}"
+
+
+@pytest.mark.parametrize("path", DEMOS, ids=lambda path: path.name)
+def test_demos_need_nothing_but_the_package(path):
+    neighbours = {demo.stem for demo in DEMOS}
+    packages = {module.split(".")[0] for module in imported(path)}
+    assert packages - sys.stdlib_module_names - neighbours <= {"tinygrad_bp"}
+
+
+def test_the_package_is_imported_without_any_other():
+    """-S leaves site-packages out, -I whatever else the environment adds."""
+    code = f"import sys; sys.path.insert(0, {str(REPOSITORY)!r}); import tinygrad_bp as tg; print(tg.exp(0))"
+    run = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True)
+    assert (run.stdout.strip(), run.stderr) == ("1.0", "")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_keeps_to_its_budget_of_lines(name):
+    lines = len(FILES[name].read_text(encoding="utf-8").splitlines())
+    budget = BUDGETS.get(name, BUDGET)
+    assert lines <= budget, f"{lines} lines, and {budget} are the budget: does it still hold one idea?"
+
+
+SOURCES = [*FILES.values(), *DEMOS, *sorted(Path(__file__).parent.glob("*.py"))]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
+def test_a_file_begins_by_saying_what_it_is_for(path):
+    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+    assert text and len(text.splitlines()) <= 10, "three to eight lines, and blank ones between"
+
+
+@pytest.mark.parametrize("name", sorted(FILES.keys() - {"ops.py"}))
+def test_operations_are_named_in_the_table_alone(name):
+    """A list of names elsewhere would have to be kept in step with the table: loop over the table instead."""
+    tree = ast.parse(FILES[name].read_text(encoding="utf-8"))
+    named = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)} & TABLE
+    assert len(named) <= 2, sorted(named)
+
+
+@pytest.mark.parametrize("path, text", [(STUB, stub()), (PAGE, page())], ids=["stub", "page"])
+def test_what_is_made_from_the_table_is_current(path, text):
+    assert path.read_text(encoding="utf-8") == text, "run: python tests/write_generated.py"
+
+
+def test_the_public_names_are_those_of_the_table_and_no_helpers():
+    assert {name for name in TABLE if getattr(tinygrad_bp, name) is not OPS[name]} == {"dot"}  # takes lists
+    assert not {"Any", "Callable", "field", "inf", "signature"} & set(dir(tinygrad_bp))
