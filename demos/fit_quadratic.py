@@ -14,7 +14,7 @@ from shared import options, save_picture
 import tinygrad_bp as tg
 
 RATE = 1e-5
-EAGER_ITERATIONS = 20  # at two seconds or so each; the text has 2,000
+EAGER_ITERATIONS = 20  # at three seconds or so each; the text has 2,000
 LINES = 20  # of losses, printed on the way
 
 
@@ -37,7 +37,7 @@ def main() -> None:
     seconds = 0.0
     while len(losses) < chosen.iterations:
         some = min(max(1, chosen.iterations // LINES), chosen.iterations - len(losses))
-        history = tg.fit(model, (xs, ys), tg.losses.squared_error, sgd, steps=some)
+        history = tg.fit(model, (xs, ys), tg.losses.squared_error, sgd, steps=some, progress=False)
         print(f"iteration {len(losses):5}   loss {history.losses[0]:14.6f}", flush=True)
         losses += history.losses
         seconds += history.seconds

@@ -32,7 +32,7 @@ def positive(text: str) -> int:
 def writable(text: str) -> Path:
     """The path of a picture, found to be good before the training and not after it."""
     path = Path(text)
-    if path.suffix not in PICTURES:
+    if path.suffix.lower() not in PICTURES:
         raise argparse.ArgumentTypeError(f"a picture's name ends in {' or '.join(PICTURES)}, unlike {text!r}")
     place = next(folder for folder in path.absolute().parents if folder.exists())
     if path.is_dir() or not os.access(place, os.W_OK) or not place.is_dir():

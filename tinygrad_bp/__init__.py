@@ -4,6 +4,9 @@
 `engine.py`; `ops.py` is the table of operations, `nn.py` puts networks on top, `train.py` trains them.
 """
 
+import builtins
+from typing import TYPE_CHECKING
+
 from tinygrad_bp import data, losses, nn, ops, optim
 from tinygrad_bp.ops import *  # type: ignore[assignment]  # the table: tg.exp(x), tg.max(x, y) ...
 from tinygrad_bp.engine import Value, dot, no_grad, trap  # dot takes lists
@@ -22,3 +25,6 @@ from tinygrad_bp.train import History, fit
 from tinygrad_bp.transforms import grad, gradients, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 
 __version__ = "0.1.0"
+
+if not TYPE_CHECKING:  # `import *` leaves Python's own sum, max and round as they are
+    __all__ = [name for name in dir() if name[0] != "_" and name not in {*dir(builtins), "builtins"}]

@@ -24,7 +24,7 @@ def main() -> None:
     demos = Path(tinygrad_bp.__file__).parents[1] / "demos"
     if demos.is_dir():
         print(f"demos: {demos}")
-        for demo in sorted(demos.glob("*.py")):
+        for demo in sorted({*demos.glob("*.py")} - {demos / "shared.py"}):
             print(f"  python {demo}")
     else:
         print("demos: in the source distribution, not in the installed package")

@@ -67,7 +67,7 @@ class Value(Operators):
         12.0
         """
         for v, g in sweep({self: to_float(seed)}).items():
-            v.grad = g if v.inputs else v.grad + g
+            v.grad = g if v.inputs else (v.grad or 0.0) + g  # None is how PyTorch clears it
 
     def zero_grad(self) -> None:
         """Set `.grad` to 0.0 in every node this one depends on, itself included."""

@@ -52,7 +52,8 @@ def told(v: Any) -> str:
 def complaint(op: Any, inputs: Iterable[Any], answer: float) -> str:
     """That an operation answered inf or nan, on which operands, and the table's hint how to mend it."""
     hint = f": {op.hint}" if op.hint else ""
-    return f"{op.name} of {', '.join(map(told, inputs))} is {answer}{hint}"
+    name = repr(op)[4:-1]  # with its constants: powc(2)
+    return f"{name} of {', '.join(map(told, inputs))} is {answer}{hint}"
 
 
 def stale(x: Any, v: Any) -> StaleGraphError:

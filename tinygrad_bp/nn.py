@@ -163,7 +163,9 @@ class Neuron(Module):
         rng: Any = None,
         nout: int = 1,
     ) -> None:
-        rng = rng or random
+        rng = random if rng is None else rng
+        if not hasattr(rng, "gauss"):
+            raise TypeError(f"rng is a generator such as random.Random(0), not {rng!r}")
         self.w = [Value(weights(rng, nin, nout)) for _ in range(_size(nin, "nin"))]
         self.b = Value(biases(rng, nin, nout)) if bias else None
         self.nonlin = nonlin and act is not None
@@ -258,7 +260,8 @@ def _activation(act: str | Activation) -> Activation:
         method: Activation = row if row.constant_values else getattr(Value, row.name, row)  # it is quicker
         return method
     if row is None or isinstance(row, Op) or not callable(row):
-        names = ", ".join(sorted(name for name, row in OPS.items() if row.operands == 1 and row.partials))
+        rows = [row for row in OPS.values() if row.operands == 1 and row.partials]
+        names = ", ".join(sorted(row.name for row in rows if None not in row.constants.values()))
         raise ValueError(f"unknown activation {act!r}; the table has {names}; or any function of a Value")
     return row
 

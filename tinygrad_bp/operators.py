@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from tinygrad_bp.errors import GraphError, told
 from tinygrad_bp.methods import TableMethods
-from tinygrad_bp.ops import OPS, Op, pow as POW, powc as POWC, round as ROUND
+from tinygrad_bp.ops import OPS, RESERVED, Op, pow as POW, powc as POWC, round as ROUND
 
 Node = Callable[[Op, tuple[Any, ...], float], Any]
 Methods = tuple[Callable[..., Any], Callable[..., Any] | None]  # the method, and the reflected operator
@@ -127,6 +127,7 @@ def _number(y: Any) -> Any:
 
 def attach(node: Node, value_type: type) -> None:
     """Give every row of the table its method; `node` records a result, a Value."""
+    RESERVED.update(dir(value_type))
     for row in OPS.values():
         if row.operands is None:  # sum, dot and logsumexp are functions
             continue
@@ -136,7 +137,7 @@ def attach(node: Node, value_type: type) -> None:
             method, reflected = _binary(row, node, value_type)
         else:
             method, reflected = _unary(row, node)
-        method.__name__ = row.name
+        method.__name__, method.__doc__ = row.name, f"The operation {row.name!r} of the table in ops.py."
         method.__module__, method.__qualname__ = (
             TableMethods.__module__,
             f"TableMethods.{row.name}",

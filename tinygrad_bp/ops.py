@@ -5,8 +5,8 @@ to say about it.  Values are total: they answer as IEEE 754 does (inf, nan) and 
 given the result `o` and the operands, and are written in the table's own operations, so that one rule serves
 three readers: on floats it gives a number, on Values a graph (and so second derivatives), on symbols a
 formula.  Two rules for rules: no Python branch, and `div` and `pow` by name, as Python's / and ** raise where
-IEEE answers.  Operators and methods of Value, drawings, tests and compiled code are loops over this table.
-Next: engine.py.
+IEEE answers.  Operators and methods of Value, tests and documents are loops over this table; engine.py
+records and differentiates.  P1 to P5 in comments are policies of docs/semantics.md.
 """
 
 # mypy: disable-error-code="has-type"
@@ -30,6 +30,7 @@ Floats = float | Sequence[float]
 Interval = tuple[float, float]
 
 OPS: dict[str, Op] = {}
+RESERVED: set[str] = set()  # what else Value has by name: operators.py adds it
 TABLE: frozenset[str] = frozenset()  # the names of the rows below, once they are declared
 
 
@@ -151,12 +152,17 @@ def op(
     >>> x = Value(2.0); y = x.cube(); y.backward(); (cube(2.0), y.data, x.grad)
     (8.0, 8.0, 12.0)
     """
-    if name in TABLE:
-        raise ValueError(f"the table has an operation {name!r} already: choose another name")
+    if name in TABLE or name in RESERVED:
+        whose = "the table has an operation" if name in TABLE else "Value has an attribute"
+        raise ValueError(f"{whose} {name!r} already: choose another name")
     if not name.isidentifier():
         raise ValueError(f"an operation is also a method, so its name must be a Python name: not {name!r}")
     operands = _operands(value, partials, len(more.get("constants", ())))
     if TABLE and partials:
+        if isinstance(value, FunctionType) and len(signature(value).parameters) + 1 != (
+            len(signature(partials).parameters)
+        ):
+            raise TypeError(f"{name!r}: the rule takes o, and then what the value takes: lambda o, x: ...")
         partials = _counted(name, partials, operands)
     row = Op(name, value, partials, operands, slopes=partials, formula=value if composite else None, **more)
     OPS[name] = row
@@ -185,7 +191,9 @@ def _counted(name: str, partials: Rule, operands: int | None) -> Rule:
 
 ONE_OVER_SQRT_2PI = 0.3989422804014327
 POSITIVE, UNIT, REAL = (0.0, inf), (-1.0, 1.0), (-inf, inf)
-POWERS = "a negative base has real powers at integer exponents only, and 0 has none below 0"
+POWERS = (
+    "large powers overflow; a negative base has real powers at integer exponents only, and 0 has none below 0"
+)
 
 # --- the table ----------------------------------------------------------------------------------------------
 # A row's first line: name, value on floats, partials from the result o, the operands and then the constants.

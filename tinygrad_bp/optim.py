@@ -57,7 +57,8 @@ class SGD(Optimizer):
 
     def step(self) -> None:
         for i, p in enumerate(self.parameters):
-            self.velocity[i] = v = self.momentum * self.velocity[i] + p.grad if self.momentum else p.grad
+            g = p.grad or 0.0  # None is how PyTorch clears it
+            self.velocity[i] = v = self.momentum * self.velocity[i] + g if self.momentum else g
             p.data = p.data - self.lr * v
 
 

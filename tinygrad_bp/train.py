@@ -29,7 +29,7 @@ Sample = tuple[list[float], Any]
 class History:
     """What a training run leaves: the loss of every step, taken before the step, and the seconds it took."""
 
-    losses: list[float] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list, repr=False)
     seconds: float = 0.0
 
     @property
@@ -125,12 +125,14 @@ def _backward(loss: Any, share: float, what: str, step: int) -> float:
 def _take(optimizer: Optimizer, step: int) -> None:
     """Move the parameters; take the move back if it leaves the floats."""
     before = [p.data for p in optimizer.parameters]
+    memory = {name: [*kept] for name, kept in vars(optimizer).items() if isinstance(kept, list)}
     optimizer.step()
     for p in optimizer.parameters:
         if not isfinite(p.data):
             report = f"it would make a parameter {told(p)}: lower the learning rate"
             for q, number in zip(optimizer.parameters, before):
                 q.data = number
+            vars(optimizer).update(memory)
             raise _stopped(step, "the step itself", report)
 
 
@@ -174,7 +176,7 @@ def _samples(data: Any) -> list[Sample]:
 
 
 def _read(entry: Any, place: str) -> Any:
-    """A row of numbers as a list of floats, a number as a float."""
+    """A row of numbers as a list of floats, a number as a float; a whole number may be a class, and stays."""
     if hasattr(entry, "__len__") and not isinstance(entry, str):
         return [_read(a, f"{place}[{j}]") for j, a in enumerate(entry)]
     try:
@@ -183,7 +185,7 @@ def _read(entry: Any, place: str) -> Any:
         raise type(error)(f"fit: {place}: {error}") from None
     if not isfinite(number):
         raise ValueError(f"fit: {place} is {number}: remove the sample or fill the gap before training")
-    return number
+    return entry if type(entry) is int else number
 
 
 def _batches(n: int, size: int | None, rng: random.Random) -> Iterator[list[int]]:

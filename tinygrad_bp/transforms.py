@@ -9,6 +9,7 @@ along the edges that the sweep walks back.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import wraps
 from typing import Any
 
 from tinygrad_bp.engine import Value, edges, gather, newest_first, sweep, sweep_graph
@@ -54,6 +55,7 @@ def grad(f: Function) -> Function:
     ([5.0, 1.0], 3.0)
     """
 
+    @wraps(f, updated=())
     def derivatives(*xs: Any) -> Any:
         return value_and_grad(f)(*xs)[1]
 

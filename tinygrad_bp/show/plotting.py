@@ -54,6 +54,7 @@ def loss_curve(losses: Sequence[float], ax: Any = None, label: str = "") -> Figu
     color = [MODEL, DATA, "C2", "C4", "C5", "C6"][len(ax.lines) % 6]
     marker = "o" if len(losses) == 1 else None
     ax.plot(range(len(losses)), losses, color=color, linewidth=1.8, marker=marker, label=label)
+    ax.xaxis.get_major_locator().set_params(integer=True)
     ax.set_yscale("log" if all(min(line.get_ydata()) > 0 for line in ax.lines) else "linear")
     if label:
         ax.legend(frameon=False)
