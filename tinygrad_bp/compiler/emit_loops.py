@@ -163,7 +163,9 @@ class _Writer:
         if self.spaces[k] is not Space.SCALARS or not self.part.per_sample:
             return text
         if counter and self.nest.loops[0][1][k + 1]:  # one for each turn of the outer loop
-            return self.part.kept(f"[{text} for {counter} in range({self.nest.loops[0][0]})]") + f"[{counter}]"
+            return (
+                self.part.kept(f"[{text} for {counter} in range({self.nest.loops[0][0]})]") + f"[{counter}]"
+            )
         return self.part.kept(text)
 
     def _over_a_table(self) -> list[str]:

@@ -49,12 +49,22 @@ def _is_small(rolled: Rolled) -> bool:
     return rolled.leaves + rolled.rows <= SMALL
 
 
-# --- written out: a variable for every value --------------------------------------------------------------------
+# --- written out: a variable for every value ---------------------------------------------------------------
 
 
 def _written_out(rolled: Rolled, names: Names) -> list[str]:
-    once = [x for nest in rolled.nests if nest.kind in (Kind.ONCE, Kind.COUNT) for x in _assignments(nest, rolled, names)]
-    each = [x for nest in rolled.nests if nest.kind in (Kind.SAMPLE, Kind.SUM) for x in _assignments(nest, rolled, names)]
+    once = [
+        x
+        for nest in rolled.nests
+        if nest.kind in (Kind.ONCE, Kind.COUNT)
+        for x in _assignments(nest, rolled, names)
+    ]
+    each = [
+        x
+        for nest in rolled.nests
+        if nest.kind in (Kind.SAMPLE, Kind.SUM)
+        for x in _assignments(nest, rolled, names)
+    ]
     scalars = [f"s{i}" for i in range(rolled.leaves)]
     inputs = "".join(f"r{i}, " for i in range(rolled.inputs))
     lines = ["def run(S, samples):", "    n = len(samples)"]
@@ -88,7 +98,9 @@ def _assignments(nest: Nest, rolled: Rolled, names: Names) -> Iterator[str]:
             if run is None:
                 leaves.append(_variable(space, address))
             else:
-                leaves.append([_variable(space, a) for a in addresses_of(run, address, nest.length, rolled.table)])
+                leaves.append(
+                    [_variable(space, a) for a in addresses_of(run, address, nest.length, rolled.table)]
+                )
         yield _assigned(nest, point[0], expression(nest.shape, leaves, names))
 
 

@@ -55,7 +55,8 @@ def _links(order: Sequence[Term], uses: dict[Term, int]) -> set[Term]:
 
 def _partial_sum(term: Term, uses: dict[Term, int]) -> Term | None:
     """The operand that carries the chain on: the left one, or the right one (x + sum is sum + x to the bit)."""
-    for x in term.args:
+    args: tuple[Term, ...] = term.args
+    for x in args:
         if x.op is ops.add and uses[x] == 1 and x.rate == term.rate:
             return x
     return None

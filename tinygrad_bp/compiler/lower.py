@@ -25,7 +25,11 @@ erfc = Op("erfc", math.erfc, None, 1)  # a primitive that the table does not hav
 
 
 def lower(
-    outputs: Sequence[Value], inputs: Sequence[Value], params: Sequence[Value], captured: Sequence[Value], summed: bool
+    outputs: Sequence[Value],
+    inputs: Sequence[Value],
+    params: Sequence[Value],
+    captured: Sequence[Value],
+    summed: bool,
 ) -> Program:
     """The outputs as terms. Leaves that are no inputs, no parameters and not captured are constants."""
     terms = Terms(EXPANSIONS)
@@ -48,7 +52,7 @@ def lower(
     return Program(found, leaves, len(inputs), summed)
 
 
-# --- sums -------------------------------------------------------------------------------------------------------
+# --- sums --------------------------------------------------------------------------------------------------
 
 
 def accumulated(start: Term, ws: Sequence[Term] | None, xs: Sequence[Term]) -> Term:
@@ -83,7 +87,7 @@ def _logsumexp(*xs: Term) -> Any:
     return ops.where(ops.eq(top - top, 0.0), top + ops.log1p(rest), top)
 
 
-# --- powers -----------------------------------------------------------------------------------------------------
+# --- powers ------------------------------------------------------------------------------------------------
 
 
 def _pow(x: Any, y: Any) -> Any:
@@ -101,7 +105,12 @@ def _pow_x(x: Any, y: Any, order: float) -> Any:
     for _ in range(int(order)):
         divided = ops.div(divided, x)
     size = ops.abs(power)
-    precise = ops.ne(ops.remainder(y, 1.0), 0.0) * ops.ne(x, 0.0) * ops.ge(size, SMALLEST_NORMAL) * ops.gt(math.inf, size)
+    precise = (
+        ops.ne(ops.remainder(y, 1.0), 0.0)
+        * ops.ne(x, 0.0)
+        * ops.ge(size, SMALLEST_NORMAL)
+        * ops.gt(math.inf, size)
+    )
     plain = factor * ops.pow(x, y - order)
     return ops.where(ops.eq(factor, 0.0), 0.0, ops.where(precise, factor * divided, plain))
 
@@ -126,7 +135,7 @@ def _remainder(x: Any, y: Any) -> Any:
     return ops.where(apart, r + y, ops.where(ops.eq(r, 0.0), ops.where(ops.gt(0.0, y), -0.0, 0.0), r))
 
 
-# --- exponentials -----------------------------------------------------------------------------------------------
+# --- exponentials ------------------------------------------------------------------------------------------
 
 
 def _sigmoid(x: Any) -> Any:
@@ -166,7 +175,7 @@ def _normal_cdf(x: Any) -> Any:
     return ops.where(ops.ge(ops.abs(x), 40.0), ops.gt(x, 0.0), near)
 
 
-# --- choices ----------------------------------------------------------------------------------------------------
+# --- choices -----------------------------------------------------------------------------------------------
 
 
 def _clip(x: Any, low: float, high: float) -> Any:

@@ -22,6 +22,11 @@ RUN = (None, P, P, I, P, P, P, ctypes.c_bool)
 TRAIN = (I, P, P, I, P, P, P, P, D, D, D, I)
 
 
+def compiling() -> Any:
+    """The lock under which code is made."""
+    return _lock
+
+
 class Machine:
     """The functions of one module, as machine code."""
 

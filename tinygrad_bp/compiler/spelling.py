@@ -52,7 +52,9 @@ class Names:
         known = sorted(n for n, f in self.functions.items() if getattr(floats, n, None) is f)
         others = sorted(set(self.functions) - set(known))
         lines = [f"from tinygrad_bp.floats import {', '.join(known)}"] if known else []
-        return lines + ([f"# and the float functions of your operations: {', '.join(others)}"] if others else [])
+        return lines + (
+            [f"# and the float functions of your operations: {', '.join(others)}"] if others else []
+        )
 
 
 def literal(x: float) -> str:

@@ -36,7 +36,9 @@ def trace(f: Callable[..., Any], structures: Sequence[Structure]) -> Trace:
     inputs, outputs, result = _called(f, structures, first=0.40625, apart=0.0078125)
     others, again, result_again = _called(f, structures, first=-1.28125, apart=0.01171875)
     if result != result_again:
-        raise CompileError(f"{name_of(f)}: the graph depends on the data: its result has another structure for other data")
+        raise CompileError(
+            f"{name_of(f)}: the graph depends on the data: its result has another structure for other data"
+        )
     captured = _compared(name_of(f), zip(outputs, again), dict(zip(inputs, others)))
     return Trace(outputs, result, inputs, captured)
 
@@ -65,7 +67,9 @@ def _output(f: Callable[..., Any], x: Any) -> Value:
     try:
         return Value(x)
     except TypeError:
-        raise TypeError(f"{name_of(f)} returned {x!r}: a compiled function returns Values, or lists of them") from None
+        raise TypeError(
+            f"{name_of(f)} returned {x!r}: a compiled function returns Values, or lists of them"
+        ) from None
 
 
 def _compared(name: str, roots: Iterable[tuple[Value, Value]], partner: dict[Value, Value]) -> list[Value]:
@@ -104,7 +108,7 @@ def name_of(f: Callable[..., Any]) -> str:
     return getattr(f, "__name__", type(f).__name__)
 
 
-# --- nested rows ------------------------------------------------------------------------------------------------
+# --- nested rows -------------------------------------------------------------------------------------------
 
 
 def structure_of(x: Any) -> Structure:

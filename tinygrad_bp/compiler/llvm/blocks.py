@@ -32,7 +32,7 @@ class Block:
         self.loops = nest.loops or [(1, (0,) * len(nest.base))]
         self.trips = self.loops[-1][0]
 
-    # --- addresses and operands -------------------------------------------------------------------------------
+    # --- addresses and operands ----------------------------------------------------------------------------
 
     def address(self, k: int, counters: Counters, ahead: int = 0) -> Index:
         """Of operand k (-1: the result) at these counters, `ahead` further in the innermost loop."""
@@ -54,7 +54,7 @@ class Block:
     def single(self, counters: Counters, ahead: int, samples: Index) -> Fetch:
         return lambda k: self.fetched(self.spaces[k], self.address(k, counters, ahead), samples)
 
-    # --- expressions ------------------------------------------------------------------------------------------
+    # --- expressions ---------------------------------------------------------------------------------------
 
     def value(self, fetch: Fetch, accumulated: str = "") -> str:
         """Write the statement's expression around its accumulation; if that is to come yet, what it starts from."""
@@ -81,12 +81,15 @@ class Block:
         """The numbers of the operands that are lists."""
         return [k for k, run in enumerate(self.nest.runs) if run]
 
-    # --- one value a sample, or once ------------------------------------------------------------------------------
+    # --- one value a sample, or once -----------------------------------------------------------------------
 
     def write_rows(self) -> None:
         """All samples of a tile; for values of once a call, a single pass over scalars."""
         step = self.vectors * self.text.width
-        with self.text.loop(0, "%lanes" if self.nest.kind is Kind.SAMPLE else 1, step) as samples, self.outer() as counters:
+        with (
+            self.text.loop(0, "%lanes" if self.nest.kind is Kind.SAMPLE else 1, step) as samples,
+            self.outer() as counters,
+        ):
             size = DOTS if self.nest.length else 1
             whole = self.trips // size * size
             for first, end, block in ((0, whole, size), (whole, self.trips, self.trips - whole)):
@@ -155,7 +158,7 @@ class Block:
                     new = text.let(f"fadd {text.type} {old}, {operands[0]}")
                 text.do(f"store {text.type} {new}, ptr {variable}")
 
-    # --- sums over the samples ------------------------------------------------------------------------------------
+    # --- sums over the samples -----------------------------------------------------------------------------
 
     def write_sums(self) -> None:
         """Add to the sums of this nest what the samples of a tile give; lanes beyond the last sample give nothing."""
@@ -187,7 +190,10 @@ class Block:
             inside = self.inside(samples)
             loaded: dict[tuple[int, int, int], str] = {}
             for (a, b), variable in kept.items():
-                x = [self.cell(k, i, j, a, b, samples, inside if product else "", loaded) for k in range(len(self.spaces))]
+                x = [
+                    self.cell(k, i, j, a, b, samples, inside if product else "", loaded)
+                    for k in range(len(self.spaces))
+                ]
                 old = text.let(f"load {text.type}, ptr {variable}")
                 if product and len(x) == 2:  # both are 0 beyond the last sample
                     new = text.intrinsic("fmuladd", [*x, old])
@@ -201,7 +207,15 @@ class Block:
             text.store(text.let(f"fadd double {text.load('%G', target)}, {total}"), "%G", target)
 
     def cell(
-        self, k: int, i: Index, j: Index, a: int, b: int, samples: Index, inside: str, loaded: dict[tuple[int, int, int], str]
+        self,
+        k: int,
+        i: Index,
+        j: Index,
+        a: int,
+        b: int,
+        samples: Index,
+        inside: str,
+        loaded: dict[tuple[int, int, int], str],
     ) -> str:
         key = (k, a if self.moves(k, 0) else 0, b if self.moves(k, 1) else 0)
         if key not in loaded:

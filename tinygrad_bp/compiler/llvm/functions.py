@@ -65,7 +65,9 @@ def _step(text: Text, x: str) -> str:
 
 def _each_lane(text: Text, name: str, operands: Sequence[str]) -> str:
     """A function of the C library, lane by lane; `nobuiltin` keeps LLVM from rewriting pow and exp."""
-    text.declared.setdefault(name, f"declare double @{name}({', '.join(['double'] * len(operands))}) nobuiltin")
+    text.declared.setdefault(
+        name, f"declare double @{name}({', '.join(['double'] * len(operands))}) nobuiltin"
+    )
     if text.width == 1:
         arguments = ", ".join(f"double {x}" for x in operands)
         return text.let(f"call double @{name}({arguments}) nobuiltin")

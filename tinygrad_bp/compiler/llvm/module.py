@@ -15,7 +15,7 @@ from tinygrad_bp.compiler.roll import Nest, Rolled
 from tinygrad_bp.compiler.schedule import Kind, Space
 
 PART = 256  # operations in one function
-ROOM = 1 << 20  # bytes that the rows of a tile may take
+ROOM = 3 << 19  # bytes that the rows of a tile may take
 TILE = 240  # samples in a tile, if there is room
 
 
@@ -103,7 +103,9 @@ class _Parts:
         name = f"part{len(self.texts)}"
         more = "double %count" if once else "i64 %lanes, i64 %live"
         self.calls[once].append(name)
-        self.texts.append(f"define internal void @{name}({POINTERS}, {more}) {self.attribute} #0 {{\n{text.body()}\n}}")
+        self.texts.append(
+            f"define internal void @{name}({POINTERS}, {more}) {self.attribute} #0 {{\n{text.body()}\n}}"
+        )
 
 
 def _once(nest: Nest) -> bool:
@@ -115,7 +117,9 @@ def _alone(nest: Nest) -> bool:
     return nest.kind is Kind.SAMPLE and nest.points == 1 and not nest.length and not nest.table
 
 
-def _run(rolled: Rolled, columns: Sequence[int], lanes: Lanes, parts: _Parts, declared: dict[str, str]) -> str:
+def _run(
+    rolled: Rolled, columns: Sequence[int], lanes: Lanes, parts: _Parts, declared: dict[str, str]
+) -> str:
     """One evaluation over all samples."""
     text = Text(1, declared)
     pointers = "ptr %S, ptr %R, ptr %G"

@@ -50,7 +50,7 @@ class Text:
     def body(self) -> str:
         return "\n".join(["entry:", *self.variables, *self.lines])
 
-    # --- numbers ------------------------------------------------------------------------------------------------
+    # --- numbers -------------------------------------------------------------------------------------------
 
     def constant(self, x: float) -> str:
         if self.width == 1:
@@ -66,7 +66,9 @@ class Text:
             return x
         vector = f"<{self.width} x {kind}>"
         lane = self.let(f"insertelement {vector} poison, {kind} {x}, i32 0")
-        return self.let(f"shufflevector {vector} {lane}, {vector} poison, <{self.width} x i32> zeroinitializer")
+        return self.let(
+            f"shufflevector {vector} {lane}, {vector} poison, <{self.width} x i32> zeroinitializer"
+        )
 
     def call(self, function: str, operands: Sequence[str], kind: str = "") -> str:
         """Call a function of numbers (or vectors) and declare it."""
@@ -79,7 +81,7 @@ class Text:
         suffix = "f64" if self.width == 1 else f"v{self.width}f64"
         return self.call(f"llvm.{name}.{suffix}", operands)
 
-    # --- memory -------------------------------------------------------------------------------------------------
+    # --- memory --------------------------------------------------------------------------------------------
 
     def index(self, *terms: Index | tuple[int, Index]) -> Index:
         """The sum of integers, registers and (factor, register) pairs."""
@@ -111,7 +113,7 @@ class Text:
     def store_lanes(self, x: str, base: str, index: Index) -> None:
         self.do(f"store {self.type} {x}, ptr {self.place(base, index)}, align {8 * self.width}")
 
-    # --- loops --------------------------------------------------------------------------------------------------
+    # --- loops ---------------------------------------------------------------------------------------------
 
     @contextmanager
     def loop(self, first: Index, end: Index, step: int = 1) -> Iterator[Index]:
