@@ -12,12 +12,7 @@ from typing import Any
 from tinygrad_bp import ops
 from tinygrad_bp.compiler.terms import INNER, ONCE, SAMPLE, TOTAL, Program, Term, Terms
 from tinygrad_bp.engine import Value, newest_first
-from tinygrad_bp.floats import (
-    INVERSE_SQRT2_HEAD,
-    INVERSE_SQRT2_TAIL,
-    SMALLEST_NORMAL,
-    TWO_OVER_SQRT_PI,
-)
+from tinygrad_bp.floats import SMALLEST, SQRT_HALF, SQRT_HALF_REST, TWO_OVER_SQRT_PI, product
 from tinygrad_bp.ops import Op
 
 FEW = 4  # a sum of fewer terms is written out
@@ -97,36 +92,29 @@ def _pow(x: Any, y: Any) -> Any:
 
 
 def _pow_x(x: Any, y: Any, order: float) -> Any:
-    factor: Any = x.graph.constant(1.0)
+    flat: Any = 0.0  # is it a polynomial differentiated away
+    plain, divided = ops.pow(x, y - order), ops.pow(x, y)
+    power = divided
     for k in range(int(order)):
-        factor = factor * (y - float(k))
-    power = ops.pow(x, y)
-    divided = power
-    for _ in range(int(order)):
-        divided = ops.div(divided, x)
+        flat = flat + ops.eq(y, float(k))
+        plain = plain * (y - float(k))
+        divided = ops.div(divided * (y - float(k)), x)
     size = ops.abs(power)
-    precise = (
-        ops.ne(ops.remainder(y, 1.0), 0.0)
-        * ops.ne(x, 0.0)
-        * ops.ge(size, SMALLEST_NORMAL)
-        * ops.gt(math.inf, size)
-    )
-    plain = factor * ops.pow(x, y - order)
-    return ops.where(ops.eq(factor, 0.0), 0.0, ops.where(precise, factor * divided, plain))
+    rounded = ops.ne(ops.remainder(y, 1.0), 0.0) + ops.gt(ops.abs(y), 2.0**53)
+    divide = rounded * ops.ne(x, 0.0) * ops.ge(size, SMALLEST) * ops.gt(math.inf, size)
+    return ops.where(flat, 0.0, ops.nan_if(power, ops.where(divide, divided, plain)))
 
 
-def _powc(x: Any, exponent: float, order: float) -> Any:
+def _powc_x(x: Any, exponent: float, order: float) -> Any:
     y = x.graph.constant(exponent)
-    if not order:
-        return ops.pow(x, y)
-    factor = 1.0
-    for k in range(int(order)):
-        factor *= exponent - k
-    if factor == 0.0:
+    if exponent % 1.0 or abs(exponent) > 2.0**53:
+        return _pow_x(x, y, order)
+    if exponent in range(int(order)):
         return 0.0
-    if exponent % 1.0 == 0.0:
-        return factor * ops.pow(x, x.graph.constant(exponent - order))
-    return _pow_x(x, y, order)
+    power = ops.pow(x, y - order)
+    for k in range(int(order)):
+        power = power * (exponent - k)
+    return power
 
 
 def _remainder(x: Any, y: Any) -> Any:
@@ -149,30 +137,22 @@ def _dsigmoid(x: Any) -> Any:
 
 
 def _sech2(x: Any) -> Any:
-    e = ops.exp(-2.0 * ops.abs(x))
-    return ops.div(4.0 * e, (1.0 + e) * (1.0 + e))
-
-
-def _halved(x: Any) -> tuple[Any, Any]:
-    """The nearest sixteenth, whose square is exact, and the rest."""
-    head = ops.floor(x * 16.0 + 0.5) * 0.0625
-    return head, x - head
+    return 4.0 * _dsigmoid(2.0 * x)
 
 
 def _gauss(x: Any, rate: float) -> Any:
-    head, rest = _halved(x)
-    near = ops.exp(-rate * (head * head)) * ops.exp(-rate * (rest * (x + head)))
-    return ops.where(ops.ge(ops.abs(x), 40.0), 0.0, near)
+    square, lost = product(x, x)
+    power, rest = product(rate, square)
+    near = ops.exp(ops.neg(power)) * (1.0 - (rest + rate * lost))
+    return ops.where(ops.gt(1000.0, ops.abs(power + rest)), near, ops.exp(-rate * x * x))
 
 
 def _normal_cdf(x: Any) -> Any:
-    head, tail = _halved(x)
-    exact = ops.neg(head) * INVERSE_SQRT2_HEAD
-    rest = ops.neg(head) * INVERSE_SQRT2_TAIL - tail * math.sqrt(0.5)
-    z = exact + rest
+    z, rest = product(ops.neg(x), SQRT_HALF)
+    rest = rest - x * SQRT_HALF_REST
     slope = TWO_OVER_SQRT_PI * ops.exp(ops.neg(z) * z)
-    near = 0.5 * (x.graph.make(erfc, (z,), x.rate) - slope * ((exact - z) + rest))
-    return ops.where(ops.ge(ops.abs(x), 40.0), ops.gt(x, 0.0), near)
+    near = 0.5 * (x.graph.make(erfc, (z,), x.rate) - slope * rest)
+    return ops.where(ops.gt(40.0, ops.abs(x)), near, ops.nan_if(x, ops.gt(x, 0.0)))
 
 
 # --- choices -----------------------------------------------------------------------------------------------
@@ -201,7 +181,8 @@ EXPANSIONS: dict[Op, Callable[..., Any]] = {
     ops.logsumexp: _logsumexp,
     ops.pow: _pow,
     ops.pow_x: _pow_x,
-    ops.powc: _powc,
+    ops.powc: lambda x, exponent: ops.pow(x, x.graph.constant(exponent)),
+    ops.powc_x: _powc_x,
     ops.remainder: _remainder,
     ops.sigmoid: _sigmoid,
     ops.dsigmoid: _dsigmoid,
