@@ -114,7 +114,7 @@ def _powc_x(x: Any, exponent: float, order: float) -> Any:
     power = ops.pow(x, y - order)
     for k in range(int(order)):
         power = power * (exponent - k)
-    return power
+    return power if exponent != order else ops.nan_if(x, power)
 
 
 def _remainder(x: Any, y: Any) -> Any:
