@@ -154,7 +154,10 @@ class Native(Bound):
     def memory(self) -> _Memory:
         """Memory that no other call uses now, with the parameters in it."""
         kernel = self.kernel
-        memory = self.memories.pop() if self.memories else _Memory(kernel.rolled, self.lanes)
+        try:
+            memory = self.memories.pop()
+        except IndexError:
+            memory = _Memory(kernel.rolled, self.lanes)
         now = tick()
         if now != memory.stamp + 1:  # something was made or set since
             memory.scalars[: len(kernel.leaves)] = array("d", kernel.numbers())
