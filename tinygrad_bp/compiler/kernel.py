@@ -20,7 +20,8 @@ from tinygrad_bp.compiler.roll import Rolled
 from tinygrad_bp.engine import Value, tick
 from tinygrad_bp.errors import CompileError, MissingExtraError, NonFiniteError
 
-LARGEST = 40_000  # operations in the text of the loops: LLVM would take minutes for more
+LONG, LONGER, LONGEST = 3_000, 20_000, 120_000  # operations in the text of the loops: less effort, then none
+TOO_LONG_FOR_PYTHON = 400_000  # its compiler would take a minute
 _warned: set[str] = set()
 
 
@@ -60,7 +61,8 @@ class Kernel:
             lanes = Lanes.chosen(self.rolled, native.vector_width(), samples)
             with native.compiling():
                 if lanes not in self.machines:
-                    self.machines[lanes] = native.make(self.llvm(lanes))
+                    size = self.size()
+                    self.machines[lanes] = native.make(self.llvm(lanes), 2 - (size > LONG) - (size > LONGER))
                     self.memories[lanes] = []
             return lanes
         except (CompileError, MissingExtraError) as error:
@@ -74,14 +76,19 @@ class Kernel:
 
     def llvm(self, lanes: Lanes) -> str:
         """The text that machine code is made of."""
-        size = sum(len(nest.shape) for nest in self.rolled.nests)
-        if size > LARGEST:
-            raise CompileError(f"{size} operations that no loop covers are too many for native code")
+        if self.size() > LONGEST:
+            raise CompileError(f"{self.size()} operations that no loop covers are too many for native code")
         return emit_llvm(self.rolled, self.widths, self.params, lanes)
 
+    def size(self) -> int:
+        """The operations in the text of all loops."""
+        return sum(len(nest.shape) for nest in self.rolled.nests)
+
     def runner(self) -> Runner:
-        """Generated Python."""
+        """Generated Python. Raises CompileError for more code than Python's compiler can read in good time."""
         if self.python is None:
+            if self.size() > TOO_LONG_FOR_PYTHON:
+                raise CompileError(f"{self.name}: {self.size()} operations that no loop covers: use the engine itself")
             self.python = load(*emit_python(self.rolled))
         return self.python
 

@@ -78,8 +78,10 @@ def _found(name: str) -> bool:
     return False
 
 
-def make(text: str) -> Machine:
+def make(text: str, effort: int = 2) -> Machine:
     """Machine code of a module that defines `run`, and maybe `train`.
+
+    Efforts below 2 are for long code without loops, where LLVM has much to read and little to gain.
 
     Raises CompileError if LLVM refuses it, or if it calls a function that this process does not have.
     """
@@ -96,9 +98,10 @@ def make(text: str) -> Machine:
             raise CompileError(f"the C library here has no {', '.join(missing)}")
         target = binding.Target.from_default_triple()
         machine = target.create_target_machine(
-            cpu=_ready["cpu"], features=_ready["features"].flatten(), opt=2, jit=True
+            cpu=_ready["cpu"], features=_ready["features"].flatten(), opt=effort, jit=True
         )
-        options = binding.create_pipeline_tuning_options(speed_level=2)
+        options = binding.create_pipeline_tuning_options(speed_level=2 if effort == 2 else 0)
+        options.loop_vectorization = effort == 2
         builder = binding.create_pass_builder(machine, options)
         passes = builder.getModulePassManager()
         passes.run(module, builder)
