@@ -102,15 +102,15 @@ def _pow_x(x: Any, y: Any, order: float) -> Any:
     size = ops.abs(power)
     rounded = ops.ne(ops.remainder(y, 1.0), 0.0) + ops.gt(ops.abs(y), 2.0**53)
     divide = rounded * ops.ne(x, 0.0) * ops.ge(size, SMALLEST) * ops.gt(math.inf, size)
-    return ops.where(flat, 0.0, ops.nan_if(power, ops.where(divide, divided, plain)))
+    return ops.nan_if(power, ops.where(flat, 0.0, ops.where(divide, divided, plain)))
 
 
 def _powc_x(x: Any, exponent: float, order: float) -> Any:
     y = x.graph.constant(exponent)
     if exponent % 1.0 or abs(exponent) > 2.0**53:
         return _pow_x(x, y, order)
-    if exponent in range(int(order)):
-        return 0.0
+    if exponent in range(int(order)):  # a polynomial differentiated away
+        return ops.nan_if(ops.pow(x, y), 0.0)
     power = ops.pow(x, y - order)
     for k in range(int(order)):
         power = power * (exponent - k)

@@ -201,8 +201,8 @@ class Block:
                     share = choose(text, inside, self.value(x.__getitem__), text.constant(0.0))
                     new = text.let(f"fadd {text.type} {old}, {share}")
                 text.do(f"store {text.type} {new}, ptr {variable}")
-        for (a, b), variable in kept.items():
-            total = self.across(text.let(f"load {text.type}, ptr {variable}"))
+        totals = self.across([text.let(f"load {text.type}, ptr {variable}") for variable in kept.values()])
+        for (a, b), total in zip(kept, totals):
             target = self.address(-1, [text.index(i, a), text.index(j, b)])
             text.store(text.let(f"fadd double {text.load('%G', target)}, {total}"), "%G", target)
 
@@ -233,10 +233,33 @@ class Block:
         numbers = text.let(f"add {text.ints} {text.spread(str(samples), 'i64')}, {lanes}")
         return text.let(f"icmp slt {text.ints} {numbers}, {text.spread('%live', 'i64')}")
 
-    def across(self, x: str) -> str:
-        """The sum of a vector's lanes."""
-        if self.text.width == 1:
-            return x
-        name = f"llvm.vector.reduce.fadd.v{self.text.width}f64"
-        self.text.declared.setdefault(name, f"declare double @{name}(double, {self.text.type})")
-        return self.text.let(f"call reassoc double @{name}(double {-0.0!r}, {self.text.type} {x})")
+    def across(self, xs: list[str]) -> list[str]:
+        """The sum of each vector's lanes: as many vectors as there are lanes are summed together."""
+        text, width = self.text, self.text.width
+        if width == 1:
+            return xs
+        totals = []
+        whole = len(xs) // width * width
+        for first in range(0, whole, width):
+            group, size = xs[first : first + width], 1
+            while len(group) > 1:
+                group = [self.halved(x, y, size) for x, y in zip(group[::2], group[1::2])]
+                size *= 2
+            lanes = [f"extractelement {text.type} {group[0]}, i32 {lane}" for lane in range(width)]
+            totals += [text.let(instruction) for instruction in lanes]
+        name = f"llvm.vector.reduce.fadd.v{width}f64"
+        text.declared.setdefault(name, f"declare double @{name}(double, {text.type})")
+        for x in xs[whole:]:
+            totals.append(text.let(f"call reassoc double @{name}(double {-0.0!r}, {text.type} {x})"))
+        return totals
+
+    def halved(self, x: str, y: str, size: int) -> str:
+        """Neighbouring groups of `size` lanes added, those of x and y in turn."""
+        text, width = self.text, self.text.width
+        starts = [at for block in range(0, width, 2 * size) for at in (block, width + block)]
+        parts = []
+        for offset in (0, size):
+            lanes = ", ".join(f"i32 {start + offset + k}" for start in starts for k in range(size))
+            mask = f"<{width} x i32> <{lanes}>"
+            parts.append(text.let(f"shufflevector {text.type} {x}, {text.type} {y}, {mask}"))
+        return text.let(f"fadd {text.type} {parts[0]}, {parts[1]}")

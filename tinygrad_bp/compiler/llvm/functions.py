@@ -6,6 +6,7 @@ set anywhere: what is written is what is computed.  Read blocks.py next.
 """
 
 from collections.abc import Callable, Sequence
+from math import factorial
 
 from tinygrad_bp import ops
 from tinygrad_bp.compiler.llvm.text import Text
@@ -91,6 +92,55 @@ def _lane_loop(text: Text, wide: str, name: str, operands: int) -> str:
     return f"define internal {text.type} @{wide}({parameters}) noinline nounwind {{\n{inner.body()}\n}}"
 
 
+# --- the exponential, without leaving the vector ---
+
+LOG2_E = 1.4426950408889634
+LN2, LN2_REST = 6.93147180369123816490e-01, 1.90821492927058770002e-10  # log 2: 32 bits of it, and the rest
+LARGEST, LEAST = 710.0, -746.0  # beyond these the answer is inf, or 0
+
+
+def _exp(text: Text, x: str) -> str:
+    """e**x = 2**k * e**r with |r| <= log(2)/2, for which 13 terms of the series do; within one unit in the last place."""
+    name = f"exp.{text.width}"
+    if name not in text.declared:
+        inner = Text(text.width, text.declared)
+        inner.do(f"ret {text.type} {_exp_body(inner, '%x')}")
+        head = f"define internal {text.type} @{name}({text.type} %x) inlinehint nounwind"
+        text.declared[name] = f"{head} {{\n{inner.body()}\n}}"
+    return text.let(f"call {text.type} @{name}({text.type} {x})")
+
+
+def _exp_body(text: Text, x: str) -> str:
+    def fma(a: str, b: str, c: str) -> str:
+        return text.intrinsic("fma", [a, b, c])
+
+    def integer(instruction: str, a: str, b: str) -> str:
+        return text.let(f"{instruction} {text.ints} {a}, {b}")
+
+    constant = text.constant
+    nan = compare(text, "uno", x, x)
+    near = choose(text, compare(text, "ogt", x, constant(LARGEST)), constant(LARGEST), x)
+    near = choose(text, compare(text, "olt", near, constant(LEAST)), constant(LEAST), near)
+    near = choose(text, nan, constant(0.0), near)  # an integer of nan would be anything
+    k = text.intrinsic("rint", [text.let(f"fmul {text.type} {near}, {constant(LOG2_E)}")])
+    r = fma(k, constant(-LN2_REST), fma(k, constant(-LN2), near))
+    powers = [r]  # r, r**2, r**4, r**8
+    for _ in range(3):
+        powers.append(text.let(f"fmul {text.type} {powers[-1]}, {powers[-1]}"))
+    terms = [constant(1.0 / factorial(n)) for n in range(2, 14)]  # Estrin's scheme: pairs, pairs of pairs
+    for power in (powers[0], powers[1], powers[2], powers[3]):
+        paired = [fma(b, power, a) for a, b in zip(terms[::2], terms[1::2])]
+        terms = paired + terms[len(paired) * 2 :]
+    e = text.let(f"fadd {text.type} {fma(powers[1], terms[0], r)}, {constant(1.0)}")
+    whole = text.let(f"fptosi {text.type} {k} to {text.ints}")
+    half = integer("ashr", whole, text.integers(1))
+    for exponent in (half, integer("sub", whole, half)):  # in two steps: 2**k itself may be no float
+        bits = integer("shl", integer("add", exponent, text.integers(1023)), text.integers(52))
+        factor = text.let(f"bitcast {text.ints} {bits} to {text.type}")
+        e = text.let(f"fmul {text.type} {e}, {factor}")
+    return choose(text, nan, x, e)
+
+
 SPELLED: dict[Op, Callable[..., str]] = {
     ops.add: _instruction("fadd"),
     ops.sub: _instruction("fsub"),
@@ -108,12 +158,13 @@ SPELLED: dict[Op, Callable[..., str]] = {
     ops.ne: _comparison("une"),
     ops.where: _where,
     ops.nan_if: _nan_if,
+    ops.exp: _exp,
     ops.relu: _relu,
     ops.step: _step,
     COPY: lambda text, x: x,
 }
 IN_THE_C_LIBRARY = frozenset({
-    ops.exp, ops.expm1, ops.log, ops.log1p, ops.pow, ops.fmod, ops.hypot, ops.erf, erfc,
+    ops.expm1, ops.log, ops.log1p, ops.pow, ops.fmod, ops.hypot, ops.erf, erfc,
     ops.sin, ops.cos, ops.tan, ops.asin, ops.acos, ops.atan, ops.atan2,
     ops.sinh, ops.cosh, ops.tanh, ops.asinh, ops.acosh, ops.atanh,
 })  # fmt: skip
