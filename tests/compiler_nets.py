@@ -40,7 +40,9 @@ def squared(out: Any, y: Any) -> Any:
 
 def dense(*sizes: int, act: str = "relu", out_act: str | None = None) -> Net:
     model = tg.MLP(sizes[0], list(sizes[1:]), act=act, out_act=out_act, rng=RNG)
-    return Net(lambda x, y: squared(model(x), y), model.parameters(), (sizes[0], sizes[-1] if sizes[-1] > 1 else 0))
+    return Net(
+        lambda x, y: squared(model(x), y), model.parameters(), (sizes[0], sizes[-1] if sizes[-1] > 1 else 0)
+    )
 
 
 def binary(*sizes: int) -> Net:
@@ -228,7 +230,9 @@ NETS: dict[str, Callable[[], Net]] = {
 def columns(net: Net, n: int, seed: int = 1) -> list[Any]:
     """Random data for n samples."""
     rng = random.Random(seed)
-    row: Callable[[int], Any] = lambda w: [rng.uniform(-1.0, 1.0) for _ in range(w)] if w else rng.uniform(-1.0, 1.0)
+    row: Callable[[int], Any] = lambda w: (
+        [rng.uniform(-1.0, 1.0) for _ in range(w)] if w else rng.uniform(-1.0, 1.0)
+    )
     return [[row(w) for _ in range(n)] for w in net.widths]
 
 

@@ -66,7 +66,13 @@ def test_rows() -> None:
     rows = [[1.0, 2.0], [3.0, 4.0], [5.0, 6.5]]
     truth = step.value_and_grad(rows)
     square = np.array(rows)
-    for given in ([tuple(r) for r in rows], square, square.T.copy().T, square.astype("f4"), [np.array(r) for r in rows]):
+    for given in (
+        [tuple(r) for r in rows],
+        square,
+        square.T.copy().T,
+        square.astype("f4"),
+        [np.array(r) for r in rows],
+    ):
         assert step.value_and_grad(given) == truth
     assert truth[0] == 9.0 + 25.0 + 64.0
 
@@ -174,7 +180,9 @@ def test_comparisons_while_tracing_name_the_line() -> None:
             return x * 2.0
         return x
 
-    with pytest.raises(CompileError, match=r"(?s)test_compiler_calls.py, line \d+: if x > 0.0:.*tg.where\(tg.gt\(x, 0\)"):
+    with pytest.raises(
+        CompileError, match=r"(?s)test_compiler_calls.py, line \d+: if x > 0.0:.*tg.where\(tg.gt\(x, 0\)"
+    ):
         compile(f)(1.0)
     for g in (lambda x: x if x else -x, lambda x: max(x, 0.0), lambda x: Value(x.data), lambda x: x.detach(),
               lambda x: x * x.item(), lambda x: sorted([x, x * 2.0])[0]):  # fmt: skip
@@ -197,7 +205,11 @@ def frozen_by_no_grad(w: Value) -> Any:
 
 def test_graphs_that_differ_between_two_traces() -> None:
     turns = iter(range(100))
-    for f in (lambda x: x * float(next(turns)), lambda x: x if next(turns) % 2 else x * x, lambda x: [x] * next(turns)):
+    for f in (
+        lambda x: x * float(next(turns)),
+        lambda x: x if next(turns) % 2 else x * x,
+        lambda x: [x] * next(turns),
+    ):
         with pytest.raises(CompileError, match="the graph depends on the data"):
             compile(f)(1.0)
 
@@ -310,7 +322,12 @@ def test_training_that_diverges_stops_before_the_step() -> None:
     with pytest.raises(NonFiniteError, match=r"stopped in step \d+: the loss or a gradient is not finite"):
         step.train([1.0, 2.0], [1.0, 5.0], lr=1e6, steps=1000)
     assert all(abs(p.data) < inf for p in params)
-    for wrong in (dict(lr=-1.0, steps=1), dict(lr=1.0, steps=-1), dict(lr=1.0, steps=1.5), dict(lr=1.0, steps=1, momentum=1.0)):
+    for wrong in (
+        dict(lr=-1.0, steps=1),
+        dict(lr=1.0, steps=-1),
+        dict(lr=1.0, steps=1.5),
+        dict(lr=1.0, steps=1, momentum=1.0),
+    ):
         with pytest.raises(ValueError, match="train: "):
             step.train([1.0], [1.0], **wrong)
     before = [p.data for p in params]
@@ -348,7 +365,11 @@ def test_after_fork() -> None:
         child = os.fork()
     if not child:
         again, _ = line()
-        same = step.value_and_grad([1.0, 2.0], [3.0, 4.0]) == truth == again.value_and_grad([1.0, 2.0], [3.0, 4.0])
+        same = (
+            step.value_and_grad([1.0, 2.0], [3.0, 4.0])
+            == truth
+            == again.value_and_grad([1.0, 2.0], [3.0, 4.0])
+        )
         os._exit(0 if same else 1)
     assert os.waitpid(child, 0)[1] == 0
 
@@ -366,7 +387,9 @@ def test_without_llvmlite(monkeypatch: pytest.MonkeyPatch, engine: str) -> None:
     monkeypatch.setattr(native, "llvm", missing)
     monkeypatch.setattr("tinygrad_bp.compiler.kernel._warned", set())
     step, params = line()
-    with pytest.warns(RuntimeWarning, match=r"generated Python: native code needs llvmlite.*tinygrad_bp\[fast\]") as found:
+    with pytest.warns(
+        RuntimeWarning, match=r"generated Python: native code needs llvmlite.*tinygrad_bp\[fast\]"
+    ) as found:
         answer = step.value_and_grad([1.0, 2.0], [3.0, 4.0])
         assert step.value_and_grad([1.0, 2.0], [3.0, 4.0]) == answer == (0.5, array("d", [2.0, 1.0]))
     assert len(found) == 1
@@ -386,7 +409,12 @@ def test_text_that_llvm_refuses_and_functions_that_are_missing(engine: str) -> N
 def test_operations_of_ones_own(engine: str) -> None:
     """Python computes them, native code cannot."""
     tg.ops.op("cubed_here", lambda x: x * x * x, lambda o, x: (3.0 * x * x,))
-    tg.ops.op("twice_cubed_here", lambda x: 2.0 * tg.ops.OPS["cubed_here"](x), lambda o, x: (6.0 * x * x,), composite=True)
+    tg.ops.op(
+        "twice_cubed_here",
+        lambda x: 2.0 * tg.ops.OPS["cubed_here"](x),
+        lambda o, x: (6.0 * x * x,),
+        composite=True,
+    )
     h = compile(lambda x: tg.ops.OPS["twice_cubed_here"](x))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)

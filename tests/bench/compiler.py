@@ -35,8 +35,12 @@ Layers = list[tuple[Any, Any]]
 def main() -> None:
     width = 64 * native.vector_width()
     collector = "on" if gc.isenabled() else "off"
-    print(f"{processor()}, vectors of {width} bits, Python {platform.python_version()}, NumPy {np.__version__}")
-    print(f"one thread, garbage collector {collector}, medians of processor time; goal and floor in brackets\n")
+    print(
+        f"{processor()}, vectors of {width} bits, Python {platform.python_version()}, NumPy {np.__version__}"
+    )
+    print(
+        f"one thread, garbage collector {collector}, medians of processor time; goal and floor in brackets\n"
+    )
     against_numpy("quadratic net 1-100-100-100-1, 240 samples", "2.2, 1.5", quadratic, 40, 40)
     against_numpy("sigmoid 2-2-1, 1 sample, 100 steps in one call", "230, 120", sigmoid, 100, 100)
     against_numpy("moons 2-16-16-1, 100 samples", "10, 6", moons, 100, 1000)
@@ -139,7 +143,9 @@ def against_numpy(what: str, marks: str, build: Callable[[], Any], by_hand: int,
 
     hand, compiled = in_turns([repeated, lambda: train(steps, 1e-9, 0.0)])
     hand, compiled = hand / by_hand, compiled / steps
-    print(f"{what}: NumPy {hand * 1e6:.3g} µs, compiled {compiled * 1e6:.3g} µs: {hand / compiled:.3g} x  [{marks}]")
+    print(
+        f"{what}: NumPy {hand * 1e6:.3g} µs, compiled {compiled * 1e6:.3g} µs: {hand / compiled:.3g} x  [{marks}]"
+    )
 
 
 # --- Python, and the time it takes to compile ---------------------------------------------------------------
@@ -199,7 +205,9 @@ def irregular(n: int) -> tuple[CompiledSum, list[Any]]:
         rng, pool = random.Random(0), [x, *ws]
         for _ in range(n):
             a, b = rng.choice(pool[-60:]), rng.choice(pool[-60:])
-            pool.append(rng.choice((lambda: a * b, lambda: a + 0.5 * b, lambda: tg.tanh(a - b), lambda: tg.sin(a)))())
+            pool.append(
+                rng.choice((lambda: a * b, lambda: a + 0.5 * b, lambda: tg.tanh(a - b), lambda: tg.sin(a)))()
+            )
         return tg.tanh(tg.sum(*pool[-60:]))
 
     return compile(loss, ws), [[0.5] * 240]

@@ -29,6 +29,8 @@ class Block:
     def __init__(self, text: Text, nest: Nest, vectors: int, stride: int) -> None:
         self.text, self.nest, self.vectors, self.stride = text, nest, vectors, stride
         self.spaces = leaf_spaces(nest)
+        self.lanes: Index = "%lanes" if stride > 1 else 1  # a tile of one sample needs no loop
+        self.live: Index = "%live" if stride > 1 else 1
         self.loops = nest.loops or [(1, (0,) * len(nest.base))]
         self.trips = self.loops[-1][0]
 
@@ -87,7 +89,7 @@ class Block:
         """All samples of a tile; for values of once a call, a single pass over scalars."""
         step = self.vectors * self.text.width
         with (
-            self.text.loop(0, "%lanes" if self.nest.kind is Kind.SAMPLE else 1, step) as samples,
+            self.text.loop(0, self.lanes if self.nest.kind is Kind.SAMPLE else 1, step) as samples,
             self.outer() as counters,
         ):
             size = DOTS if self.nest.length else 1
@@ -186,7 +188,7 @@ class Block:
             text.do(f"store {text.type} {text.constant(0.0)}, ptr {variable}")
         last = self.nest.shape[-1]
         product = len(self.nest.shape) == 3 and isinstance(last, Apply) and last.op is ops.mul
-        with text.loop(0, "%live", text.width) as samples:
+        with text.loop(0, self.live, text.width) as samples:
             inside = self.inside(samples)
             loaded: dict[tuple[int, int, int], str] = {}
             for (a, b), variable in kept.items():
@@ -198,7 +200,9 @@ class Block:
                 if product and len(x) == 2:  # both are 0 beyond the last sample
                     new = text.intrinsic("fmuladd", [*x, old])
                 else:
-                    share = choose(text, inside, self.value(x.__getitem__), text.constant(0.0))
+                    share = self.value(x.__getitem__)
+                    if inside:
+                        share = choose(text, inside, share, text.constant(0.0))
                     new = text.let(f"fadd {text.type} {old}, {share}")
                 text.do(f"store {text.type} {new}, ptr {variable}")
         totals = self.across([text.let(f"load {text.type}, ptr {variable}") for variable in kept.values()])
@@ -225,8 +229,10 @@ class Block:
         return loaded[key]
 
     def inside(self, samples: Index) -> str:
-        """Which lanes hold a sample."""
+        """Which lanes hold a sample; nothing if all do."""
         text = self.text
+        if self.live == 1:
+            return ""
         if text.width == 1:
             return text.let(f"icmp slt i64 {samples}, %live")
         lanes = "<" + ", ".join(f"i64 {lane}" for lane in range(text.width)) + ">"

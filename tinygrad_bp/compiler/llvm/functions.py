@@ -6,7 +6,7 @@ set anywhere: what is written is what is computed.  Read blocks.py next.
 """
 
 from collections.abc import Callable, Sequence
-from math import factorial
+from math import factorial, inf
 
 from tinygrad_bp import ops
 from tinygrad_bp.compiler.llvm.text import Text
@@ -97,6 +97,7 @@ def _lane_loop(text: Text, wide: str, name: str, operands: int) -> str:
 LOG2_E = 1.4426950408889634
 LN2, LN2_REST = 6.93147180369123816490e-01, 1.90821492927058770002e-10  # log 2: 32 bits of it, and the rest
 LARGEST, LEAST = 710.0, -746.0  # beyond these the answer is inf, or 0
+SHIFT, SHIFT_BITS = 6755399441055744.0, 0x4338000000000000  # 1.5 * 2**52: adding it rounds to an integer
 
 
 def _exp(text: Text, x: str) -> str:
@@ -117,28 +118,30 @@ def _exp_body(text: Text, x: str) -> str:
     def integer(instruction: str, a: str, b: str) -> str:
         return text.let(f"{instruction} {text.ints} {a}, {b}")
 
+    def times(a: str, b: str) -> str:
+        return text.let(f"fmul {text.type} {a}, {b}")
+
     constant = text.constant
-    nan = compare(text, "uno", x, x)
-    near = choose(text, compare(text, "ogt", x, constant(LARGEST)), constant(LARGEST), x)
-    near = choose(text, compare(text, "olt", near, constant(LEAST)), constant(LEAST), near)
-    near = choose(text, nan, constant(0.0), near)  # an integer of nan would be anything
-    k = text.intrinsic("rint", [text.let(f"fmul {text.type} {near}, {constant(LOG2_E)}")])
-    r = fma(k, constant(-LN2_REST), fma(k, constant(-LN2), near))
+    shifted = fma(x, constant(LOG2_E), constant(SHIFT))  # its last bits are k, rounded
+    k = text.let(f"fsub {text.type} {shifted}, {constant(SHIFT)}")
+    r = fma(k, constant(-LN2_REST), fma(k, constant(-LN2), x))
     powers = [r]  # r, r**2, r**4, r**8
     for _ in range(3):
-        powers.append(text.let(f"fmul {text.type} {powers[-1]}, {powers[-1]}"))
+        powers.append(times(powers[-1], powers[-1]))
     terms = [constant(1.0 / factorial(n)) for n in range(2, 14)]  # Estrin's scheme: pairs, pairs of pairs
-    for power in (powers[0], powers[1], powers[2], powers[3]):
+    for power in powers:
         paired = [fma(b, power, a) for a, b in zip(terms[::2], terms[1::2])]
         terms = paired + terms[len(paired) * 2 :]
-    e = text.let(f"fadd {text.type} {fma(powers[1], terms[0], r)}, {constant(1.0)}")
-    whole = text.let(f"fptosi {text.type} {k} to {text.ints}")
+    bits = text.let(f"bitcast {text.type} {shifted} to {text.ints}")
+    whole = integer("sub", bits, text.integers(SHIFT_BITS))
     half = integer("ashr", whole, text.integers(1))
-    for exponent in (half, integer("sub", whole, half)):  # in two steps: 2**k itself may be no float
-        bits = integer("shl", integer("add", exponent, text.integers(1023)), text.integers(52))
-        factor = text.let(f"bitcast {text.ints} {bits} to {text.type}")
-        e = text.let(f"fmul {text.type} {e}, {factor}")
-    return choose(text, nan, x, e)
+    factors = []  # 2**k in two steps: it may be no float itself
+    for exponent in (half, integer("sub", whole, half)):
+        biased = integer("shl", integer("add", exponent, text.integers(1023)), text.integers(52))
+        factors.append(text.let(f"bitcast {text.ints} {biased} to {text.type}"))
+    e = times(fma(fma(powers[1], terms[0], r), factors[0], factors[0]), factors[1])
+    e = choose(text, compare(text, "ogt", x, constant(LARGEST)), constant(inf), e)
+    return choose(text, compare(text, "olt", x, constant(LEAST)), constant(0.0), e)
 
 
 SPELLED: dict[Op, Callable[..., str]] = {

@@ -31,7 +31,7 @@ class Lanes:
     def chosen(rolled: Rolled, width: int, samples: int) -> "Lanes":
         """For so many samples: plain numbers for a few, one vector for some, three at a time for many."""
         if samples <= width // 2:
-            return Lanes(1, 1, width // 2)
+            return Lanes(1, 1, 1)
         vectors = 1 if samples <= width else 3
         block = width * vectors  # a tile is whole blocks, or lanes would run into the next row
         fit = max(1, min(TILE, ROOM // (8 * max(1, rolled.rows))) // block)
@@ -92,7 +92,7 @@ class _Parts:
         blocks = [Block(text, nest, vectors, self.lanes.tile) for nest in group]
         if _alone(group[0]):
             step = text.width
-            with text.loop(0, "%lanes", step) as samples:
+            with text.loop(0, blocks[0].lanes, step) as samples:
                 for block in blocks:
                     block.vectors = 1
                     block.block([0], 1, samples)
