@@ -1,12 +1,13 @@
 """Functions of many structures to compile, each with its parameters and the structures of its arguments.
 
 `NETS` names them; each entry builds anew. They are what users write: dense nets of odd sizes, nets of binary
-operations, residuals, softmax, sparse wiring, convolutions, recurrent nets, attention, penalties on derivatives.
-Read next: test_compiler_nets.py.
+operations, residuals, softmax, sparse wiring, convolutions, recurrent nets, attention, penalties on
+derivatives. Read next: test_compiler_nets.py.
 """
 
 import random
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import tinygrad_bp as tg
@@ -47,7 +48,7 @@ def dense(*sizes: int, act: str = "relu", out_act: str | None = None) -> Net:
 
 def binary(*sizes: int) -> Net:
     """A net of additions and multiplications only, as micrograd builds it."""
-    layers = [[(leaves(a), leaf()) for _ in range(b)] for a, b in zip(sizes, sizes[1:])]
+    layers = [[(leaves(a), leaf()) for _ in range(b)] for a, b in pairwise(sizes)]
 
     def loss(x: Any, y: Any) -> Any:
         for depth, layer in enumerate(layers):
@@ -230,9 +231,10 @@ NETS: dict[str, Callable[[], Net]] = {
 def columns(net: Net, n: int, seed: int = 1) -> list[Any]:
     """Random data for n samples."""
     rng = random.Random(seed)
-    row: Callable[[int], Any] = lambda w: (
-        [rng.uniform(-1.0, 1.0) for _ in range(w)] if w else rng.uniform(-1.0, 1.0)
-    )
+
+    def row(w: int) -> Any:
+        return [rng.uniform(-1.0, 1.0) for _ in range(w)] if w else rng.uniform(-1.0, 1.0)
+
     return [[row(w) for _ in range(n)] for w in net.widths]
 
 

@@ -155,7 +155,7 @@ def test_closed_buffers() -> None:
         step.value_and_grad(view, [1.0, 2.0])
     shut = mmap.mmap(-1, 16)
     shut.close()
-    with pytest.raises(ValueError, match="closed|invalid"):
+    with pytest.raises(ValueError, match=r"closed|invalid"):
         step.value_and_grad(shut, [1.0, 2.0])
 
 
@@ -323,10 +323,10 @@ def test_training_that_diverges_stops_before_the_step() -> None:
         step.train([1.0, 2.0], [1.0, 5.0], lr=1e6, steps=1000)
     assert all(abs(p.data) < inf for p in params)
     for wrong in (
-        dict(lr=-1.0, steps=1),
-        dict(lr=1.0, steps=-1),
-        dict(lr=1.0, steps=1.5),
-        dict(lr=1.0, steps=1, momentum=1.0),
+        {"lr": -1.0, "steps": 1},
+        {"lr": 1.0, "steps": -1},
+        {"lr": 1.0, "steps": 1.5},
+        {"lr": 1.0, "steps": 1, "momentum": 1.0},
     ):
         with pytest.raises(ValueError, match="train: "):
             step.train([1.0], [1.0], **wrong)
@@ -386,7 +386,7 @@ def test_without_llvmlite(monkeypatch: pytest.MonkeyPatch, engine: str) -> None:
 
     monkeypatch.setattr(native, "llvm", missing)
     monkeypatch.setattr("tinygrad_bp.compiler.kernel._warned", set())
-    step, params = line()
+    step, _ = line()
     with pytest.warns(
         RuntimeWarning, match=r"generated Python: native code needs llvmlite.*tinygrad_bp\[fast\]"
     ) as found:
@@ -401,7 +401,11 @@ def test_text_that_llvm_refuses_and_functions_that_are_missing(engine: str) -> N
         return
     with pytest.raises(CompileError, match="LLVM does not accept the code"):
         native.make("define void @run( {")
-    text = "declare double @no_such_function(double)\ndefine void @run() {\n %x = call double @no_such_function(double 1.0)\n ret void\n}"
+    text = """declare double @no_such_function(double)
+    define void @run() {
+        %x = call double @no_such_function(double 1.0)
+        ret void
+    }"""
     with pytest.raises(CompileError, match="has no no_such_function"):
         native.make(text)
 

@@ -5,8 +5,8 @@ borders, and the numbers of samples here stand around each of them.
 """
 
 import pytest
-
 from compiler_nets import NETS, Net, columns, eager
+
 from tinygrad_bp.compiler import compile
 from tinygrad_bp.compiler.compiled import CompiledSum
 from tinygrad_bp.compiler.llvm.module import Lanes

@@ -1,7 +1,7 @@
 """Random programs, compiled: 2,000 through generated Python and 300 through machine code, in a few modules.
 
-Each program is one argument of one function, which returns its value and its gradient. The engine is tested on
-the same programs against exact arithmetic in test_programs.py, so agreeing with it is enough here.
+Each program is one argument of one function, which returns its value and its gradient. The engine is tested
+on the same programs against exact arithmetic in test_programs.py, so agreeing with it is enough here.
 """
 
 from typing import Any

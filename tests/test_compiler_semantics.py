@@ -1,8 +1,8 @@
 """Every row of the table, at every edge, compiled: what the engine answers is what compiled code answers.
 
-All rows of one arity are one function that returns values and partials, and the edges are its samples: one module
-of machine code for each. Same class (nan, inf, sign of zero), and as near as three units in the last place for
-values; partials are several operations and have a few more.
+All rows of one arity are one function that returns values and partials, and the edges are its samples: one
+module of machine code for each. Same class (nan, inf, sign of zero), and as near as three units in the last
+place for values; partials are several operations and have a few more.
 """
 
 import itertools
@@ -18,9 +18,9 @@ from tinygrad_bp.ops import OPS, TABLE, Op
 
 INF, NAN = math.inf, math.nan
 EDGES = [
-    0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 2.0, -2.0, 3.0, -3.0, 0.1, -0.25, 0.75, 5.0, -5.0, 20.0, -20.0, 40.0, -40.0, 50.0,
-    -50.0, 710.0, -746.0, 1000.0, -1000.0, 1e-8, 1e-160, -1e-200, 1e-300, 5e-324, -5e-324, 1e150, 1e200, -1e200,
-    1e300, 1e308, INF, -INF, NAN, 0.9999999999999999, 1.0000000000000002, math.pi / 2, 6.0,
+    0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 2.0, -2.0, 3.0, -3.0, 0.1, -0.25, 0.75, 5.0, -5.0, 20.0, -20.0, 40.0, -40.0,
+    50.0, -50.0, 710.0, -746.0, 1000.0, -1000.0, 1e-8, 1e-160, -1e-200, 1e-300, 5e-324, -5e-324, 1e150,
+    1e200, -1e200, 1e300, 1e308, INF, -INF, NAN, 0.9999999999999999, 1.0000000000000002, math.pi / 2, 6.0,
 ]  # fmt: skip
 CONSTANTS: dict[str, list[tuple[float, ...]]] = {
     "powc": [(2.0,), (3.0,), (0.0,), (1.0,), (-1.0,), (0.5,), (-0.5,), (-2.0,), (2.5,), (1e300,)],

@@ -1,8 +1,8 @@
 """Columns: the data of a call, one sequence an argument, the i-th entry being sample i.
 
-Whatever offers the buffer protocol with doubles in a row is used where it lies; everything else is copied into an
-array of doubles, and every entry checked on the way.  Machine code gets addresses only from here, and sizes with
-them.  Read kernel.py next.
+Whatever offers the buffer protocol with doubles in a row is used where it lies; everything else is copied
+into an array of doubles, and every entry checked on the way.  Machine code gets addresses only from here, and
+sizes with them.  Read kernel.py next.
 """
 
 import ctypes
@@ -102,7 +102,7 @@ def _numbers(name: str, column: Any, structure: Structure) -> Any:
 
 
 def _buffer(column: Any) -> Any:
-    """Doubles that lie in a row, without a copy; other numbers of a buffer as an array; None for no buffer."""
+    """Doubles in a row without a copy, other numbers of a buffer as an array; None for no buffer."""
     try:
         view = memoryview(column)
     except TypeError:

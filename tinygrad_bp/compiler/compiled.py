@@ -1,8 +1,9 @@
 """compile: a function of scalars, as loops in machine code.
 
-`compile(f, params)` sums f over samples, with gradients, and trains; `compile(f)` is f itself, made fast, with
-gradients by its inputs.  A function is traced at the first call, and again for arguments of another structure.
-The passes stand in files of their own, in this order: trace, lower, fuse, schedule, roll, emit_python or llvm/.
+`compile(f, params)` sums f over samples, with gradients, and trains; `compile(f)` is f itself, made fast,
+with gradients by its inputs.  A function is traced at the first call, and again for arguments of another
+structure. The passes stand in files of their own, in this order: trace, lower, fuse, schedule, roll,
+emit_python or llvm/.
 """
 
 import gc
@@ -31,9 +32,9 @@ from tinygrad_bp.transforms import gradients
 def compile(f: Callable[..., Any], params: Any = None, example: Sequence[Any] | None = None) -> Any:
     """f as compiled code: a `CompiledSum` by `params` (leaf Values), or without them a `CompiledFunction`.
 
-    It is traced at the first call, or at once on an `example`: a tuple with one sample's arguments. Other Values
-    that f uses are read again at each call; plain Python numbers are constants. Raises TypeError for parameters
-    that are no leaf Values, CompileError for a function whose graph depends on the data.
+    It is traced at the first call, or at once on an `example`: a tuple with one sample's arguments. Other
+    Values that f uses are read again at each call; plain Python numbers are constants. Raises TypeError for
+    parameters that are no leaf Values, CompileError for a function whose graph depends on the data.
 
     >>> w = Value(3.0)
     >>> step = compile(lambda x, y: (w * x - y) ** 2, params=[w])
@@ -124,7 +125,7 @@ class _Compiled:
         return kernel.llvm(next(iter(kernel.machines), Lanes.chosen(kernel.rolled, 8, 1000)))
 
     def report(self) -> str:
-        """What was made of the last kernel used, as text: statements, loop nests, memory, seconds of each pass.
+        """What was made of the last kernel used, as text: loop nests, memory, the seconds of each pass.
 
         Raises CompileError before the first call.
         """
@@ -137,8 +138,10 @@ class _Compiled:
         seconds = ", ".join(f"{name} {s:.3f}" for name, s in self._seconds.items())
         lines = [
             f"{kernel.name}: {statements} statements in {len(rolled.nests)} loop nests, {how}",
-            f"  {rolled.leaves} parameters and captured values, {rolled.inputs} inputs, {len(rolled.outputs)} outputs",
-            f"  memory: {rolled.scalars} scalars, {rolled.rows} numbers a sample, {len(rolled.table)} addresses in tables",
+            f"  {rolled.leaves} parameters and captured values, {rolled.inputs} inputs, "
+            f"{len(rolled.outputs)} outputs",
+            f"  memory: {rolled.scalars} scalars, {rolled.rows} numbers a sample, "
+            f"{len(rolled.table)} addresses in tables",
             f"  seconds: {seconds}",
         ]
         for nest in rolled.nests[:40]:
@@ -160,11 +163,11 @@ class _Compiled:
 
 
 class CompiledSum(_Compiled):
-    """The sum of f over samples, its gradient by the parameters, and training: what `compile(f, params)` returns.
+    """The sum of f over samples, with gradients and training: what `compile(f, params)` returns.
 
-    Each argument of f takes a sequence whose i-th entry is sample i: a number, or a row of numbers. Anything with
-    the buffer protocol will do. Every method raises ValueError for an empty batch and columns of unequal or ragged
-    lengths, TypeError for what is no number.
+    Each argument of f takes a sequence whose i-th entry is sample i: a number, or a row of numbers. Anything
+    with the buffer protocol will do. Every method raises ValueError for an empty batch and columns of unequal
+    or ragged lengths, TypeError for what is no number.
     """
 
     _first = "step"
@@ -178,15 +181,15 @@ class CompiledSum(_Compiled):
         return self._bound("value", columns)()[0]
 
     def value_and_grad(self, *columns: Any) -> tuple[float, "array[float]"]:
-        """The sum of f over the samples, and its derivatives in the order of the parameters; touches no `.grad`."""
+        """The sum of f over the samples, and its derivatives by the parameters; touches no `.grad`."""
         result = self._bound("step", columns)()
         return result.pop(), result
 
     def train(self, *columns: Any, lr: float, steps: int, momentum: float = 0.0) -> "array[float]":
-        """Gradient descent, all steps in one call: v ← momentum·v + grad, p ← p − lr·v; the loss before each step.
+        """Gradient descent, v ← momentum·v + grad, p ← p − lr·v, in one call; the loss before each step.
 
-        The parameters are written back once, at the end. Raises NonFiniteError if a loss or gradient is not finite:
-        the parameters are then as they were before that step.
+        The parameters are written back once, at the end. Raises NonFiniteError if a loss or gradient is not
+        finite: the parameters are then as they were before that step.
 
         >>> w = Value(0.0)
         >>> losses = compile(lambda x, y: (w * x - y) ** 2 / 2, [w]).train([1.0], [2.0], lr=0.5, steps=2)

@@ -1,9 +1,9 @@
 """Emit Python: the loop nests as source that runs anywhere, and that one can read.
 
-`S` holds what is the same for all samples: parameters, constants, values computed once.  `R` holds one sample:
-inputs, then every stored result.  `G` collects sums over the samples.  Printed, a network's loops are the matrix
-backprop one writes by hand.  A small program is written out with one variable a value, which is faster still.
-Read spelling.py for how an operation looks, kernel.py for who runs this.
+`S` holds what is the same for all samples: parameters, constants, values computed once.  `R` holds one
+sample: inputs, then every stored result.  `G` collects sums over the samples.  Printed, a network's loops are
+the matrix backprop one writes by hand.  A small program is written out with one variable a value, which is
+faster still. Read spelling.py for how an operation looks, kernel.py for who runs this.
 """
 
 from collections.abc import Callable, Iterator

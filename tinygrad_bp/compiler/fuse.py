@@ -1,10 +1,10 @@
 """Fuse: chains of additions become one accumulation.
 
-A neuron written with operators is ((b + w0*x0) + w1*x1) + ...: left-deep, and no partial sum is used elsewhere.
-Such a chain becomes one term, start + w0*x0 + w1*x1 + ..., with its operands in order, so that nothing is added
-up in another order than the user wrote.  Then a net built from binary operations looks like one built from dots.
-Accumulations with parameters and samples mixed in one list get copies, so that a list lives in one memory.
-Read schedule.py next.
+A neuron written with operators is ((b + w0*x0) + w1*x1) + ...: left-deep, and no partial sum is used
+elsewhere. Such a chain becomes one term, start + w0*x0 + w1*x1 + ..., with its operands in order, so that
+nothing is added up in another order than the user wrote.  Then a net built from binary operations looks like
+one built from dots. Accumulations with parameters and samples mixed in one list get copies, so that a list
+lives in one memory. Read schedule.py next.
 """
 
 from collections.abc import Sequence
@@ -54,7 +54,7 @@ def _links(order: Sequence[Term], uses: dict[Term, int]) -> set[Term]:
 
 
 def _partial_sum(term: Term, uses: dict[Term, int]) -> Term | None:
-    """The operand that carries the chain on: the left one, or the right one (x + sum is sum + x to the bit)."""
+    """The operand that carries the chain on: the left, or the right one (x + sum is sum + x)."""
     args: tuple[Term, ...] = term.args
     for x in args:
         if x.op is ops.add and uses[x] == 1 and x.rate == term.rate:

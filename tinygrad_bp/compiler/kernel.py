@@ -1,8 +1,8 @@
 """Kernel: compiled code with its memory, ready to be called.
 
-It reads the parameters again only if some Value was made or set since, keeps memory for as many calls as run at
-once, and checks sizes before machine code sees an address.  Where no machine code can be made it says so once and
-runs generated Python, with the same results.  Read compiled.py next, the public face.
+It reads the parameters again only if some Value was made or set since, keeps memory for as many calls as run
+at once, and checks sizes before machine code sees an address.  Where no machine code can be made it says so
+once and runs generated Python, with the same results.  Read compiled.py next, the public face.
 """
 
 import ctypes
@@ -85,7 +85,7 @@ class Kernel:
         return sum(len(nest.shape) for nest in self.rolled.nests)
 
     def runner(self) -> Runner:
-        """Generated Python. Raises CompileError for more code than Python's compiler can read in good time."""
+        """Generated Python. Raises CompileError for more code than Python's compiler can read."""
         if self.python is None:
             if self.size() > TOO_LONG_FOR_PYTHON:
                 raise CompileError(
@@ -133,8 +133,8 @@ class Training:
         """NonFiniteError, if a loss or a gradient was not finite."""
         if self.stopped:
             raise NonFiniteError(
-                f"training {self.kernel.name} stopped in step {self.done}: the loss or a gradient is not finite; "
-                "the parameters are as they were before that step: start again with a smaller learning rate"
+                f"training {self.kernel.name} stopped in step {self.done}: the loss or a gradient is not "
+                "finite; the parameters are as they were before that step: start again with a smaller learning rate"
             )
 
 

@@ -1,8 +1,8 @@
 """Lower: from the user's graph of Values to terms, every operation written in about thirty primitives.
 
-A composite row of the table has its formula; here are formulas for the rows whose float functions branch.  They
-give what floats.py gives, to within two units in the last place and in every special case, since `where` is a
-choice and not a branch.  So whoever writes code has only the primitives to spell.  Read fuse.py next.
+A composite row of the table has its formula; here are formulas for the rows whose float functions branch.
+They give what floats.py gives, to within two units in the last place and in every special case, since `where`
+is a choice and not a branch.  So whoever writes code has only the primitives to spell.  Read fuse.py next.
 """
 
 import math

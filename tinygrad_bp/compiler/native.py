@@ -1,8 +1,8 @@
 """Machine code from LLVM's text: parse, verify, optimise, look up.  The one room that knows llvmlite.
 
-The machine code belongs to an engine, which the returned object keeps; no address leaves it.  Where llvmlite is
-missing, or no code can be made (no executable memory, a C library without a function), `make` raises, and the
-kernel goes on with generated Python.  Read kernel.py next.
+The machine code belongs to an engine, which the returned object keeps; no address leaves it.  Where llvmlite
+is missing, or no code can be made (no executable memory, a C library without a function), `make` raises, and
+the kernel goes on with generated Python.  Read kernel.py next.
 """
 
 import ctypes
@@ -17,9 +17,9 @@ _lock = threading.RLock()
 os.register_at_fork(after_in_child=lambda: globals().update(_lock=threading.RLock()))
 _ready: dict[str, Any] = {}
 
-P, I, D = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
-RUN = (None, P, P, I, P, P, P, ctypes.c_bool)
-TRAIN = (I, P, P, I, P, P, P, P, D, D, D, I)
+PTR, INT, NUM = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
+RUN = (None, PTR, PTR, INT, PTR, PTR, PTR, ctypes.c_bool)
+TRAIN = (INT, PTR, PTR, INT, PTR, PTR, PTR, PTR, NUM, NUM, NUM, INT)
 
 
 def compiling() -> Any:
@@ -73,7 +73,7 @@ def _found(name: str) -> bool:
             function = getattr(ctypes.CDLL(library), name)
         except (OSError, TypeError, AttributeError):
             continue
-        binding.add_symbol(name, ctypes.cast(function, P).value)
+        binding.add_symbol(name, ctypes.cast(function, PTR).value)
         return True
     return False
 

@@ -1,14 +1,14 @@
 """Roll: statements of one shape whose operand addresses run in arithmetic progression become loop nests.
 
-That is how matrix products are found: the neurons of a layer are like-shaped dots, and from one to the next the
-address of the weights moves by a row.  A group of statements that follows no progression becomes one loop over a
-table of addresses if it is large, and nests of a single point if not.  Every group stores its results in a row
-of places of their own, in order.  Read emit_python.py next, where a nest is printed as a loop.
+That is how matrix products are found: the neurons of a layer are like-shaped dots, and from one to the next
+the address of the weights moves by a row.  A group of statements that follows no progression becomes one loop
+over a table of addresses if it is large, and nests of a single point if not.  Every group stores its results
+in a row of places of their own, in order.  Read emit_python.py next, where a nest is printed as a loop.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby, product
+from itertools import groupby, pairwise, product
 
 from tinygrad_bp.compiler.schedule import Apply, Kind, Leaf, Schedule, Shape, Space, Statement
 from tinygrad_bp.compiler.terms import CONSTANT, SAMPLE, Term
@@ -26,7 +26,7 @@ class Run:
 
 @dataclass
 class Nest:
-    """Loops around one statement: at counters i, j the addresses are base + i * strides of i + j * strides of j.
+    """Loops around one statement: at counters i, j its addresses are base + i * strides + j * strides.
 
     With a `table`, the only loop is over its entries, and base and strides say where in the table a point's
     addresses are.
@@ -188,7 +188,7 @@ def progressions(points: Sequence[Point]) -> Iterator[tuple[Point, list[tuple[in
             if len(block) < n:
                 break
             hop = _apart(block[0], points[i + (rows - 1) * n])
-            if hop != (outer or hop) or any(_apart(q, p) != step for p, q in zip(block, block[1:])):
+            if hop != (outer or hop) or any(_apart(q, p) != step for p, q in pairwise(block)):
                 break
             outer = hop
             rows += 1

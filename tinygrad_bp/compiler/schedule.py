@@ -1,9 +1,9 @@
 """Schedule: which terms are stored, in what order they are computed, and what each statement looks like.
 
-A statement computes one stored term from others, with the operands that nobody else needs folded in; it holds one
-accumulation at most.  Its shape, a row of tokens in postfix order, says what it does but not to which operands:
-statements of one shape at one level differ only in addresses, and roll.py makes loops of them.  Values that are
-the same for all samples are computed once a call; sums over the samples end each kernel.
+A statement computes one stored term from others, with the operands that nobody else needs folded in; it holds
+one accumulation at most.  Its shape, a row of tokens in postfix order, says what it does but not to which
+operands: statements of one shape at one level differ only in addresses, and roll.py makes loops of them.
+Values that are the same for all samples are computed once a call; sums over the samples end each kernel.
 """
 
 from collections.abc import Iterable, Sequence
@@ -58,7 +58,8 @@ class Literal:
 
 @dataclass(eq=False)
 class Apply:
-    """A token: an operation on the results before it; an accumulation also takes the next one or two lists."""
+    """A token: an operation on the results before it; an accumulation also takes the next one or two
+    lists."""
 
     op: Any
     operands: int

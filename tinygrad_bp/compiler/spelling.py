@@ -63,7 +63,8 @@ def literal(x: float) -> str:
 
 
 def expression(shape: Shape, leaves: Sequence[Any], names: Names) -> str:
-    """A statement's right-hand side, its operands given as text; a list's as one text, or as a list of texts."""
+    """A statement's right-hand side, its operands given as text; a list's as one text, or as a list of
+    texts."""
     stack: list[tuple[str, str]] = []  # as a number, and as a condition
     rest = list(leaves)[::-1]
     for token in shape:

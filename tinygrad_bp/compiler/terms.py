@@ -1,9 +1,10 @@
 """Terms: what the passes after tracing work on, a graph of their own beside the user's.
 
-A term is a Value without its number: an operation and operands, or a leaf.  It knows its rate: constant, once a
-call (made of parameters alone), or once a sample.  Terms answer for themselves in the table of operations, so a
-row's formula applied to terms gives terms.  Equal terms are one object, constants fold, and numbers rise along
-every edge, as in the engine.  Two accumulations join the table here, for sums of any length.  Read lower.py next.
+A term is a Value without its number: an operation and operands, or a leaf.  It knows its rate: constant, once
+a call (made of parameters alone), or once a sample.  Terms answer for themselves in the table of operations,
+so a row's formula applied to terms gives terms.  Equal terms are one object, constants fold, and numbers rise
+along every edge, as in the engine.  Two accumulations join the table here, for sums of any length.  Read
+lower.py next.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -40,7 +41,7 @@ COPY = Op("copy", lambda x: x, None, 1)  # a value that is the same for all samp
 class Term:
     """An operation on terms, or a leaf: a constant, a parameter, an input."""
 
-    __slots__ = ("op", "args", "rate", "number", "value", "graph")
+    __slots__ = ("args", "graph", "number", "op", "rate", "value")
 
     def __init__(self, graph: "Terms", op: Any, args: tuple[Any, ...], rate: int, value: Any = None) -> None:
         self.graph, self.op, self.args, self.rate, self.value = graph, op, args, rate, value
@@ -101,7 +102,8 @@ class Terms:
         return term
 
     def apply(self, op: Op, operands: Iterable[Any]) -> Term:
-        """The operation on these operands: expanded where it has a formula, folded where all are constants."""
+        """The operation on these operands: expanded where it has a formula, folded where all are
+        constants."""
         args = tuple([x if type(x) is Term else self.constant(to_float(x)) for x in operands])
         rate = CONSTANT
         for x in args:
@@ -148,7 +150,8 @@ def oldest_first(roots: Iterable[Term]) -> list[Term]:
 
 
 class Program:
-    """What is computed: outputs, over the values read once a call (parameters first) and the inputs of a sample.
+    """What is computed: outputs, over the values read once a call (parameters first) and the inputs of a
+    sample.
 
     With `summed`, the outputs are sums over the samples; else there is one of each a sample.
     """

@@ -1,10 +1,10 @@
 """Trace: call the user's function on placeholders, and keep the graph it builds.
 
-Placeholders are Values with made-up numbers.  Code that looks at such a number would freeze one choice for all
-data, so while tracing every comparison raises (see `modes.forbid`), and the function is called twice, on
+Placeholders are Values with made-up numbers.  Code that looks at such a number would freeze one choice for
+all data, so while tracing every comparison raises (see `modes.forbid`), and the function is called twice, on
 different numbers: the two graphs must be the same.  Leaves that both graphs share were made outside: they are
-captured, and read again at each call; leaves that differ as objects but not in number are constants.
-Read lower.py next.
+captured, and read again at each call; leaves that differ as objects but not in number are constants. Read
+lower.py next.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -31,7 +31,8 @@ class Trace:
 def trace(f: Callable[..., Any], structures: Sequence[Structure]) -> Trace:
     """The graph of f, called with arguments of these structures.
 
-    Raises CompileError where the graph depends on the data, TypeError where f returns something else than numbers.
+    Raises CompileError where the graph depends on the data, TypeError where f returns something else than
+    numbers.
     """
     inputs, outputs, result = _called(f, structures, first=0.40625, apart=0.0078125)
     others, again, result_again = _called(f, structures, first=-1.28125, apart=0.01171875)

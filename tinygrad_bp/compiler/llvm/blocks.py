@@ -1,9 +1,9 @@
 """A loop nest in LLVM: register blocks of several statements times several vectors of samples.
 
 Rows of samples lie `stride` doubles apart.  A dot product keeps 5 x 3 sums in registers, so that each operand
-loaded serves several; a sum over the samples keeps 5 x 5.  Samples run in the outer loop of the one and in the
-inner loop of the other.  Statements that stand alone are written into one loop over the samples.
-Read module.py next.
+loaded serves several; a sum over the samples keeps 5 x 5.  Samples run in the outer loop of the one and in
+the inner loop of the other.  Statements that stand alone are written into one loop over the samples. Read
+module.py next.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -59,7 +59,7 @@ class Block:
     # --- expressions ---------------------------------------------------------------------------------------
 
     def value(self, fetch: Fetch, accumulated: str = "") -> str:
-        """Write the statement's expression around its accumulation; if that is to come yet, what it starts from."""
+        """Write the expression around its accumulation; if that is to come yet, what it starts from."""
         stack: list[str] = []
         k = 0
         for token in self.nest.shape:
@@ -163,7 +163,7 @@ class Block:
     # --- sums over the samples -----------------------------------------------------------------------------
 
     def write_sums(self) -> None:
-        """Add to the sums of this nest what the samples of a tile give; lanes beyond the last sample give nothing."""
+        """Add what the samples of a tile give; lanes beyond the last sample give nothing."""
         loops = self.loops if len(self.loops) == 2 else [(1, (0,) * len(self.nest.base)), *self.loops]
         self.loops = loops
         heights = self.cut(loops[0][0], SIDE if loops[0][0] > 1 else 1)

@@ -1,8 +1,8 @@
 """The primitives on vectors: one table, keyed by the row of the table of operations.
 
-An instruction where the processor has one; else the C library's function of the same name, called for each lane.
-Comparisons that LLVM calls ordered ("ogt") are false for nan, unordered ones ("ugt") true.  No fast-math flag is
-set anywhere: what is written is what is computed.  Read blocks.py next.
+An instruction where the processor has one; else the C library's function of the same name, called for each
+lane. Comparisons that LLVM calls ordered ("ogt") are false for nan, unordered ones ("ugt") true.  No
+fast-math flag is set anywhere: what is written is what is computed.  Read blocks.py next.
 """
 
 from collections.abc import Callable, Sequence
@@ -101,7 +101,7 @@ SHIFT, SHIFT_BITS = 6755399441055744.0, 0x4338000000000000  # 1.5 * 2**52: addin
 
 
 def _exp(text: Text, x: str) -> str:
-    """e**x = 2**k * e**r with |r| <= log(2)/2, for which 13 terms of the series do; within one unit in the last place."""
+    """e**x = 2**k * e**r, |r| <= log(2)/2, by 13 terms of the series: within a unit in the last place."""
     name = f"exp.{text.width}"
     if name not in text.declared:
         inner = Text(text.width, text.declared)

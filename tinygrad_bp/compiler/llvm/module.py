@@ -1,9 +1,9 @@
 """A whole program in LLVM: packing samples into rows, the tiles, one evaluation, and training.
 
-`run` evaluates once; `train` runs k steps of gradient descent without coming back.  Samples come in as the user's
-arrays, one row of numbers a sample, and are turned into rows of samples, a tile at a time; lanes beyond the last
-sample repeat it.  Nests are written into functions of limited size, since LLVM's time grows with the square of a
-function's.  Read native.py next.
+`run` evaluates once; `train` runs k steps of gradient descent without coming back.  Samples come in as the
+user's arrays, one row of numbers a sample, and are turned into rows of samples, a tile at a time; lanes
+beyond the last sample repeat it.  Nests are written into functions of limited size, since LLVM's time grows
+with the square of a function's.  Read native.py next.
 """
 
 from collections.abc import Sequence
@@ -81,7 +81,7 @@ class _Parts:
             self.write(group)
 
     def joins(self, group: list[Nest], nest: Nest) -> bool:
-        """Whether a nest belongs into the function of those before: the same kind of thing, and not too long."""
+        """Whether a nest belongs into the function of those before."""
         size = sum(len(other.shape) for other in group) + len(nest.shape)
         return _once(group[0]) == _once(nest) and _alone(group[0]) == _alone(nest) and size <= PART
 
@@ -219,6 +219,6 @@ def _train(rolled: Rolled, params: int, declared: dict[str, str]) -> str:
     body = text.body().replace("entry:", "entry:\n  %plain = fcmp oeq double %momentum, 0.0", 1)
     return (
         "define i64 @train(ptr noalias %S, ptr noalias %columns, i64 %n, ptr noalias %G, ptr noalias %R, "
-        "ptr noalias %losses, ptr noalias %velocity, double %lr, double %momentum, double %scale, i64 %steps) "
-        f"#0 {{\n{body}\n}}"
+        "ptr noalias %losses, ptr noalias %velocity, double %lr, double %momentum, double %scale, "
+        f"i64 %steps) #0 {{\n{body}\n}}"
     )
