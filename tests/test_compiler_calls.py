@@ -52,7 +52,8 @@ def test_any_sequence_and_any_buffer(n: int) -> None:
     whole = [int(x) for x in xs]
     for given in (tuple(xs), array("d", xs), array("f", xs), whole, array("i", whole), range(n),
                   np.array(xs), np.array(xs, dtype="f4"), np.array(whole), np.array([xs, xs]).T[:, 0],
-                  np.array(xs)[::-1][::-1], memoryview(array("d", xs)), (ctypes.c_double * n)(*xs)):  # fmt: skip
+                  np.array(xs)[::-1][::-1], memoryview(array("d", xs)),
+                  (ctypes.c_double * n)(*xs)):  # fmt: skip
         assert step.value_and_grad(given, ys) == truth
     frozen = np.array(xs)
     frozen.flags.writeable = False

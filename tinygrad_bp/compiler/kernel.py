@@ -21,7 +21,7 @@ from tinygrad_bp.engine import Value, tick
 from tinygrad_bp.errors import CompileError, MissingExtraError, NonFiniteError
 
 LONG, LONGER, LONGEST = 3_000, 20_000, 120_000  # operations in the text of the loops: less effort, then none
-TOO_LONG_FOR_PYTHON = 400_000  # its compiler would take a minute
+TOO_LONG_FOR_PYTHON = 200_000  # its compiler would take many seconds
 _warned: set[str] = set()
 
 
@@ -134,7 +134,8 @@ class Training:
         if self.stopped:
             raise NonFiniteError(
                 f"training {self.kernel.name} stopped in step {self.done}: the loss or a gradient is not "
-                "finite; the parameters are as they were before that step: start again with a smaller learning rate"
+                "finite; the parameters are as they were before that step: start again with a smaller "
+                "learning rate"
             )
 
 
@@ -147,10 +148,12 @@ class _Memory:
         self.scalars.append(0.0)  # never empty
         self.rows = (ctypes.c_double * (rolled.rows * lanes.tile + 64))()
         self.sums = array("d", bytes(8 * (len(rolled.outputs) + 1)))
+        self.velocity = array("d", bytes(8 * max(1, rolled.leaves)))
         self.stamp = -1  # of the engine's clock, when the scalars were read
         self.aligned = (ctypes.addressof(self.rows) + 63) // 64 * 64
         self.at_scalars = self.scalars.buffer_info()[0]
         self.at_sums = self.sums.buffer_info()[0]
+        self.at_velocity = self.velocity.buffer_info()[0]
 
 
 class Native(Bound):
@@ -193,15 +196,16 @@ class Native(Bound):
     ) -> Training:
         kernel, memory = self.kernel, self.memory()
         losses = array("d", bytes(8 * max(1, steps)))
-        kept = array("d", velocity or bytes(8 * max(1, kernel.params)))
+        if momentum:
+            memory.velocity[: kernel.params] = array("d", velocity or bytes(8 * kernel.params))
         done = self.machine.train(
             memory.at_scalars, self.pointers, self.columns.count, memory.at_sums, memory.aligned,
-            losses.buffer_info()[0], kept.buffer_info()[0], lr, momentum, scale, steps,
+            losses.buffer_info()[0], memory.at_velocity, lr, momentum, scale, steps,
         )  # fmt: skip
         if steps:
             kernel.write_back(memory.scalars)
         if velocity is not None:
-            velocity[:] = kept[: kernel.params].tolist()
+            velocity[:] = memory.velocity[: kernel.params].tolist()
         memory.stamp = tick()
         self.memories.append(memory)
         return Training(kernel, losses[: done + 1 if done < steps else steps], done)

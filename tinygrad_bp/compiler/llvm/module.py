@@ -49,7 +49,7 @@ def emit_llvm(rolled: Rolled, columns: Sequence[int], params: int, lanes: Lanes)
         *parts.texts,
         _run(rolled, columns, lanes, parts, declared),
     ]
-    if rolled.summed and params:
+    if rolled.summed and len(rolled.outputs) == params + 1:  # a gradient and its loss
         functions.append(_train(rolled, params, declared))
     table = ", ".join(f"i64 {address}" for address in rolled.table)
     tables = [f"@table = private constant [{len(rolled.table)} x i64] [{table}]"] if rolled.table else []
