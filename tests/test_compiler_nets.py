@@ -29,12 +29,15 @@ def without_native_code(step: CompiledSum, net: Net) -> None:
     step._kernel("step", structures).reason = "a test asks for Python"
 
 
+@pytest.mark.parametrize("small", [4000, 0])
 @pytest.mark.parametrize("name", NETS)
-def test_generated_python(name: str) -> None:
+def test_generated_python(name: str, small: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Written out, and as loops."""
+    monkeypatch.setattr("tinygrad_bp.compiler.emit_python.SMALL", small)
     net = NETS[name]()
     step = compile(net.loss, net.params)
     without_native_code(step, net)
-    for n in (1, 3):
+    for n in (1, 9):
         assert distance(net, step, n) < 1e-13
     assert "def run(S, samples):" in step.source()
 
@@ -47,6 +50,17 @@ def test_machine_code(name: str) -> None:
     for n in (1, 5, 25, 2) if name != "long sum" else (5,):
         assert distance(net, step, n) < 1e-13, n
     assert "machine code" in step.report()
+
+
+def test_blocks_of_samples_in_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sums over few samples, over a block of them, and over several blocks."""
+    monkeypatch.setattr("tinygrad_bp.compiler.emit_python.SMALL", 0)
+    net = NETS["dense 5-17-13-7-2"]()
+    step = compile(net.loss, net.params)
+    without_native_code(step, net)
+    for n in (7, 8, 63, 64, 65, 130):
+        assert distance(net, step, n) < 1e-13
+    assert "many0(S, C, G, n, K)" in step.source()
 
 
 BORDERS = sorted({k * b + d for b in (1, 2, 4, 8, 24, 48) for k in (1, 2, 3) for d in (-1, 0, 1)} - {0, -1})

@@ -7,11 +7,13 @@ Read emit_python.py first.
 
 from collections.abc import Sequence
 
+from tinygrad_bp import ops
 from tinygrad_bp.compiler.roll import Nest, Rolled, Run, leaf_spaces
-from tinygrad_bp.compiler.schedule import Kind, Space
+from tinygrad_bp.compiler.schedule import Apply, Kind, Space
 from tinygrad_bp.compiler.spelling import Names, expression, literal
 
 PART = 500  # lines in one generated function
+BLOCK = 64  # samples whose rows are kept, so that sums over them are sums of lists
 
 HELPERS = """\
 def span(first, stride, n):  # the places first, first + stride, ...: n of them
@@ -22,31 +24,64 @@ def span(first, stride, n):  # the places first, first + stride, ...: n of them
 
 def looped(rolled: Rolled, names: Names) -> list[str]:
     """The lines of `run(S, samples)`."""
-    once, each = _Part("once", rolled, names), _Part("sample", rolled, names)
+    once, each, few, many = (_Part(name, rolled, names) for name in ("once", "sample", "few", "many"))
     for nest in rolled.nests:
-        (each if nest.kind in (Kind.SAMPLE, Kind.SUM) else once).add(nest)
+        if nest.kind in (Kind.ONCE, Kind.COUNT):
+            once.add(nest)
+        elif _is_product(nest):
+            few.add(nest)
+            many.add(nest)
+        else:
+            each.add(nest)
     constants = ", ".join(literal(c) for c in rolled.constants)
     table = ", ".join(map(str, rolled.table))
     places = rolled.scalars - rolled.leaves - len(rolled.constants)
-    sums = len(rolled.outputs) if rolled.summed else 0
     lines = [*HELPERS.splitlines(), "", ""]
     lines += [f"T = [{table}]", "", ""] if rolled.table else []
-    lines += [*once.functions(), *each.functions()]
-    lines += [
+    for part in (once, each, few, many):
+        lines += part.functions()
+    outputs = "".join(f"{s.value}[{i}], " for s, i in rolled.outputs)
+    return [
+        *lines,
         "def run(S, samples):",
         "    n = len(samples)",
         f"    S = [*S, {constants + ', ' if constants else ''}*[0.0] * {places}]",
-        f"    G = [0.0] * {sums}",
-        *once.calls("S, None, G, n, None"),
-        *([f"    K = [None] * {each.slices}", *each.preparation()] if each.slices else ["    K = None"]),
-        *([] if rolled.summed else ["    out = []"]),
-        "    for x in samples:",
-        f"        R = [*x, *[0.0] * {rolled.rows - rolled.inputs}]",
-        *(f"    {line}" for line in each.calls("S, R, G, n, K")),
+        f"    G = [0.0] * {len(rolled.outputs) if rolled.summed else 0}",
+        "    out = []",
+        *once.calls("S, None, G, n, None", 1),
+        f"    K = [None] * {each.slices}",
+        *each.preparation(),
+        f"    for first in range(0, n, {BLOCK}):",
+        "        rows = []",
+        f"        for x in samples[first : first + {BLOCK}]:",
+        f"            R = [*x, *[0.0] * {rolled.rows - rolled.inputs}]",
+        *each.calls("S, R, G, n, K", 3),
+        *([] if rolled.summed else [f"            out.append(({outputs}))"]),
+        "            rows.append(R)",
+        *_summed(few, many),
+        f"    return {'G' if rolled.summed else 'out'}",
     ]
-    if not rolled.summed:
-        lines.append(f"        out.append(({''.join(f'{s.value}[{i}], ' for s, i in rolled.outputs)}))")
-    return [*lines, "    return " + ("G" if rolled.summed else "out")]
+
+
+def _is_product(nest: Nest) -> bool:
+    """A sum over the samples of a row, or of one row times another: over many samples that is one sum."""
+    operations = [token for token in nest.shape if isinstance(token, Apply)]
+    rows_only = all(space is Space.ROWS for space in leaf_spaces(nest)) and len(nest.runs) <= 2
+    product = len(nest.shape) == 3 and [token.op for token in operations] == [ops.mul]
+    return nest.kind is Kind.SUM and rows_only and (product or not operations)
+
+
+def _summed(few: "_Part", many: "_Part") -> list[str]:
+    if not few.bodies[0]:
+        return []
+    return [
+        "        if len(rows) < 8:",
+        "            for R in rows:",
+        *few.calls("S, R, G, n, K", 4),
+        "        else:",
+        "            C = list(zip(*rows))  # of each row, all samples of the block",
+        *many.calls("S, C, G, n, K", 3),
+    ]
 
 
 class _Part:
@@ -67,11 +102,12 @@ class _Part:
     def functions(self) -> list[str]:
         lines = []
         for i, body in enumerate(self.bodies):
-            lines += [f"def {self.name}{i}(S, R, G, n, K):", *(body or ["    pass"]), "", ""]
+            lines += [f"def {self.name}{i}(S, R, G, n, K):", *body, "", ""] if body else []
         return lines
 
-    def calls(self, arguments: str) -> list[str]:
-        return [f"    {self.name}{i}({arguments})" for i in range(len(self.bodies)) if self.bodies[i]]
+    def calls(self, arguments: str, depth: int) -> list[str]:
+        calls = [f"{self.name}{i}({arguments})" for i, body in enumerate(self.bodies) if body]
+        return ["    " * depth + call for call in calls]
 
     def preparation(self) -> list[str]:
         return [f"    {line}" for line in self.prepared]
@@ -103,6 +139,8 @@ class _Writer:
         return [f"for i in range({trips}):", *(f"    {line}" for line in self._innermost("i", 1))]
 
     def _text(self, leaves: Sequence[str]) -> str:
+        if self.part.name == "many":  # an operand is what a row has for all samples
+            return f"sum(map(mul, {leaves[0]}, {leaves[1]}))" if len(leaves) == 2 else f"sum({leaves[0]})"
         return expression(self.nest.shape, leaves, self.part.names)
 
     def _stored(self, target: str, text: str) -> str:

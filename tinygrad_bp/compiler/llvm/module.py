@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tinygrad_bp.compiler.llvm.blocks import Block
-from tinygrad_bp.compiler.llvm.text import Text, hexadecimal
+from tinygrad_bp.compiler.llvm.text import Index, Text, hexadecimal
 from tinygrad_bp.compiler.roll import Nest, Rolled
 from tinygrad_bp.compiler.schedule import Kind, Space
 
@@ -208,13 +208,13 @@ def _train(rolled: Rolled, params: int, declared: dict[str, str]) -> str:
         stop = text.let(f"icmp ne i64 {found}, 0")
         with text.only_if(stop, leave=f"ret i64 {step}"):
             pass
-        with text.loop(0, params) as k:
-            g, v = text.load("%G", k), text.load("%velocity", k)
-            moved = text.let(f"fadd double {text.let(f'fmul double %momentum, {v}')}, {g}")
-            v = text.let(f"select i1 %plain, double {g}, double {moved}")
+        with text.only_if("%plain"), text.loop(0, params) as k:
+            _move(text, k, text.load("%G", k))
+        with text.only_if(text.let("xor i1 %plain, true")), text.loop(0, params) as k:
+            kept = text.let(f"fmul double %momentum, {text.load('%velocity', k)}")
+            v = text.let(f"fadd double {kept}, {text.load('%G', k)}")
             text.store(v, "%velocity", k)
-            change = text.let(f"fmul double %lr, {v}")
-            text.store(text.let(f"fsub double {text.load('%S', k)}, {change}"), "%S", k)
+            _move(text, k, v)
     text.do("ret i64 %steps")
     body = text.body().replace("entry:", "entry:\n  %plain = fcmp oeq double %momentum, 0.0", 1)
     return (
@@ -222,3 +222,9 @@ def _train(rolled: Rolled, params: int, declared: dict[str, str]) -> str:
         "ptr noalias %losses, ptr noalias %velocity, double %lr, double %momentum, double %scale, "
         f"i64 %steps) #0 {{\n{body}\n}}"
     )
+
+
+def _move(text: Text, k: Index, v: str) -> None:
+    """A parameter against its velocity."""
+    change = text.let(f"fmul double %lr, {v}")
+    text.store(text.let(f"fsub double {text.load('%S', k)}, {change}"), "%S", k)
