@@ -137,7 +137,7 @@ def relu_step(layers: Layers, x: Any, y: Any, slope: Callable[[Any, Any], Any]) 
 
 def against_numpy(what: str, marks: str, build: Callable[[], Any], by_hand: int, steps: int) -> None:
     step, data, numpy_step = build()
-    train = step._bound("step", data).train
+    train = step._bound("grads", data).train
     step.train(*data, lr=1e-9, steps=1)
 
     def repeated() -> None:
@@ -152,9 +152,8 @@ def against_numpy(what: str, marks: str, build: Callable[[], Any], by_hand: int,
 
     hand, compiled = in_turns([repeated, trained])
     hand, compiled = hand / by_hand, compiled / steps / calls
-    print(
-        f"{what}: NumPy {hand * 1e6:.3g} µs, compiled {compiled * 1e6:.3g} µs: {hand / compiled:.3g} x  [{marks}]"
-    )
+    figures = f"NumPy {hand * 1e6:.3g} µs, compiled {compiled * 1e6:.3g} µs: {hand / compiled:.3g} x"
+    print(f"{what}: {figures}  [{marks}]")
 
 
 # --- Python, and the time it takes to compile ---------------------------------------------------------------
@@ -167,7 +166,7 @@ def python_against_eager() -> None:
         rng = random.Random(2)
         xs = [[rng.uniform(-1.0, 1.0) for _ in range(sizes[0])] for _ in range(n)]
         ys = [rng.uniform(-1.0, 1.0) for _ in range(n)]
-        step._kernel("step", ((None,) * sizes[0], None)).reason = "Python is measured here"
+        step._kernel("grads", ((None,) * sizes[0], None)).reason = "Python is measured here"
         call = step.bind(xs, ys)
 
         def eager(model: Any = model, xs: Any = xs, ys: Any = ys) -> None:

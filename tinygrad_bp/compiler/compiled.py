@@ -94,7 +94,7 @@ class _Compiled:
         found: Trace = timed(trace(self._f, structures))
         self._results[structures] = found.result
         outputs = timed(self._outputs(found, want))
-        program = timed(lower(outputs, found.inputs, self._params, found.captured, want in ("value", "step")))
+        program = timed(lower(outputs, found.inputs, self._params, found.captured, want in ("value", "grads")))
         plan = timed(schedule(timed(fuse(program))))
         rolled = timed(roll(plan))
         passes = ("trace", "adjoint", "lower", "fuse", "schedule", "roll")
@@ -109,7 +109,7 @@ class _Compiled:
             raise TypeError(f"{self._name} returned {len(found.outputs)} numbers, and one is needed: a loss")
         if want == "value":
             return found.outputs
-        by = self._params if want == "step" else found.inputs
+        by = self._params if want == "grads" else found.inputs
         return [*gradients(found.outputs[0], by, create_graph=True), found.outputs[0]]
 
     def source(self, kind: str = "python") -> str:
@@ -170,7 +170,7 @@ class CompiledSum(_Compiled):
     or ragged lengths, TypeError for what is no number.
     """
 
-    _first = "step"
+    _first = "grads"
 
     def value(self, *columns: Any) -> float:
         """The sum of f over the samples.
@@ -182,7 +182,7 @@ class CompiledSum(_Compiled):
 
     def value_and_grad(self, *columns: Any) -> tuple[float, "array[float]"]:
         """The sum of f over the samples, and its derivatives by the parameters; touches no `.grad`."""
-        result = self._bound("step", columns)()
+        result = self._bound("grads", columns)()
         return result.pop(), result
 
     def train(self, *columns: Any, lr: float, steps: int, momentum: float = 0.0) -> "array[float]":
@@ -202,7 +202,7 @@ class CompiledSum(_Compiled):
             raise ValueError(
                 f"train: lr is from 0 up and momentum from 0 to below 1, not {lr!r} and {momentum!r}"
             )
-        training = self._bound("step", columns).train(steps, to_float(lr), to_float(momentum))
+        training = self._bound("grads", columns).train(steps, to_float(lr), to_float(momentum))
         training.raise_if_stopped()
         return training.losses
 
@@ -211,7 +211,7 @@ class CompiledSum(_Compiled):
 
         Changes that you make to an array of doubles are seen by the next call; lists are copied.
         """
-        bound = self._bound("step", columns)
+        bound = self._bound("grads", columns)
 
         def call() -> tuple[float, "array[float]"]:
             result = bound()
