@@ -318,6 +318,18 @@ def test_training_follows_the_optimizer(momentum: float, n: int) -> None:
     assert len(losses) == 50
 
 
+def test_training_in_parts_keeps_its_momentum() -> None:
+    xs, ys = [0.0, 1.0], [1.0, 3.0]
+    whole, params = line()
+    losses = whole.train(xs, ys, lr=0.05, steps=20, momentum=0.9)
+    parts, again = line()
+    bound, velocity, found = parts._bound("grads", (xs, ys)), [0.0, 0.0], []
+    for steps in (3, 10, 7):
+        found += bound.train(steps, 0.05, 0.9, 1.0, velocity).losses
+    assert found == list(losses)
+    assert [p.data for p in params] == [p.data for p in again]
+
+
 def test_training_that_diverges_stops_before_the_step() -> None:
     step, params = line()
     with pytest.raises(NonFiniteError, match=r"stopped in step \d+: the loss or a gradient is not finite"):

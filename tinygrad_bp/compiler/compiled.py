@@ -94,7 +94,8 @@ class _Compiled:
         found: Trace = timed(trace(self._f, structures))
         self._results[structures] = found.result
         outputs = timed(self._outputs(found, want))
-        program = timed(lower(outputs, found.inputs, self._params, found.captured, want in ("value", "grads")))
+        summed = want in ("value", "grads")
+        program = timed(lower(outputs, found.inputs, self._params, found.captured, summed))
         plan = timed(schedule(timed(fuse(program))))
         rolled = timed(roll(plan))
         passes = ("trace", "adjoint", "lower", "fuse", "schedule", "roll")

@@ -118,7 +118,10 @@ class Bound:
     def train(
         self, steps: int, lr: float, momentum: float, scale: float = 1.0, velocity: Any = None
     ) -> "Training":
-        """Take steps of gradient descent on `scale` times the sums; stops at a sum that is not finite."""
+        """Take steps of gradient descent on `scale` times the sums; stops at a sum that is not finite.
+
+        A `velocity`, a list with a number for each parameter, is where momentum begins, and is left as it ends.
+        """
         raise NotImplementedError
 
 
@@ -204,7 +207,7 @@ class Native(Bound):
         )  # fmt: skip
         if steps:
             kernel.write_back(memory.scalars)
-        if velocity is not None:
+        if momentum and velocity is not None:
             velocity[:] = memory.velocity[: kernel.params].tolist()
         memory.stamp = tick()
         self.memories.append(memory)
@@ -240,7 +243,7 @@ class Generated(Bound):
             losses.append(0.0)
         if steps:
             kernel.write_back(numbers)
-        if velocity is not None:
+        if momentum and velocity is not None:
             velocity[:] = kept
         done = len(losses) - 1
         return Training(kernel, losses if done < steps else losses[:steps], done)
