@@ -120,7 +120,7 @@ class Bound:
     ) -> "Training":
         """Take steps of gradient descent on `scale` times the sums; stops at a sum that is not finite.
 
-        A `velocity`, a list with a number for each parameter, is where momentum begins, and is left as it ends.
+        Momentum begins with `velocity`, a number for each parameter, and leaves there what it ends with.
         """
         raise NotImplementedError
 
