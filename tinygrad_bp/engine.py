@@ -48,7 +48,7 @@ class Value(Operators):
     @property
     def data(self) -> float:
         """The number itself. A leaf's can be set; graphs that were built on the old one are stale then."""
-        return self._data
+        return self.item()
 
     @data.setter
     def data(self, data: Number) -> None:

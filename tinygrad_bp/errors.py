@@ -46,7 +46,7 @@ class MissingExtraError(TinygradError, ImportError):
 
 def told(v: Any) -> str:
     """A value as the messages name it: its number, and its label if it has one."""
-    return f"{v.data!r} (label {v.label!r})" if v.label else f"{v.data!r}"
+    return f"{v._data!r} (label {v.label!r})" if v.label else f"{v._data!r}"
 
 
 def complaint(op: Any, inputs: Iterable[Any], answer: float) -> str:

@@ -1,19 +1,24 @@
-"""What becomes of a new node: two switches that `with` statements set for the code inside them.
+"""What becomes of a new node: three switches that `with` statements set for the code inside them.
 
 They compose when nested, and each thread and each asyncio task has its own.  `engine.py` reads them.
 """
 
+import linecache
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
+from tinygrad_bp.errors import CompileError
+
 
 class Mode(NamedTuple):
-    """Is a new node recorded in the graph, and is inf or nan an error."""
+    """Is a new node recorded in the graph, is inf or nan an error, is a function being traced."""
 
     record: bool = True
     trap: bool = False
+    tracing: bool = False  # then numbers are placeholders, and looking at one would freeze the choice made
 
 
 USUAL = Mode()
@@ -23,6 +28,10 @@ mode: ContextVar[Mode] = ContextVar("mode", default=USUAL)
 @contextmanager
 def entered(**changes: bool) -> Iterator[None]:
     now = mode.get()._replace(**changes)
+    if now.tracing:
+        now = now._replace(trap=False)  # a placeholder may be anything
+        if not now.record:
+            forbid("no_grad() keeps the number and forgets where it came from")
     token = mode.set(USUAL if now == USUAL else now)  # the engine asks `is USUAL`
     try:
         yield
@@ -50,3 +59,18 @@ def trap() -> Any:
     tinygrad_bp.errors.NonFiniteError: log of 0.0 (label 'p') is -inf: keep its operand above 0, ...
     """
     return entered(trap=True)
+
+
+def forbid(deed: str) -> None:
+    """While a function is traced, refuse what would freeze a placeholder's number; names the user's line."""
+    if not mode.get().tracing:
+        return
+    frame: Any = sys._getframe(1)
+    while frame.f_back and frame.f_globals.get("__name__", "").startswith("tinygrad_bp."):
+        frame = frame.f_back
+    file, number = frame.f_code.co_filename, frame.f_lineno
+    line = linecache.getline(file, number).strip() or "(no source)"
+    raise CompileError(
+        f"{file}, line {number}: {line}\n  {deed}, and compiled code would keep that for all data: "
+        "choose inside the graph, tg.where(tg.gt(x, 0), a, b)"
+    )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from tinygrad_bp.errors import GraphError, told
 from tinygrad_bp.methods import TableMethods
+from tinygrad_bp.modes import USUAL, forbid, mode
 from tinygrad_bp.ops import OPS, RESERVED, Op, pow as POW, powc as POWC, round as ROUND
 
 Node = Callable[[Op, tuple[Any, ...], float], Any]
@@ -77,7 +78,7 @@ class Operators(TableMethods):
         return bool(self._data >= _number(y))
 
     def __bool__(self) -> bool:
-        return self._data != 0.0
+        return bool(_number(self) != 0.0)
 
     def __float__(self) -> NoReturn:
         raise TypeError("float(v) and math.sin(v) leave the graph: use tinygrad_bp.sin(v), or v.data")
@@ -104,10 +105,12 @@ class Operators(TableMethods):
 
     def detach(self) -> Any:
         """The same number as a leaf: no gradient flows through it."""
-        return type(self)(self._data, self.label)
+        return type(self)(self.item(), self.label)
 
     def item(self) -> float:
         """The number itself (PyTorch's name for it)."""
+        if mode.get() is not USUAL:
+            forbid("this reads the number of a Value")
         return self._data
 
     @property
@@ -122,6 +125,8 @@ class Operators(TableMethods):
 
 
 def _number(y: Any) -> Any:
+    if mode.get() is not USUAL:
+        forbid("this compares Values by their numbers")
     return y._data if isinstance(y, Operators) else y
 
 

@@ -1,0 +1,277 @@
+"""compile: a function of scalars, as loops in machine code.
+
+`compile(f, params)` sums f over samples, with gradients, and trains; `compile(f)` is f itself, made fast,
+with gradients by its inputs.  A function is traced at the first call, and again for arguments of another
+structure. The passes stand in files of their own, in this order: trace, lower, fuse, schedule, roll,
+emit_python or llvm/.
+"""
+
+import gc
+import time
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from tinygrad_bp.compiler import native
+from tinygrad_bp.compiler.columns import Columns
+from tinygrad_bp.compiler.emit_python import emit_python
+from tinygrad_bp.compiler.fuse import fuse
+from tinygrad_bp.compiler.kernel import Bound, Kernel
+from tinygrad_bp.compiler.llvm.module import Lanes
+from tinygrad_bp.compiler.lower import lower
+from tinygrad_bp.compiler.roll import roll
+from tinygrad_bp.compiler.schedule import schedule
+from tinygrad_bp.compiler.trace import Structure, Trace, fill, name_of, size_of, structure_of, trace
+from tinygrad_bp.engine import Value
+from tinygrad_bp.errors import CompileError
+from tinygrad_bp.floats import to_float
+from tinygrad_bp.transforms import gradients
+
+
+def compile(f: Callable[..., Any], params: Any = None, example: Sequence[Any] | None = None) -> Any:
+    """f as compiled code: a `CompiledSum` by `params` (leaf Values), or without them a `CompiledFunction`.
+
+    It is traced at the first call, or at once on an `example`: a tuple with one sample's arguments. Other
+    Values that f uses are read again at each call; plain Python numbers are constants. Raises TypeError for
+    parameters that are no leaf Values, CompileError for a function whose graph depends on the data.
+
+    >>> w = Value(3.0)
+    >>> step = compile(lambda x, y: (w * x - y) ** 2, params=[w])
+    >>> step.value_and_grad([1.0, 2.0], [2.0, 2.0])
+    (17.0, array('d', [18.0]))
+    """
+    if not callable(f):
+        raise TypeError(f"compile takes a function, not {f!r}")
+    made = CompiledFunction(f) if params is None else CompiledSum(f, _checked(params))
+    if example is not None:
+        if not isinstance(example, (tuple, list)):
+            raise TypeError("compile: example is a tuple with one sample's arguments: example=(x, y)")
+        made._kernel(made._first, tuple(map(structure_of, example)))
+    return made
+
+
+def _checked(params: Any) -> list[Value]:
+    found = [params] if isinstance(params, Value) else list(params)
+    for p in found:
+        if not isinstance(p, Value) or p.op is not None:
+            raise TypeError(f"compile: params are leaf Values, not {p!r}: pass model.parameters()")
+    if len(set(found)) < len(found):
+        raise ValueError("compile: a parameter is there twice in params; list each once")
+    return found
+
+
+class _Compiled:
+    """What both kinds share: kernels by structure, and looking inside."""
+
+    _first = "value"  # the kernel that an example makes
+
+    def __init__(self, f: Callable[..., Any], params: list[Value]) -> None:
+        self._f, self._params = f, params
+        self._name = name_of(f)
+        self._kernels: dict[tuple[str, tuple[Structure, ...]], Kernel] = {}
+        self._results: dict[tuple[Structure, ...], Structure] = {}
+        self._seconds: dict[str, float] = {}
+        self._last: Kernel | None = None
+
+    def _kernel(self, want: str, structures: tuple[Structure, ...]) -> Kernel:
+        kernel = self._kernels.get((want, structures))
+        if kernel is None:
+            with native.compiling(), _without_collecting():
+                kernel = self._kernels.get((want, structures)) or self._traced(want, structures)
+                self._kernels[want, structures] = kernel
+        self._last = kernel
+        return kernel
+
+    def _traced(self, want: str, structures: tuple[Structure, ...]) -> Kernel:
+        """All passes; after them the graph is gone."""
+        times = [time.perf_counter()]
+
+        def timed(x: Any) -> Any:
+            times.append(time.perf_counter())
+            return x
+
+        found: Trace = timed(trace(self._f, structures))
+        self._results[structures] = found.result
+        outputs = timed(self._outputs(found, want))
+        summed = want in ("value", "grads")
+        program = timed(lower(outputs, found.inputs, self._params, found.captured, summed))
+        plan = timed(schedule(timed(fuse(program))))
+        rolled = timed(roll(plan))
+        passes = ("trace", "adjoint", "lower", "fuse", "schedule", "roll")
+        self._seconds = {name: b - a for name, a, b in zip(passes, times, times[1:])}
+        return Kernel(self._name, rolled, program.leaves, len(self._params), [*map(size_of, structures)])
+
+    def _outputs(self, found: Trace, want: str) -> list[Value]:
+        """What the kernel computes: the results, or one number and its derivatives."""
+        if want == "map":
+            return found.outputs
+        if found.result is not None:
+            raise TypeError(f"{self._name} returned {len(found.outputs)} numbers, and one is needed: a loss")
+        if want == "value":
+            return found.outputs
+        by = self._params if want == "grads" else found.inputs
+        return [*gradients(found.outputs[0], by, create_graph=True), found.outputs[0]]
+
+    def source(self, kind: str = "python") -> str:
+        """The generated code of the last kernel used: "python", or "llvm" for LLVM's text.
+
+        Raises CompileError before the first call.
+        """
+        kernel = self._used()
+        if kind == "python":
+            return emit_python(kernel.rolled)[0]
+        if kind != "llvm":
+            raise ValueError(f"source: kind is 'python' or 'llvm', not {kind!r}")
+        return kernel.llvm(next(iter(kernel.machines), Lanes.chosen(kernel.rolled, 8, 1000)))
+
+    def report(self) -> str:
+        """What was made of the last kernel used, as text: loop nests, memory, the seconds of each pass.
+
+        Raises CompileError before the first call.
+        """
+        kernel = self._used()
+        rolled = kernel.rolled
+        statements = sum(nest.points for nest in rolled.nests)
+        how = "generated Python: " + kernel.reason if kernel.reason else "machine code"
+        if not kernel.reason and not kernel.machines:
+            how = "no code made yet"
+        seconds = ", ".join(f"{name} {s:.3f}" for name, s in self._seconds.items())
+        lines = [
+            f"{kernel.name}: {statements} statements in {len(rolled.nests)} loop nests, {how}",
+            f"  {rolled.leaves} parameters and captured values, {rolled.inputs} inputs, "
+            f"{len(rolled.outputs)} outputs",
+            f"  memory: {rolled.scalars} scalars, {rolled.rows} numbers a sample, "
+            f"{len(rolled.table)} addresses in tables",
+            f"  seconds: {seconds}",
+        ]
+        for nest in rolled.nests[:40]:
+            loops = " x ".join(str(trips) for trips, _ in nest.loops) or "1"
+            inner = f", each a sum of {nest.length}" if nest.length else ""
+            lines.append(
+                f"  {nest.kind.value}: {loops}{inner}{', addresses from a table' if nest.table else ''}"
+            )
+        if len(rolled.nests) > 40:
+            lines.append(f"  ... and {len(rolled.nests) - 40} more")
+        return "\n".join(lines)
+
+    def _used(self) -> Kernel:
+        if self._last is None:
+            raise CompileError(
+                f"{self._name} has not been traced yet: call it, or compile(f, example=(x, y))"
+            )
+        return self._last
+
+
+class CompiledSum(_Compiled):
+    """The sum of f over samples, with gradients and training: what `compile(f, params)` returns.
+
+    Each argument of f takes a sequence whose i-th entry is sample i: a number, or a row of numbers. Anything
+    with the buffer protocol will do. Every method raises ValueError for an empty batch and columns of unequal
+    or ragged lengths, TypeError for what is no number.
+    """
+
+    _first = "grads"
+
+    def value(self, *columns: Any) -> float:
+        """The sum of f over the samples.
+
+        >>> compile(lambda x: x * x, params=[]).value([1.0, 2.0])
+        5.0
+        """
+        return self._bound("value", columns)()[0]
+
+    def value_and_grad(self, *columns: Any) -> tuple[float, "array[float]"]:
+        """The sum of f over the samples, and its derivatives by the parameters; touches no `.grad`."""
+        result = self._bound("grads", columns)()
+        return result.pop(), result
+
+    def train(self, *columns: Any, lr: float, steps: int, momentum: float = 0.0) -> "array[float]":
+        """Gradient descent, v ← momentum·v + grad, p ← p − lr·v, in one call; the loss before each step.
+
+        The parameters are written back once, at the end. Raises NonFiniteError if a loss or gradient is not
+        finite: the parameters are then as they were before that step.
+
+        >>> w = Value(0.0)
+        >>> losses = compile(lambda x, y: (w * x - y) ** 2 / 2, [w]).train([1.0], [2.0], lr=0.5, steps=2)
+        >>> w.data, losses
+        (1.5, array('d', [2.0, 0.5]))
+        """
+        if not isinstance(steps, int) or steps < 0:
+            raise ValueError(f"train: steps is a whole number from 0 up, not {steps!r}")
+        if not to_float(lr) >= 0.0 or not 0.0 <= to_float(momentum) < 1.0:
+            raise ValueError(
+                f"train: lr is from 0 up and momentum from 0 to below 1, not {lr!r} and {momentum!r}"
+            )
+        training = self._bound("grads", columns).train(steps, to_float(lr), to_float(momentum))
+        training.raise_if_stopped()
+        return training.losses
+
+    def bind(self, *columns: Any) -> Callable[[], tuple[float, "array[float]"]]:
+        """A function without arguments that is value_and_grad on this data, checked here once.
+
+        Changes that you make to an array of doubles are seen by the next call; lists are copied.
+        """
+        bound = self._bound("grads", columns)
+
+        def call() -> tuple[float, "array[float]"]:
+            result = bound()
+            return result.pop(), result
+
+        return call
+
+    def _bound(self, want: str, columns: Sequence[Any]) -> Bound:
+        data = Columns(self._name, columns)
+        return self._kernel(want, data.structures).bind(data)
+
+
+class CompiledFunction(_Compiled):
+    """f itself, called like f and answering floats in f's nesting: what `compile(f)` returns.
+
+    >>> h = compile(lambda x, y: [x * y, x + y])
+    >>> h(2.0, 3.0), h.map([2.0, 0.0], [3.0, 1.0])
+    ([6.0, 5.0], [[6.0, 5.0], [0.0, 1.0]])
+    """
+
+    _first = "map"
+
+    def __init__(self, f: Callable[..., Any], params: Sequence[Value] = ()) -> None:
+        super().__init__(f, list(params))
+
+    def __call__(self, *arguments: Any) -> Any:
+        data = Columns.of_one_sample(self._name, arguments)
+        result = self._kernel("map", data.structures).run(data)
+        return fill(self._results[data.structures], iter(result))
+
+    def map(self, *columns: Any) -> list[Any]:
+        """f of each sample, given as columns: one sequence an argument."""
+        data = Columns(self._name, columns)
+        numbers = iter(self._kernel("map", data.structures).run(data))
+        structure = self._results[data.structures]
+        return [fill(structure, numbers) for _ in range(data.count)]
+
+    def value_and_grad(self, *arguments: Any) -> tuple[float, Any]:
+        """f's value, and its derivatives by all arguments as `tinygrad_bp.value_and_grad` gives them.
+
+        >>> compile(lambda x, y: x * y[0]).value_and_grad(2.0, [3.0])
+        (6.0, (3.0, [2.0]))
+        """
+        if not arguments:
+            raise TypeError(f"{self._name} was given no arguments to differentiate by")
+        data = Columns.of_one_sample(self._name, arguments)
+        *derivatives, value = self._kernel("inputs", data.structures).run(data)
+        numbers = iter(derivatives)
+        grads = tuple([fill(structure, numbers) for structure in data.structures])
+        return value, grads[0] if len(grads) == 1 else grads
+
+
+@contextmanager
+def _without_collecting() -> Iterator[None]:
+    """The passes make many small objects and no cycles worth a search."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()

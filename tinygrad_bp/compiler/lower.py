@@ -1,0 +1,196 @@
+"""Lower: from the user's graph of Values to terms, every operation written in about thirty primitives.
+
+A composite row of the table has its formula; here are formulas for the rows whose float functions branch.
+They give what floats.py gives, to within two units in the last place and in every special case, since `where`
+is a choice and not a branch.  So whoever writes code has only the primitives to spell.  Read fuse.py next.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from tinygrad_bp import ops
+from tinygrad_bp.compiler.terms import INNER, ONCE, SAMPLE, TOTAL, Program, Term, Terms
+from tinygrad_bp.engine import Value, newest_first
+from tinygrad_bp.floats import SMALLEST, SQRT_HALF, SQRT_HALF_REST, TWO_OVER_SQRT_PI, product
+from tinygrad_bp.ops import Op
+
+FEW = 4  # a sum of fewer terms is written out
+erfc = Op("erfc", math.erfc, None, 1)  # a primitive that the table does not have
+
+
+def lower(
+    outputs: Sequence[Value],
+    inputs: Sequence[Value],
+    params: Sequence[Value],
+    captured: Sequence[Value],
+    summed: bool,
+) -> Program:
+    """The outputs as terms. Leaves that are no inputs, no parameters and not captured are constants."""
+    terms = Terms(EXPANSIONS)
+    known: dict[Value, Term] = {x: terms.leaf(SAMPLE, place) for place, x in enumerate(inputs)}
+    leaves = list(dict.fromkeys([*params, *captured]))
+    known.update((x, terms.leaf(ONCE, place)) for place, x in enumerate(leaves))
+    todo = newest_first(outputs, may_be_stale=True)
+    while todo:
+        v = todo.pop()
+        if v in known:
+            continue  # an input or parameter that is itself the result of an operation
+        args = []
+        for x in v.inputs:
+            term = known.get(x)
+            if term is None:
+                term = known[x] = terms.constant(x._data)
+            args.append(term)
+        known[v] = terms.apply(v.op, args)
+    found = [known[v] if v in known else terms.constant(v._data) for v in outputs]
+    return Program(found, leaves, len(inputs), summed)
+
+
+# --- sums --------------------------------------------------------------------------------------------------
+
+
+def accumulated(start: Term, ws: Sequence[Term] | None, xs: Sequence[Term]) -> Term:
+    """start + w0*x0 + w1*x1 + ..., or start + x0 + x1 + ... without ws: one term if it is long."""
+    terms = start.graph
+    if len(xs) >= FEW:
+        args = (start, *xs) if ws is None else (start, *ws, *xs)
+        return terms.make(TOTAL if ws is None else INNER, args, max(x.rate for x in args))
+    for i, x in enumerate(xs):
+        start = start + (x if ws is None else ws[i] * x)
+    return start
+
+
+def _sum(*xs: Term) -> Any:
+    return accumulated(xs[0].graph.constant(0.0), None, xs)
+
+
+def _dot(*xs: Term) -> Any:
+    n = len(xs) // 2
+    start = xs[-1] if len(xs) % 2 else xs[0].graph.constant(0.0)
+    return accumulated(start, xs[:n], xs[n : 2 * n])
+
+
+def _logsumexp(*xs: Term) -> Any:
+    """Shifted by the largest; it counts one of the largest as 1 apart, so that tiny rests are kept."""
+    top = xs[0]
+    for x in xs[1:]:
+        top = ops.max(top, x)
+    largest = [ops.eq(x, top) for x in xs]
+    rest = ops.sum(*[ops.where(e, 0.0, ops.exp(x - top)) for e, x in zip(largest, xs)])
+    rest = rest + (ops.sum(*largest) - 1.0)
+    return ops.where(ops.eq(top - top, 0.0), top + ops.log1p(rest), top)
+
+
+# --- powers ------------------------------------------------------------------------------------------------
+
+
+def _pow(x: Any, y: Any) -> Any:
+    if y.rate == 0 and y.value in (0.0, 1.0):
+        return x if y.value else 1.0  # exact, for every x
+    return y.graph.make(ops.pow, (x, y), max(x.rate, y.rate))
+
+
+def _pow_x(x: Any, y: Any, order: float) -> Any:
+    flat: Any = 0.0  # is it a polynomial differentiated away
+    plain, divided = ops.pow(x, y - order), ops.pow(x, y)
+    power = divided
+    for k in range(int(order)):
+        flat = flat + ops.eq(y, float(k))
+        plain = plain * (y - float(k))
+        divided = ops.div(divided * (y - float(k)), x)
+    size = ops.abs(power)
+    rounded = ops.ne(ops.remainder(y, 1.0), 0.0) + ops.gt(ops.abs(y), 2.0**53)
+    divide = rounded * ops.ne(x, 0.0) * ops.ge(size, SMALLEST) * ops.gt(math.inf, size)
+    return ops.nan_if(power, ops.where(flat, 0.0, ops.where(divide, divided, plain)))
+
+
+def _powc_x(x: Any, exponent: float, order: float) -> Any:
+    y = x.graph.constant(exponent)
+    if exponent % 1.0 or abs(exponent) > 2.0**53:
+        return _pow_x(x, y, order)
+    if exponent in range(int(order)):  # a polynomial differentiated away
+        return ops.nan_if(ops.pow(x, y), 0.0)
+    power = ops.pow(x, y - order)
+    for k in range(int(order)):
+        power = power * (exponent - k)
+    return power if exponent != order else ops.nan_if(x, power)
+
+
+def _remainder(x: Any, y: Any) -> Any:
+    r = ops.fmod(x, y)
+    apart = ops.ne(r, 0.0) * ops.ne(ops.gt(0.0, y), ops.gt(0.0, r))
+    return ops.where(apart, r + y, ops.where(ops.eq(r, 0.0), ops.where(ops.gt(0.0, y), -0.0, 0.0), r))
+
+
+# --- exponentials ------------------------------------------------------------------------------------------
+
+
+def _sigmoid(x: Any) -> Any:
+    e = ops.exp(ops.neg(ops.abs(x)))
+    return ops.div(ops.where(ops.ge(x, 0.0), 1.0, e), 1.0 + e)
+
+
+def _dsigmoid(x: Any) -> Any:
+    e = ops.exp(ops.neg(ops.abs(x)))
+    return ops.div(e, (1.0 + e) * (1.0 + e))
+
+
+def _sech2(x: Any) -> Any:
+    return 4.0 * _dsigmoid(2.0 * x)
+
+
+def _gauss(x: Any, rate: float) -> Any:
+    square, lost = product(x, x)
+    power, rest = product(rate, square)
+    near = ops.exp(ops.neg(power)) * (1.0 - (rest + rate * lost))
+    return ops.where(ops.gt(1000.0, ops.abs(power + rest)), near, ops.exp(-rate * x * x))
+
+
+def _normal_cdf(x: Any) -> Any:
+    z, rest = product(ops.neg(x), SQRT_HALF)
+    rest = rest - x * SQRT_HALF_REST
+    slope = TWO_OVER_SQRT_PI * ops.exp(ops.neg(z) * z)
+    near = 0.5 * (x.graph.make(erfc, (z,), x.rate) - slope * rest)
+    return ops.where(ops.gt(40.0, ops.abs(x)), near, ops.nan_if(x, ops.gt(x, 0.0)))
+
+
+# --- choices -----------------------------------------------------------------------------------------------
+
+
+def _clip(x: Any, low: float, high: float) -> Any:
+    return ops.where(ops.gt(low, x), low, ops.where(ops.gt(x, high), high, x))
+
+
+def _sign(x: Any) -> Any:
+    return ops.where(ops.gt(x, 0.0), 1.0, ops.where(ops.gt(0.0, x), -1.0, x))
+
+
+def _min(x: Any, y: Any) -> Any:
+    return ops.where(ops.ge(y, x), x, ops.where(ops.ne(x, x), x, y))
+
+
+def _max(x: Any, y: Any) -> Any:
+    return ops.where(ops.ge(x, y), x, ops.where(ops.ne(x, x), x, y))
+
+
+EXPANSIONS: dict[Op, Callable[..., Any]] = {
+    ops.identity: lambda x: x,
+    ops.sum: _sum,
+    ops.dot: _dot,
+    ops.logsumexp: _logsumexp,
+    ops.pow: _pow,
+    ops.pow_x: _pow_x,
+    ops.powc: lambda x, exponent: ops.pow(x, x.graph.constant(exponent)),
+    ops.powc_x: _powc_x,
+    ops.remainder: _remainder,
+    ops.sigmoid: _sigmoid,
+    ops.dsigmoid: _dsigmoid,
+    ops.sech2: _sech2,
+    ops.gauss: _gauss,
+    ops.normal_cdf: _normal_cdf,
+    ops.clip: _clip,
+    ops.sign: _sign,
+    ops.min: _min,
+    ops.max: _max,
+}

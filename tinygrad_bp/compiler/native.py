@@ -1,0 +1,119 @@
+"""Machine code from LLVM's text: parse, verify, optimise, look up.  The one room that knows llvmlite.
+
+The machine code belongs to an engine, which the returned object keeps; no address leaves it.  Where llvmlite
+is missing, or no code can be made (no executable memory, a C library without a function), `make` raises, and
+the kernel goes on with generated Python.  Read kernel.py next.
+"""
+
+import ctypes
+import ctypes.util
+import os
+import threading
+from typing import Any
+
+from tinygrad_bp.errors import CompileError, MissingExtraError
+
+_lock = threading.RLock()
+os.register_at_fork(after_in_child=lambda: globals().update(_lock=threading.RLock()))
+_ready: dict[str, Any] = {}
+
+PTR, INT, NUM = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
+RUN = (None, PTR, PTR, INT, PTR, PTR, PTR, ctypes.c_bool)
+TRAIN = (INT, PTR, PTR, INT, PTR, PTR, PTR, PTR, NUM, NUM, NUM, INT)
+
+
+def compiling() -> Any:
+    """The lock under which code is made."""
+    return _lock
+
+
+class Machine:
+    """The functions of one module, as machine code."""
+
+    def __init__(self, keep: tuple[Any, ...], run: Any, train: Any) -> None:
+        self._keep = keep  # the code lives as long as these
+        self.run, self.train = run, train
+
+    def __reduce__(self) -> Any:
+        raise TypeError("machine code cannot be copied or pickled: compile again")
+
+
+def llvm() -> Any:
+    """The binding, initialised. Raises MissingExtraError without it, CompileError for one too old."""
+    with _lock:
+        if "binding" not in _ready:
+            try:
+                from llvmlite import binding
+            except ImportError:
+                raise MissingExtraError("native code", "llvmlite", "fast") from None
+            if not hasattr(binding, "create_pass_builder"):
+                raise CompileError("native code needs llvmlite 0.44 or newer: pip install -U llvmlite")
+            binding.initialize_native_target()
+            binding.initialize_native_asmprinter()
+            _ready["binding"] = binding
+            _ready["cpu"] = binding.get_host_cpu_name()
+            _ready["features"] = binding.get_host_cpu_features()
+        return _ready["binding"]
+
+
+def vector_width() -> int:
+    """How many doubles a vector of this processor holds."""
+    llvm()
+    features = _ready["features"]
+    return 8 if features.get("avx512f") else 4 if features.get("avx") else 2
+
+
+def _found(name: str) -> bool:
+    """Whether LLVM can call this function of the C library; shows it where."""
+    binding = _ready["binding"]
+    if binding.address_of_symbol(name):
+        return True
+    for library in (None, ctypes.util.find_library("m"), "ucrtbase" if os.name == "nt" else None):
+        try:
+            function = getattr(ctypes.CDLL(library), name)
+        except (OSError, TypeError, AttributeError):
+            continue
+        binding.add_symbol(name, ctypes.cast(function, PTR).value)
+        return True
+    return False
+
+
+def make(text: str, effort: int = 2) -> Machine:
+    """Machine code of a module that defines `run`, and maybe `train`.
+
+    Efforts below 2 are for long code without loops, where LLVM has much to read and little to gain.
+
+    Raises CompileError if LLVM refuses it, or if it calls a function that this process does not have.
+    """
+    binding = llvm()
+    with _lock:
+        try:
+            module = binding.parse_assembly(text)
+            module.verify()
+        except RuntimeError as error:
+            raise CompileError(f"LLVM does not accept the code: {error}") from None
+        called = [f.name for f in module.functions if f.is_declaration and not f.name.startswith("llvm.")]
+        missing = [name for name in called if not _found(name)]
+        if missing:  # LLVM would end the process
+            raise CompileError(f"the C library here has no {', '.join(missing)}")
+        target = binding.Target.from_default_triple()
+        machine = target.create_target_machine(
+            cpu=_ready["cpu"], features=_ready["features"].flatten(), opt=effort, jit=True
+        )
+        options = binding.create_pipeline_tuning_options(speed_level=2 if effort == 2 else 0)
+        options.loop_vectorization = effort == 2
+        builder = binding.create_pass_builder(machine, options)
+        passes = builder.getModulePassManager()
+        passes.run(module, builder)
+        try:
+            engine = binding.create_mcjit_compiler(module, machine)
+            engine.finalize_object()
+        except (RuntimeError, MemoryError) as error:
+            raise CompileError(f"no machine code can be made here: {error}") from None
+        names = {f.name for f in module.functions if not f.is_declaration}
+        functions = {
+            name: ctypes.CFUNCTYPE(*kind)(engine.get_function_address(name))
+            for name, kind in (("run", RUN), ("train", TRAIN))
+            if name in names
+        }
+        return Machine((engine, module, machine), functions["run"], functions.get("train"))

@@ -1,0 +1,239 @@
+"""Roll: statements of one shape whose operand addresses run in arithmetic progression become loop nests.
+
+That is how matrix products are found: the neurons of a layer are like-shaped dots, and from one to the next
+the address of the weights moves by a row.  A group of statements that follows no progression becomes one loop
+over a table of addresses if it is large, and nests of a single point if not.  Every group stores its results
+in a row of places of their own, in order.  Read emit_python.py next, where a nest is printed as a loop.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby, pairwise, product
+
+from tinygrad_bp.compiler.schedule import Apply, Kind, Leaf, Schedule, Shape, Space, Statement
+from tinygrad_bp.compiler.terms import CONSTANT, SAMPLE, Term
+
+Point = tuple[int, ...]  # addresses: of the result, then of each operand (of a list: its first, or its table)
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a list of operands lies in memory: at a stride from the first, or (None) as a table says."""
+
+    space: Space
+    stride: int | None
+
+
+@dataclass
+class Nest:
+    """Loops around one statement: at counters i, j its addresses are base + i * strides + j * strides.
+
+    With a `table`, the only loop is over its entries, and base and strides say where in the table a point's
+    addresses are.
+    """
+
+    kind: Kind
+    shape: Shape
+    runs: tuple[Run | None, ...]  # of each operand: how a list lies, None for a single one
+    base: Point
+    loops: list[tuple[int, Point]]  # (trips, strides), outermost first
+    table: bool = False
+
+    @property
+    def points(self) -> int:
+        """How many statements it stands for."""
+        n = 1
+        for trips, _ in self.loops:
+            n *= trips
+        return n
+
+    @property
+    def length(self) -> int:
+        """Of its accumulation; 0 without one."""
+        return max((token.length for token in self.shape if isinstance(token, Apply)), default=0)
+
+
+@dataclass
+class Rolled:
+    """A program as loops, with nothing left of the user's graph: all that the emitters need."""
+
+    nests: list[Nest]
+    inputs: int
+    outputs: list[tuple[Space, int]]  # where they are; for sums, there is one accumulator for each
+    summed: bool
+    leaves: int  # scalars that are read at each call: parameters, then captured values
+    constants: list[float]  # scalars that follow them
+    scalars: int  # scalars in all
+    rows: int  # rows in all
+    table: list[int]
+
+
+def roll(plan: Schedule) -> Rolled:
+    """Give every stored term its place, and make loops of statements that are alike."""
+    program = plan.program
+    place = _places_of_leaves(plan)
+    free = {Space.ROWS: program.inputs, Space.SCALARS: len(program.leaves) + len(plan.constants)}
+    tables = _Tables()
+    nests: list[Nest] = []
+    for (kind, _, shape), group in groupby(plan.statements, key=lambda s: (s.kind, s.level, s.shape)):
+        statements = list(group)
+        if kind in (Kind.ONCE, Kind.SAMPLE):
+            space = Space.ROWS if kind is Kind.SAMPLE else Space.SCALARS
+            for s in statements:
+                place[s.target] = free[space]
+                free[space] += 1
+        nests += _nests(kind, shape, statements, place, tables)
+    outputs = [] if program.summed else [_located(term, place) for term in program.outputs]
+    if program.summed:
+        outputs = [(Space.SCALARS, i) for i in range(len(program.outputs))]
+    constants = [term.value for term in plan.constants]
+    return Rolled(
+        nests, program.inputs, outputs, program.summed, len(program.leaves), constants,
+        free[Space.SCALARS], free[Space.ROWS], tables.entries,
+    )  # fmt: skip
+
+
+def _located(term: Term, place: dict[Term, int]) -> tuple[Space, int]:
+    return (Space.ROWS if term.rate == SAMPLE else Space.SCALARS), place[term]
+
+
+def _places_of_leaves(plan: Schedule) -> dict[Term, int]:
+    """Inputs and parameters have theirs from the start, and constants come after the parameters."""
+    place = {term: len(plan.program.leaves) + i for i, term in enumerate(plan.constants)}
+    for s in plan.statements:
+        for leaf in s.leaves:
+            for x in leaf if isinstance(leaf, list) else (leaf,):
+                if not x.args and x.rate != CONSTANT:
+                    place[x] = x.value
+    for x in plan.program.outputs:
+        if not x.args and x.rate != CONSTANT:
+            place[x] = x.value
+    return place
+
+
+class _Tables:
+    """Addresses that follow no rule, one array of them; an equal sequence is stored once."""
+
+    def __init__(self) -> None:
+        self.entries: list[int] = []
+        self.known: dict[Point, int] = {}
+
+    def place(self, addresses: Sequence[int]) -> int:
+        key = tuple(addresses)
+        if key not in self.known:
+            self.known[key] = len(self.entries)
+            self.entries += key
+        return self.known[key]
+
+
+def _nests(
+    kind: Kind, shape: Shape, statements: Sequence[Statement], place: dict[Term, int], tables: _Tables
+) -> Iterator[Nest]:
+    groups: dict[tuple[Run | None, ...], list[Point]] = {}
+    for s in statements:
+        runs: list[Run | None] = []
+        point = [s.target if isinstance(s.target, int) else place[s.target]]
+        for leaf in s.leaves:
+            if isinstance(leaf, list):
+                run, first = _run([place[x] for x in leaf], leaf[0].rate, tables)
+                runs.append(run)
+                point.append(first)
+            else:
+                runs.append(None)
+                point.append(place[leaf])
+        groups.setdefault(tuple(runs), []).append(tuple(point))
+    for key, points in groups.items():
+        found = list(progressions(points))
+        if len(found) > 4 and len(found) > len(points) // 16:  # irregular: one loop over a table
+            first = tables.place([address for point in points for address in point])
+            width = len(points[0])
+            base = tuple(range(first, first + width))
+            yield Nest(kind, shape, key, base, [(len(points), (width,) * width)], table=True)
+        else:
+            yield from (Nest(kind, shape, key, base, loops) for base, loops in found)
+
+
+def _run(addresses: list[int], rate: int, tables: _Tables) -> tuple[Run, int]:
+    space = Space.ROWS if rate == SAMPLE else Space.SCALARS
+    stride = addresses[1] - addresses[0] if len(addresses) > 1 else 0
+    if addresses == list(range(addresses[0], addresses[0] + stride * len(addresses), stride) if stride else
+                         addresses[:1] * len(addresses)):  # fmt: skip
+        return _runs(space, stride), addresses[0]
+    return _runs(space, None), tables.place(addresses)
+
+
+_known_runs: dict[tuple[Space, int | None], Run] = {}
+
+
+def _runs(space: Space, stride: int | None) -> Run:
+    return _known_runs.setdefault((space, stride), Run(space, stride))
+
+
+def progressions(points: Sequence[Point]) -> Iterator[tuple[Point, list[tuple[int, Point]]]]:
+    """The points, in order, as (first point, loops): runs of a constant step, and runs of such runs.
+
+    >>> list(progressions([(0, 5), (1, 5), (2, 6), (3, 6)]))
+    [((0, 5), [(2, (2, 1)), (2, (1, 0))])]
+    """
+    i = 0
+    while i < len(points):
+        step, n = _steady(points, i)
+        if n == 1:
+            yield points[i], []
+            i += 1
+            continue
+        rows, outer = 1, None
+        while True:
+            block = points[i + rows * n : i + (rows + 1) * n]
+            if len(block) < n:
+                break
+            hop = _apart(block[0], points[i + (rows - 1) * n])
+            if hop != (outer or hop) or any(_apart(q, p) != step for p, q in pairwise(block)):
+                break
+            outer = hop
+            rows += 1
+        loops = [(n, step)]
+        if outer is not None:
+            loops.insert(0, (rows, outer))
+        yield points[i], loops
+        i += rows * n
+
+
+def _steady(points: Sequence[Point], i: int) -> tuple[Point, int]:
+    """The step from point i to the next, and how many points follow it."""
+    if i + 1 == len(points):
+        return points[i], 1
+    step = _apart(points[i + 1], points[i])
+    n = 2
+    while i + n < len(points) and _apart(points[i + n], points[i + n - 1]) == step:
+        n += 1
+    return step, n
+
+
+def _apart(p: Point, q: Point) -> Point:
+    return tuple([x - y for x, y in zip(p, q)])
+
+
+# --- addresses ---------------------------------------------------------------------------------------------
+
+
+def leaf_spaces(nest: Nest) -> list[Space]:
+    """The memory of each operand."""
+    singles = iter([token.space for token in nest.shape if isinstance(token, Leaf)])
+    return [run.space if run else next(singles) for run in nest.runs]
+
+
+def points_of(nest: Nest, table: Sequence[int]) -> Iterator[Point]:
+    """The addresses of every statement of a nest, in order."""
+    for counters in product(*(range(trips) for trips, _ in nest.loops)):
+        point = list(nest.base)
+        for counter, (_, strides) in zip(counters, nest.loops):
+            point = [a + counter * stride for a, stride in zip(point, strides)]
+        yield tuple([table[a] for a in point] if nest.table else point)
+
+
+def addresses_of(run: Run, first: int, length: int, table: Sequence[int]) -> Sequence[int]:
+    """The addresses of a list's operands."""
+    if run.stride is None:
+        return table[first : first + length]
+    return [first + run.stride * k for k in range(length)]

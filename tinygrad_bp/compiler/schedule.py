@@ -1,0 +1,223 @@
+"""Schedule: which terms are stored, in what order they are computed, and what each statement looks like.
+
+A statement computes one stored term from others, with the operands that nobody else needs folded in; it holds
+one accumulation at most.  Its shape, a row of tokens in postfix order, says what it does but not to which
+operands: statements of one shape at one level differ only in addresses, and roll.py makes loops of them.
+Values that are the same for all samples are computed once a call; sums over the samples end each kernel.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import cache
+from typing import Any
+
+from tinygrad_bp import ops
+from tinygrad_bp.compiler.fuse import count_uses
+from tinygrad_bp.compiler.terms import CONSTANT, INNER, SAMPLE, TOTAL, Program, Term, oldest_first
+
+LONGEST = 40  # operations in one statement: nested deeper, Python refuses to parse it
+FEW_CONSTANTS = 32  # as many different ones stand in the code itself; if there are more they get places
+PLAIN = frozenset(x.hex() for x in (0.0, -0.0, 1.0, -1.0, 0.5, 2.0))
+CHEAP = frozenset({ops.neg, ops.abs, ops.step, ops.gt, ops.ge, ops.eq, ops.ne})  # computed again, not stored
+
+
+class Kind(Enum):
+    """What a statement makes."""
+
+    ONCE = "once a call"
+    SAMPLE = "for each sample"
+    SUM = "summed over the samples"
+    COUNT = "the same for all samples, times their number"
+
+
+class Space(Enum):
+    """Where an operand lives."""
+
+    SCALARS = "S"  # one number: parameters, then constants, then values that are computed once
+    ROWS = "R"  # one number a sample: inputs, then the results of statements
+
+
+@dataclass(eq=False)
+class Leaf:
+    """A token: take the next operand, from this memory."""
+
+    space: Space
+
+
+@dataclass(eq=False)
+class Literal:
+    """A token: a number; its text is exact and tells -0.0 from 0.0."""
+
+    text: str
+
+    @property
+    def number(self) -> float:
+        return float.fromhex(self.text)
+
+
+@dataclass(eq=False)
+class Apply:
+    """A token: an operation on the results before it; an accumulation also takes the next one or two
+    lists."""
+
+    op: Any
+    operands: int
+    length: int = 0  # of an accumulation's lists
+
+
+@cache
+def _token(kind: Any, *content: Any) -> Any:
+    """Equal tokens are one object, so that shapes compare fast."""
+    return kind(*content)
+
+
+Token = Leaf | Literal | Apply
+Shape = tuple[Token, ...]
+
+
+@dataclass(eq=False)
+class Statement:
+    """Compute `target` (a term; for sums, the number of an output) as `shape` says, from `leaves`."""
+
+    kind: Kind
+    target: Any
+    shape: Shape
+    leaves: list[Any]  # terms, and for an accumulation lists of terms
+    number: int
+    level: int = 0
+
+
+@dataclass
+class Schedule:
+    """The statements in order, and the terms that have a place from the beginning."""
+
+    program: Program
+    statements: list[Statement] = field(default_factory=list)
+    constants: list[Term] = field(default_factory=list)  # those that have a place
+
+
+def schedule(program: Program) -> Schedule:
+    """Statements for everything the outputs need, by kind, level and shape."""
+    order = oldest_first(program.outputs)
+    plan = Schedule(program)
+    writer = _Writer(count_uses(order, program.outputs), _stands_in_code(order), plan)
+    for place, term in enumerate(program.outputs):
+        if program.summed:
+            writer.write_sum(place, term)
+        else:
+            writer.need(term)
+    writer.write_needed()
+    _set_levels(plan.statements)
+    numbers: dict[tuple[Kind, int, Shape], int] = {}
+    kinds = list(Kind)
+    for s in sorted(plan.statements, key=lambda s: s.number):
+        numbers.setdefault((s.kind, s.level, s.shape), len(numbers))
+    plan.statements.sort(
+        key=lambda s: (kinds.index(s.kind), s.level, numbers[s.kind, s.level, s.shape], s.number)
+    )
+    return plan
+
+
+def _stands_in_code(order: Iterable[Term]) -> frozenset[str]:
+    texts = {term.value.hex() for term in order if term.rate == CONSTANT}
+    return frozenset(texts) if len(texts) <= FEW_CONSTANTS else PLAIN
+
+
+class _Writer:
+    def __init__(self, uses: dict[Term, int], literals: frozenset[str], plan: Schedule) -> None:
+        self.uses, self.literals, self.plan = uses, literals, plan
+        self.needed: dict[Term, None] = {}  # stored terms, in the order they were asked for
+        self.placed: set[Term] = set()
+
+    def need(self, term: Term) -> None:
+        """This term must have a place."""
+        if term.args:
+            self.needed.setdefault(term)
+        elif term.rate == CONSTANT and term not in self.placed:
+            self.placed.add(term)
+            self.plan.constants.append(term)
+
+    def write_sum(self, place: int, term: Term) -> None:
+        kind = Kind.SUM if term.rate == SAMPLE else Kind.COUNT
+        if term.rate == CONSTANT and term.value == 0.0:
+            return  # an output that is 0
+        if term.rate < SAMPLE or self.uses[term] > 1 or term.op in (INNER, TOTAL):
+            self.plan.statements.append(Statement(kind, place, *self._stored(term), number=place))
+        else:
+            self.plan.statements.append(Statement(kind, place, *self._spelled(term, False), number=place))
+
+    def _stored(self, term: Term) -> tuple[Shape, list[Any]]:
+        self.need(term)
+        return (_token(Leaf, Space.ROWS if term.rate == SAMPLE else Space.SCALARS),), [term]
+
+    def write_needed(self) -> None:
+        done = 0
+        while done < len(self.needed):
+            todo = list(self.needed)[done:]
+            done += len(todo)
+            for term in todo:
+                kind = Kind.SAMPLE if term.rate == SAMPLE else Kind.ONCE
+                self.plan.statements.append(Statement(kind, term, *self._spelled(term), number=term.number))
+
+    def _spelled(self, root: Term, may_accumulate: bool = True) -> tuple[Shape, list[Any]]:
+        """The shape of a statement and its operands. Written from the right, so that the left comes first."""
+        shape: list[Token] = []
+        leaves: list[Any] = []
+        size = 0
+        stack = [(root, True)]  # terms, and whether nobody else needs the operand they are part of
+        while stack:
+            term, alone = stack.pop()
+            alone = alone and (term is root or self.uses[term] == 1)
+            long = term.op is INNER or term.op is TOTAL
+            if term.rate == CONSTANT and term.value.hex() in self.literals:
+                shape.append(_token(Literal, term.value.hex()))
+            elif not self._folds(term, root, alone, size) or (long and not may_accumulate):
+                self.need(term)
+                shape.append(_token(Leaf, Space.ROWS if term.rate == SAMPLE else Space.SCALARS))
+                leaves.append(term)
+            elif long:
+                may_accumulate = False
+                lists = _lists(term)
+                shape.append(_token(Apply, term.op, 1, len(lists[0])))
+                for operands in reversed(lists):
+                    leaves.append(operands)
+                    for x in operands:
+                        self.need(x)
+                stack.append((term.args[0], alone))
+            else:
+                shape.append(_token(Apply, term.op, len(term.args)))
+                stack.extend([(x, alone) for x in term.args])
+            size += 1
+        return tuple(reversed(shape)), leaves[::-1]
+
+    def _folds(self, term: Term, root: Term, alone: bool, size: int) -> bool:
+        """Whether a term is computed within the statement, and not taken from where it is stored."""
+        if not term.args or term is root:
+            return bool(term.args)
+        return size < LONGEST and term.rate == root.rate and (alone or term.op in CHEAP)
+
+
+def _lists(term: Term) -> list[list[Term]]:
+    """The operands of an accumulation after its start: two lists, or one."""
+    n = len(term.args) // 2 + 1
+    return [list(term.args[1:n]), list(term.args[n:])] if term.op is INNER else [list(term.args[1:])]
+
+
+def _set_levels(statements: Sequence[Statement]) -> None:
+    """A statement's level is one more than the highest of those whose results it takes."""
+    level: dict[Any, int] = {}
+    stored = [s for s in statements if isinstance(s.target, Term)]
+    for s in sorted(stored, key=lambda s: s.number):
+        s.level = level[s.target] = 1 + _highest(s, level)
+    for s in statements:
+        if not isinstance(s.target, Term):
+            s.level = 1 + _highest(s, level)
+
+
+def _highest(s: Statement, level: dict[Any, int]) -> int:
+    highest = 0
+    for leaf in s.leaves:
+        for x in leaf if isinstance(leaf, list) else (leaf,):
+            highest = max(highest, level.get(x, 0))
+    return highest
