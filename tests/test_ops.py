@@ -655,4 +655,9 @@ def test_a_bad_declaration_is_refused(declared):
     refuses(message, wrong(Value(2.0), 3.0).backward)
     bare = declared("bare", lambda x: 2.0 * x, lambda o, x: 2.0)
     refuses("the rule of 'bare' must return a tuple of 1 partial, got 2.0", bare(Value(2.0)).backward)
-    assert OPS["tanh"] is ops.tanh
+    for taken in ("data", "grad", "backward", "item"):
+        message = f"Value has an attribute {taken!r} already: choose another name"
+        refuses(message, declared, taken, lambda x: x, None)
+    message = "'short': the rule takes o, and then what the value takes: lambda o, x: ..."
+    refuses(message, declared, "short", lambda x: x * x, lambda x: (2.0 * x,))
+    assert OPS["tanh"] is ops.tanh and not {"data", "short", "my op"} & OPS.keys()
