@@ -13,10 +13,11 @@ import tinygrad_bp as tg
 PICTURES = (".png", ".svg", ".pdf")
 
 
-def options(doc: str | None, name: str, iterations: int, seed: int | None) -> argparse.Namespace:
+def options(doc: str | None, name: str, iterations: int | None, seed: int | None) -> argparse.Namespace:
     """--iterations, --seed and --output, with these defaults."""
+    told = f"default: {iterations or 'as many as are quick here'}"
     parser = argparse.ArgumentParser(description=(doc or "").splitlines()[0])
-    parser.add_argument("--iterations", type=positive, default=iterations, help="default: %(default)s")
+    parser.add_argument("--iterations", type=positive, default=iterations, help=told)
     parser.add_argument("--seed", type=int, default=seed, help="of the first weights; default: %(default)s")
     picture = Path(__file__).parent / "out" / f"{name}.png"
     parser.add_argument("--output", type=writable, default=picture, help=f"default: demos/out/{name}.png")

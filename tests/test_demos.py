@@ -162,7 +162,7 @@ def test_a_demo_says_what_it_shows(shown):
     name, ran, _ = shown
     if name == "fit_quadratic":
         assert "1-100-100-100-1, 20,501 parameters, 240 points, seed 0" in ran.stdout
-        assert "eager engine" in ran.stdout
+        assert "machine code, compiled in" in ran.stdout
         losses = [float(line.split()[-1]) for line in ran.stdout.splitlines() if " loss " in line]
         assert losses[:-1] == [pytest.approx(first_loss(), abs=1e-5)]
         assert 0.0 < losses[-1] < 80_000.0  # the very first step may go up

@@ -12,6 +12,7 @@ from tinygrad_bp.engine import Value
 from tinygrad_bp.floats import to_float
 from tinygrad_bp.ops import (
     abs as ABS,
+    eq as EQ,
     gt as GT,
     logsumexp as LOGSUMEXP,
     relu as RELU,
@@ -107,6 +108,8 @@ def cross_entropy(logits: Any, target: Any) -> Value:
     if hasattr(target, "__len__"):
         pairs = _pairs("cross_entropy", logits, target)
         return _sum([t * _surprise(logits, i) for i, (_, t) in enumerate(pairs)])
+    if isinstance(target, Value):  # while a compiler traces: the class is in the data
+        return _surprise_of_any(logits, target)
     if target not in range(len(logits)):
         raise ValueError(f"cross_entropy: the target is a class from 0 to {len(logits) - 1}, not {target!r}")
     return _surprise(logits, int(target))
@@ -116,6 +119,14 @@ def _surprise(logits: Sequence[Any], k: int) -> Value:
     """−log softmax(logits)[k], from the differences to logit k: a confident answer loses no digits."""
     differences = [z - logits[k] if i != k else Value(0.0) for i, z in enumerate(logits)]
     out: Value = LOGSUMEXP(*differences)
+    return out
+
+
+def _surprise_of_any(logits: Sequence[Any], target: Value) -> Value:
+    """The same for a class that is a node of the graph; nan if it is none of the logits'."""
+    hits = [EQ(target, float(k)) for k in range(len(logits))]
+    own = SUM(*[WHERE(hit, z, 0.0) for hit, z in zip(hits, logits)]) / SUM(*hits)
+    out: Value = LOGSUMEXP(*[z - own for z in logits])
     return out
 
 

@@ -1,8 +1,7 @@
 """fit: the training loop, and the history it returns.
 
-One step: clear the gradients; for each sample of the batch build the graph of its loss, run it backward and
-drop it, so that memory holds one sample's graph at a time; then let the optimizer move the parameters.  On a
-terminal a line shows how it goes; in a pipe nothing is printed.
+A step is taken on a batch of samples, by one of the two engines in engines.py: on graphs, one sample at a
+time, or in compiled code.  On a terminal a line shows how it goes; in a pipe nothing is printed.
 """
 
 import random
@@ -13,16 +12,13 @@ from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any
 
-from tinygrad_bp.diagnosis import non_finite
 from tinygrad_bp.engine import Value
-from tinygrad_bp.errors import NonFiniteError, told
+from tinygrad_bp.engines import Sample, Task, chosen
 from tinygrad_bp.floats import to_float
 from tinygrad_bp.losses import Loss
 from tinygrad_bp.modes import entered
 from tinygrad_bp.nn import Module
 from tinygrad_bp.optim import Optimizer
-
-Sample = tuple[list[float], Any]
 
 
 @dataclass
@@ -31,6 +27,7 @@ class History:
 
     losses: list[float] = field(default_factory=list, repr=False)
     seconds: float = 0.0
+    engine: str = "eager"  # or "machine code", or "generated Python"
 
     @property
     def rate(self) -> float:
@@ -49,15 +46,17 @@ def fit(
     penalty: Callable[[], Value] | None = None,
     seed: int = 0,
     progress: bool = True,
+    engine: str = "auto",
 ) -> History:
     """Train `model` for `steps` steps on data = (xs, ys), and return the history of the loss.
 
     Each x is a number or a row of numbers, and the model is called with a list; each y is what
     `loss(prediction, y)` takes.  A batch is all samples, or `batch_size` of them, shuffled anew each epoch by
     `seed`; its loss is the sum or the mean ("sum", "mean") over its samples, plus `penalty()`, evaluated once
-    a step.  Raises ValueError for data that is empty, of unequal lengths or not finite; NonFiniteError,
-    naming the operation and the path to the loss, when a loss or gradient is not finite: the parameters are
-    then as they were before that step.
+    a step.  The engine is "eager", "compiled", or "auto", which compiles where it pays.  Raises ValueError
+    for data that is empty, of unequal lengths or not finite; NonFiniteError, naming the operation and the
+    path to the loss, when a loss or gradient is not finite: the parameters are then as they were before that
+    step.
 
     >>> from tinygrad_bp.losses import squared_error
     >>> from tinygrad_bp.nn import Neuron
@@ -87,73 +86,18 @@ def fit(
     history = History()
     start = time.perf_counter()
     batches = _batches(len(samples), batch_size, random.Random(seed))
+    whole = batch_size is None or batch_size >= len(samples)
     on_terminal = sys.stderr is not None and sys.stderr.isatty()
     with entered(record=True), _Progress(steps, progress and on_terminal) as shown:
-        for step, batch in zip(range(steps), batches):
-            optimizer.zero_grad()
-            if isinstance(model, Module):
-                model.zero_grad()  # also of what the optimizer leaves alone
-            total = 0.0
-            share = 1.0 / len(batch) if reduce == "mean" else 1.0
-            for i in batch:
-                x, y = samples[i]
-                total += _backward(loss(model(x), y), share, f"sample {i}", step)
-            if penalty:
-                total += _backward(penalty(), 1.0, "the penalty", step)
-            if not isfinite(total):
-                report = f"it is {total}: scale the data or the loss down"
-                raise _stopped(step, "the sum of the losses", report)
-            if not all(isfinite(p.grad) for p in optimizer.parameters):
-                _blame_gradient(model, loss, {i: samples[i] for i in batch}, penalty, step)
-            _take(optimizer, step)
-            history.losses.append(total)
+        task = Task(model, samples, loss, optimizer, reduce, penalty)
+        chosen_engine = chosen(engine, task, steps, len(samples) if whole else batch_size or 1)
+        while len(history.losses) < steps:
+            done = len(history.losses)
+            history.losses += chosen_engine.take(next(batches), done, steps - done if whole else 1)
             history.seconds = time.perf_counter() - start
-            shown.update(total, history.rate)
+            history.engine = chosen_engine.name
+            shown.update(len(history.losses) - done, history.losses[-1], history.rate)
     return history
-
-
-def _backward(loss: Any, share: float, what: str, step: int) -> float:
-    """Run a loss backward, and return its share of the total."""
-    if not isinstance(loss, Value):
-        raise TypeError(f"fit: the loss of {what} is {loss!r}, not a Value: compute it from the prediction")
-    if not isfinite(loss.data):
-        raise _stopped(step, what, non_finite(loss))
-    loss.backward(share)
-    return share * loss.data
-
-
-def _take(optimizer: Optimizer, step: int) -> None:
-    """Move the parameters; take the move back if it leaves the floats."""
-    before = [p.data for p in optimizer.parameters]
-    memory = {name: [*kept] for name, kept in vars(optimizer).items() if isinstance(kept, list)}
-    optimizer.step()
-    for p in optimizer.parameters:
-        if not isfinite(p.data):
-            report = f"it would make a parameter {told(p)}: lower the learning rate"
-            for q, number in zip(optimizer.parameters, before):
-                q.data = number
-            vars(optimizer).update(memory)
-            raise _stopped(step, "the step itself", report)
-
-
-def _blame_gradient(
-    model: Any, loss: Loss, batch: dict[int, Sample], penalty: Callable[[], Value] | None, step: int
-) -> None:
-    """Every loss was finite and yet a gradient is not: build the losses again, one by one, to find where."""
-    for i, (x, y) in batch.items():
-        report = non_finite(loss(model(x), y))
-        if report:
-            raise _stopped(step, f"sample {i}", report)
-    report = non_finite(penalty()) if penalty else ""
-    report = report or "it is beyond the floats: scale the data or the loss down"
-    raise _stopped(step, "the sum of the gradients", report)
-
-
-def _stopped(step: int, what: str, report: str) -> NonFiniteError:
-    return NonFiniteError(
-        f"fit stopped in step {step}, at {what}: {report}\n"
-        "  the parameters are as they were before this step; if they grew large, lower the learning rate"
-    )
 
 
 # --- data ---------------------------------------------------------------------------------------------------
@@ -223,12 +167,12 @@ class _Progress:
     def __enter__(self) -> "_Progress":
         return self
 
-    def update(self, loss: float, rate: float) -> None:
-        self.done += 1
+    def update(self, steps: int, loss: float, rate: float) -> None:
+        self.done += steps
         now = time.monotonic()
         if self.bar:
             self.bar.set_postfix_str(f"loss {loss:.6g}", refresh=False)
-            self.bar.update()
+            self.bar.update(steps)
         elif self.shown and (now - self.drawn > 0.1 or self.done == self.steps):
             self.drawn = now
             sys.stderr.write(f"\rstep {self.done}/{self.steps}  loss {loss:.6g}  {rate:.3g} steps/s\x1b[K")

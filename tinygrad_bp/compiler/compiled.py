@@ -133,7 +133,7 @@ class _Compiled:
         kernel = self._used()
         rolled = kernel.rolled
         statements = sum(nest.points for nest in rolled.nests)
-        how = "generated Python: " + kernel.reason if kernel.reason else "machine code"
+        how = f"generated Python: {kernel.reason}" if kernel.reason else self.how
         if not kernel.reason and not kernel.machines:
             how = "no code made yet"
         seconds = ", ".join(f"{name} {s:.3f}" for name, s in self._seconds.items())
@@ -154,6 +154,11 @@ class _Compiled:
         if len(rolled.nests) > 40:
             lines.append(f"  ... and {len(rolled.nests) - 40} more")
         return "\n".join(lines)
+
+    @property
+    def how(self) -> str:
+        """What runs: "machine code" or "generated Python"."""
+        return "generated Python" if self._used().reason else "machine code"
 
     def _used(self) -> Kernel:
         if self._last is None:
@@ -219,6 +224,10 @@ class CompiledSum(_Compiled):
             return result.pop(), result
 
         return call
+
+    def bound(self, *columns: Any) -> Bound:
+        """The kernel with its data, as `fit` uses it: it can train in several runs."""
+        return self._bound("grads", columns)
 
     def _bound(self, want: str, columns: Sequence[Any]) -> Bound:
         data = Columns(self._name, columns)
