@@ -101,7 +101,7 @@ class Eager:
 
 
 class Compiled:
-    """The loss of a batch as one kernel, the penalty as another; plain descent on all samples stays inside."""
+    """The loss of a batch as one kernel, the penalty as another; plain descent on all samples stays in it."""
 
     def __init__(self, task: Task) -> None:
         self.task, self.eager = task, Eager(task)
