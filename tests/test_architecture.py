@@ -28,7 +28,7 @@ FLOORS = {
     "transforms.py": 2, "nn.py": 2, "losses.py": 2, "optim.py": 2, "checkpoint.py": 2, "diagnosis.py": 2,
     "show": 2,
     "check": 3, "compiler": 3,
-    "engines.py": 4, "train.py": 4,
+    "steps.py": 4, "train.py": 4,
     "cli.py": 5, "__main__.py": 5,
 }  # fmt: skip
 ROOMS = {

@@ -1,6 +1,6 @@
 """fit: the training loop, and the history it returns.
 
-A step is taken on a batch of samples, by one of the two engines in engines.py: on graphs, one sample at a
+A step is taken on a batch of samples, by one of the two engines in steps.py: on graphs, one sample at a
 time, or in compiled code.  On a terminal a line shows how it goes; in a pipe nothing is printed.
 """
 
@@ -13,12 +13,12 @@ from math import isfinite
 from typing import Any
 
 from tinygrad_bp.engine import Value
-from tinygrad_bp.engines import Sample, Task, chosen
 from tinygrad_bp.floats import to_float
 from tinygrad_bp.losses import Loss
 from tinygrad_bp.modes import entered
 from tinygrad_bp.nn import Module
 from tinygrad_bp.optim import Optimizer
+from tinygrad_bp.steps import Sample, Task, chosen
 
 
 @dataclass
