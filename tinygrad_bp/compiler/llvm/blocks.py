@@ -186,10 +186,25 @@ class Block:
         kept = {cell: text.variable(text.type) for cell in cells}
         for variable in kept.values():
             text.do(f"store {text.type} {text.constant(0.0)}, ptr {variable}")
-        last = self.nest.shape[-1]
+        if self.live == 1 or text.width == 1:
+            self.added(0, self.live, False, i, j, kept)
+        else:  # whole vectors, and the rest under a mask
+            whole = text.let(f"and i64 %live, {-text.width}")
+            self.added(0, whole, False, i, j, kept)
+            self.added(whole, self.live, True, i, j, kept)
+        totals = self.across([text.let(f"load {text.type}, ptr {variable}") for variable in kept.values()])
+        for (a, b), total in zip(kept, totals):
+            target = self.address(-1, [text.index(i, a), text.index(j, b)])
+            text.store(text.let(f"fadd double {text.load('%G', target)}, {total}"), "%G", target)
+
+    def added(
+        self, first: Index, end: Index, masked: bool, i: Index, j: Index, kept: dict[tuple[int, int], str]
+    ) -> None:
+        """Add the samples from first to end to the sums that are kept in registers."""
+        text, last = self.text, self.nest.shape[-1]
         product = len(self.nest.shape) == 3 and isinstance(last, Apply) and last.op is ops.mul
-        with text.loop(0, self.live, text.width) as samples:
-            inside = self.inside(samples)
+        with text.loop(first, end, text.width) as samples:
+            inside = self.inside(samples) if masked else ""
             loaded: dict[tuple[int, int, int], str] = {}
             for (a, b), variable in kept.items():
                 x = [
@@ -205,10 +220,6 @@ class Block:
                         share = choose(text, inside, share, text.constant(0.0))
                     new = text.let(f"fadd {text.type} {old}, {share}")
                 text.do(f"store {text.type} {new}, ptr {variable}")
-        totals = self.across([text.let(f"load {text.type}, ptr {variable}") for variable in kept.values()])
-        for (a, b), total in zip(kept, totals):
-            target = self.address(-1, [text.index(i, a), text.index(j, b)])
-            text.store(text.let(f"fadd double {text.load('%G', target)}, {total}"), "%G", target)
 
     def cell(
         self,
@@ -229,12 +240,8 @@ class Block:
         return loaded[key]
 
     def inside(self, samples: Index) -> str:
-        """Which lanes hold a sample; nothing if all do."""
+        """Which lanes hold a sample."""
         text = self.text
-        if self.live == 1:
-            return ""
-        if text.width == 1:
-            return text.let(f"icmp slt i64 {samples}, %live")
         lanes = "<" + ", ".join(f"i64 {lane}" for lane in range(text.width)) + ">"
         numbers = text.let(f"add {text.ints} {text.spread(str(samples), 'i64')}, {lanes}")
         return text.let(f"icmp slt {text.ints} {numbers}, {text.spread('%live', 'i64')}")
