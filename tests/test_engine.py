@@ -16,22 +16,6 @@ from tinygrad_bp.ops import OPS
 # --- by hand ------------------------------------------------------------------------------------------------
 
 
-def test_the_readme_of_micrograd():
-    a, b = Value(-4.0), Value(2.0)
-    c = a + b
-    d = a * b + b**3
-    c += c + 1
-    c += 1 + c + (-a)
-    d += d * 2 + (b + a).relu()
-    d += 3 * d + (b - a).relu()
-    e = c - d
-    f = e**2
-    g = f / 2.0
-    g += 10.0 / f
-    g.backward()
-    assert (f"{g.data:.4f}", f"{a.grad:.4f}", f"{b.grad:.4f}") == ("24.7041", "138.8338", "645.5773")
-
-
 def test_three_operations():
     a, b, c, f = Value(2.0), Value(-3.0), Value(10.0), Value(-2.0)
     e = a * b

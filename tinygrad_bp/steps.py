@@ -138,7 +138,6 @@ class Compiled:
     def _descend(self, columns: list[Any], batch: list[int], step: int, at_most: int) -> list[float]:
         sgd: Any = self.task.optimizer
         count, start = min(self.steps_at_once, at_most), time.perf_counter()
-        share = self.task.share(batch)
         share, ready = self.task.share(batch), self.losses.bound(*columns)
         run = ready.train(count, sgd.lr, sgd.momentum, share, sgd.velocity)
         if run.stopped:
@@ -149,10 +148,9 @@ class Compiled:
 
     def _explain(self, batch: list[int], step: int) -> None:
         """Compiled code met inf or nan: take the step on graphs, which says where."""
-        before = [p.data for p in self.task.optimizer.parameters]
+        undo = undoing(self.task.optimizer)
         self.eager.take(batch, step, 1)
-        for p, number in zip(self.task.optimizer.parameters, before):
-            p.data = number
+        undo()
         raise stopped(
             step, "compiled code", "a sum is beyond the floats, but for rounding: scale the loss down"
         )
@@ -160,16 +158,26 @@ class Compiled:
 
 def move(optimizer: Optimizer, step: int) -> None:
     """Move the parameters; take the move back if it leaves the floats."""
-    before = [p.data for p in optimizer.parameters]
-    memory = {name: [*kept] for name, kept in vars(optimizer).items() if isinstance(kept, list)}
+    undo = undoing(optimizer)
     optimizer.step()
     for p in optimizer.parameters:
         if not isfinite(p.data):
             report = f"it would make a parameter {told(p)}: lower the learning rate"
-            for q, number in zip(optimizer.parameters, before):
-                q.data = number
-            vars(optimizer).update(memory)
+            undo()
             raise stopped(step, "the step itself", report)
+
+
+def undoing(optimizer: Optimizer) -> Callable[[], None]:
+    """A function that sets parameters and the optimizer's memory back to what they are now."""
+    before = [p.data for p in optimizer.parameters]
+    memory = {name: [*kept] for name, kept in vars(optimizer).items() if isinstance(kept, list)}
+
+    def undo() -> None:
+        for p, number in zip(optimizer.parameters, before):
+            p.data = number
+        vars(optimizer).update(memory)
+
+    return undo
 
 
 def stopped(step: int, what: str, report: str) -> NonFiniteError:

@@ -7,6 +7,7 @@ once and runs generated Python, with the same results.  Read compiled.py next, t
 
 import ctypes
 import warnings
+from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Sequence
 from math import isfinite
@@ -106,15 +107,17 @@ class Kernel:
             p.number = now
 
 
-class Bound:
+class Bound(ABC):
     """A kernel and its data: calling it computes."""
 
     def __init__(self, kernel: Kernel, columns: Columns) -> None:
         self.kernel, self.columns = kernel, columns
 
+    @abstractmethod
     def __call__(self) -> "array[float]":
-        raise NotImplementedError
+        """The sums over the samples, or the outputs of each."""
 
+    @abstractmethod
     def train(
         self, steps: int, lr: float, momentum: float, scale: float = 1.0, velocity: Any = None
     ) -> "Training":
@@ -122,7 +125,6 @@ class Bound:
 
         Momentum begins with `velocity`, a number for each parameter, and leaves there what it ends with.
         """
-        raise NotImplementedError
 
 
 class Training:
