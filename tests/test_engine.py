@@ -11,6 +11,7 @@ from hypothesis import assume, given, settings, strategies as st
 
 from tinygrad_bp import Value, dot, ops
 from tinygrad_bp.engine import newest_first, sweep, sweep_graph
+from tinygrad_bp.floats import NO_GRAD
 from tinygrad_bp.ops import OPS
 
 # --- by hand ------------------------------------------------------------------------------------------------
@@ -247,3 +248,13 @@ def test_backward_twice_doubles_leaves_only(graph):
     assert [v.grad for v in nodes] == [g if v.inputs else 2.0 * g for v, g in zip(nodes, once)]
     root.zero_grad()
     assert all(v.grad == 0.0 for v in newest_first([root]))
+
+
+def test_a_gradient_that_no_sweep_has_set_is_told_from_zero():
+    x = Value(3.0)
+    y = x * 0.0
+    assert x.grad is NO_GRAD and y.grad is NO_GRAD and NO_GRAD == 0.0
+    y.backward()
+    assert x.grad == 0.0 and x.grad is not NO_GRAD
+    y.zero_grad()
+    assert x.grad is NO_GRAD and y.grad is NO_GRAD

@@ -14,7 +14,7 @@ from operator import attrgetter
 from typing import Any
 
 from tinygrad_bp.errors import NonFiniteError, complaint, stale, told
-from tinygrad_bp.floats import Number, to_float
+from tinygrad_bp.floats import NO_GRAD, Number, to_float
 from tinygrad_bp.modes import USUAL, mode, no_grad, trap
 from tinygrad_bp.operators import Operators, attach
 from tinygrad_bp.ops import Op, dot as DOT, ne as NE, sum as SUM, where as WHERE
@@ -39,7 +39,7 @@ class Value(Operators):
         if isinstance(data, Value):
             raise TypeError(f"{told(data)} is a Value already: use it, or v.detach() for a new leaf")
         self._data = to_float(data)
-        self.grad = 0.0
+        self.grad = NO_GRAD
         self.op: Any = None  # an Op; None and () make it a leaf
         self.inputs: tuple[Value, ...] = ()
         self.number = tick()  # a leaf's is renewed when its data is set
@@ -71,10 +71,10 @@ class Value(Operators):
 
     def zero_grad(self) -> None:
         """Set `.grad` to 0.0 in every node this one depends on, itself included."""
-        self.grad = 0.0
+        self.grad = NO_GRAD
         for v in newest_first([self], may_be_stale=True):
             for x in (v, *v.inputs):
-                x.grad = 0.0
+                x.grad = NO_GRAD
 
     def apply_op(self, op: Op, operands: Iterable[Any]) -> "Value":
         """What an operation of the table does when a Value is among its operands."""
@@ -93,7 +93,7 @@ def node(op: Any, inputs: Any, data: float, new: Any = object.__new__, mode: Any
         if not mode().record:
             op, inputs = None, ()
     v._data = data
-    v.grad = 0.0
+    v.grad = NO_GRAD
     v.op = op
     v.inputs = inputs
     v.number = tick()

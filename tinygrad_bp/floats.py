@@ -18,6 +18,7 @@ Number = SupportsFloat | SupportsIndex
 Unary = Callable[[float], float]
 
 SMALLEST = float_info.min  # of the normal floats, which have all their digits
+NO_GRAD = float("0.0")  # `.grad` until a backward pass sets it: a zero of its own, which drawings show as –
 
 
 def to_float(x: Any) -> float:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from tinygrad_bp.engine import Value, dot
 from tinygrad_bp.errors import CheckpointError
-from tinygrad_bp.floats import to_float
+from tinygrad_bp.floats import NO_GRAD, to_float
 from tinygrad_bp.ops import OPS, Op
 
 Activation = Callable[[Value], Value]
@@ -78,7 +78,7 @@ class Module:
     def zero_grad(self) -> None:
         """Set `.grad` of every parameter to 0.0."""
         for p in self.parameters():
-            p.grad = 0.0
+            p.grad = NO_GRAD
 
     def label_parameters(self) -> None:
         """Give parameters without a label their path; one that carries the end of its path gets the whole."""

@@ -9,7 +9,7 @@ from math import inf
 from typing import Any
 
 from tinygrad_bp.engine import Value
-from tinygrad_bp.floats import to_float
+from tinygrad_bp.floats import NO_GRAD, to_float
 
 
 class Optimizer:
@@ -32,7 +32,7 @@ class Optimizer:
     def zero_grad(self) -> None:
         """Set `.grad` of every parameter to 0.0."""
         for p in self.parameters:
-            p.grad = 0.0
+            p.grad = NO_GRAD
 
     def step(self) -> None:
         """Move every parameter by its gradient."""
