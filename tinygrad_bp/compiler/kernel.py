@@ -17,7 +17,8 @@ from tinygrad_bp.compiler.roll import Rolled
 from tinygrad_bp.engine import Value, tick
 from tinygrad_bp.errors import CompileError, MissingExtraError
 
-LONG, LONGER, LONGEST = 3_000, 20_000, 120_000  # operations in the text of the loops: less effort, then none
+BRIEF = 300_000  # characters: so short a text is worth all of LLVM's effort
+LONG, LONGEST = 20_000, 120_000  # operations in the text of the loops: less effort, then none
 TOO_LONG_FOR_PYTHON = 200_000  # its compiler would take many seconds
 _warned: set[str] = set()
 
@@ -43,8 +44,9 @@ class Kernel:
             lanes = Lanes.chosen(self.rolled, native.vectors(), samples)
             with native.compiling():
                 if lanes not in self.machines:
-                    size = self.size()
-                    self.machines[lanes] = native.make(self.llvm(lanes), 2 - (size > LONG) - (size > LONGER))
+                    text, size = self.llvm(lanes), self.size()
+                    effort = 2 if len(text) < BRIEF else 1 if size < LONG else 0
+                    self.machines[lanes] = native.make(text, effort)
                     self.memories[lanes] = []
             return lanes
         except (CompileError, MissingExtraError) as error:

@@ -99,7 +99,8 @@ def _found(name: str) -> bool:
 def make(text: str, effort: int = 2) -> Machine:
     """Machine code of a module.
 
-    Efforts below 2 are for long code without loops, where LLVM has much to read and little to gain.
+    Effort 2 is all that LLVM can do; 1 leaves out what hardly gains in code that is loops already, and 0 is
+    for long code without loops, where there is much to read and little to gain.
 
     Raises CompileError if LLVM refuses it, or if it calls a function that this process does not have.
     """
@@ -122,12 +123,18 @@ def _made(text: str, effort: int) -> tuple[tuple[Any, ...], dict[str, int]]:
             raise CompileError(f"the C library here has no {', '.join(missing)}")
         target = binding.Target.from_default_triple()
         machine = target.create_target_machine(
-            cpu=_ready["cpu"], features=_ready["features"].flatten(), opt=effort, jit=True
+            cpu=_ready["cpu"], features=_ready["features"].flatten(), opt=2 if effort else 0, jit=True
         )
         options = binding.create_pipeline_tuning_options(speed_level=2 if effort == 2 else 0)
         options.loop_vectorization = False  # the text has vectors where they pay
         builder = binding.create_pass_builder(machine, options)
         passes = builder.getModulePassManager()
+        if effort == 1:
+            passes = binding.create_new_module_pass_manager()
+            passes.add_always_inliner_pass()
+            passes.add_sroa_pass()
+            passes.add_instruction_combine_pass()
+            passes.add_simplify_cfg_pass()
         passes.run(module, builder)
         try:
             engine = binding.create_mcjit_compiler(module, machine)

@@ -6,7 +6,7 @@ operands: statements of one shape at one level differ only in addresses, and rol
 Values that are the same for all samples are computed once a call; sums over the samples end each kernel.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cache
@@ -73,6 +73,16 @@ def _token(kind: Any, *content: Any) -> Any:
     return kind(*content)
 
 
+_once = Leaf(Space.SCALARS)
+LEAF = (_once, _once, Leaf(Space.ROWS))  # by the rate of a term
+
+
+@cache
+def _of_two(op: Any, left: int, right: int) -> tuple[Any, ...]:
+    """The shape of an operation on two stored terms of these rates."""
+    return LEAF[left], LEAF[right], _token(Apply, op, 2)
+
+
 Token = Leaf | Literal | Apply
 Shape = tuple[Token, ...]
 
@@ -110,14 +120,17 @@ def schedule(program: Program) -> Schedule:
             writer.need(term)
     writer.write_needed()
     _set_levels(plan.statements)
-    numbers: dict[tuple[Kind, int, Shape], int] = {}
-    kinds = list(Kind)
-    for s in sorted(plan.statements, key=lambda s: s.number):
-        numbers.setdefault((s.kind, s.level, s.shape), len(numbers))
-    plan.statements.sort(
-        key=lambda s: (kinds.index(s.kind), s.level, numbers[s.kind, s.level, s.shape], s.number)
-    )
+    plan.statements = [s for kind in Kind for s in _in_groups(plan.statements, kind)]
     return plan
+
+
+def _in_groups(statements: Iterable[Statement], kind: Kind) -> Iterator[Statement]:
+    """Those of one kind by level, and in a level like-shaped ones together, in order."""
+    groups: dict[tuple[int, Shape], list[Statement]] = {}
+    for s in sorted([s for s in statements if s.kind is kind], key=lambda s: s.number):
+        groups.setdefault((s.level, s.shape), []).append(s)
+    for level_and_shape in sorted(groups, key=lambda group: group[0]):
+        yield from groups[level_and_shape]
 
 
 def _stands_in_code(order: Iterable[Term]) -> frozenset[str]:
@@ -150,7 +163,7 @@ class _Writer:
 
     def _stored(self, term: Term) -> tuple[Shape, list[Any]]:
         self.need(term)
-        return (_token(Leaf, Space.ROWS if term.rate == SAMPLE else Space.SCALARS),), [term]
+        return (LEAF[term.rate],), [term]
 
     def write_needed(self) -> None:
         done = 0
@@ -163,6 +176,10 @@ class _Writer:
 
     def _spelled(self, root: Term, may_accumulate: bool = True) -> tuple[Shape, list[Any]]:
         """The shape of a statement and its operands. Written from the right, so that the left comes first."""
+        if len(root.args) == 2 and self._is_stored(root.args[0]) and self._is_stored(root.args[1]):
+            for x in root.args:  # what nearly all derivatives look like
+                self.need(x)
+            return _of_two(root.op, root.args[0].rate, root.args[1].rate), list(root.args)
         shape: list[Token] = []
         leaves: list[Any] = []
         size = 0
@@ -175,7 +192,7 @@ class _Writer:
                 shape.append(_token(Literal, term.value.hex()))
             elif not self._folds(term, root, alone, size) or (long and not may_accumulate):
                 self.need(term)
-                shape.append(_token(Leaf, Space.ROWS if term.rate == SAMPLE else Space.SCALARS))
+                shape.append(LEAF[term.rate])
                 leaves.append(term)
             elif long:
                 may_accumulate = False
@@ -191,6 +208,10 @@ class _Writer:
                 stack.extend([(x, alone) for x in term.args])
             size += 1
         return tuple(reversed(shape)), leaves[::-1]
+
+    def _is_stored(self, term: Term) -> bool:
+        """Whether it has a place in memory for certain."""
+        return term.rate != CONSTANT and (not term.args or (self.uses[term] > 1 and not _is_cheap(term)))
 
     def _folds(self, term: Term, root: Term, alone: bool, size: int) -> bool:
         """Whether a term is computed within the statement, and not taken from where it is stored."""

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from tinygrad_bp.compiler.llvm.functions import applied
 from tinygrad_bp.compiler.llvm.text import Index, Text
 from tinygrad_bp.compiler.roll import Nest, Rolled, leaf_spaces
-from tinygrad_bp.compiler.schedule import Kind, Leaf, Literal, Space
-from tinygrad_bp.compiler.terms import INNER, TOTAL
+from tinygrad_bp.compiler.schedule import Apply, Kind, Leaf, Literal, Space
+from tinygrad_bp.compiler.terms import INNER
 
-TILE = 120  # samples in a tile, if there is room
-ROOM = 3 << 19  # bytes that the rows of a tile may take
+TILE = 120  # samples in a tile
+NEAR, ROOM = 1 << 17, 3 << 19  # more if its rows take fewer bytes than that, fewer if they would take more
 CACHED = 1 << 17  # bytes of weights that stay near while all samples of a tile pass by
 
 Counters = Sequence[Index]
@@ -39,27 +39,36 @@ class Lanes:
             return Lanes(1, 1, registers)
         if samples <= width:
             return Lanes(width, width, registers)
-        room = ROOM // (8 * max(1, rolled.rows)) // width * width
-        return Lanes(width, max(2 * width, min(TILE, room)), registers)
+        bytes_a_sample = 8 * max(1, rolled.rows)
+        tile = min(max(TILE, NEAR // bytes_a_sample), ROOM // bytes_a_sample)
+        return Lanes(width, max(2 * width, tile // width * width), registers)
 
     @property
     def dots(self) -> int:
-        """Statements in a block of dot products: times two vectors, they fill half of the registers."""
-        return 8 if self.registers > 16 else 5
+        """Dot products in a block, times two vectors of samples."""
+        return 10 if self.registers > 16 else 6
 
     @property
     def side(self) -> int:
         """Of a square block of sums over the samples."""
         return 5 if self.registers > 16 else 3
 
+    @property
+    def column(self) -> int:
+        """Rows of results in a block, one vector wide."""
+        return 20 if self.registers > 16 else 12
 
-def cut(trips: int, size: int) -> list[tuple[int, int, int]]:
-    """Blocks of `size` at most, as even as can be: (first, end, size) of the larger, then of the smaller.
+
+def cut(trips: int, most: int) -> list[tuple[int, int, int]]:
+    """Blocks of one size, or as even as can be: (first, end, size) of the larger, then of the smaller.
 
     >>> cut(16, 5), cut(17, 5), cut(3, 5)
     ([(0, 16, 4)], [(0, 5, 5), (5, 17, 4)], [(0, 3, 3)])
     """
-    blocks = -(-trips // size)
+    for size in range(min(trips, most), most // 2, -1):
+        if trips % size == 0:
+            return [(0, trips, size)]
+    blocks = -(-trips // most)
     small, larger = divmod(trips, blocks)
     middle = larger * (small + 1)
     return [part for part in ((0, middle, small + 1), (middle, trips, small)) if part[1] > part[0]]
@@ -101,18 +110,30 @@ class Block:
     # --- expressions ---------------------------------------------------------------------------------------
 
     def value(self, fetch: Fetch, accumulated: str = "") -> str:
-        """Write the expression around its accumulation; if that is to come yet, what it starts from."""
+        """Write the expression of a statement, around its accumulation if it has one."""
+        return self.written(0, len(self.nest.shape), 0, fetch, accumulated)
+
+    def start(self, fetch: Fetch) -> str:
+        """Write what the accumulation starts from: the operand that ends just before it."""
+        shape = self.nest.shape
+        end = next(at for at, token in enumerate(shape) if isinstance(token, Apply) and token.length)
+        begin, wanted = end, 1
+        while wanted:
+            begin -= 1
+            token = shape[begin]
+            wanted += (token.operands if isinstance(token, Apply) else 0) - 1
+        return self.written(begin, end, sum(isinstance(token, Leaf) for token in shape[:begin]), fetch)
+
+    def written(self, begin: int, end: int, k: int, fetch: Fetch, accumulated: str = "") -> str:
+        """Some tokens of the shape, of which the first operand is number k."""
         stack: list[str] = []
-        k = 0
-        for token in self.nest.shape:
+        for token in self.nest.shape[begin:end]:
             if isinstance(token, Literal):
                 stack.append(self.text.constant(token.number))
             elif isinstance(token, Leaf):
                 stack.append(fetch(k))
                 k += 1
-            elif token.op in (INNER, TOTAL):
-                if not accumulated:
-                    break
+            elif token.length:
                 stack[-1] = accumulated
                 k += 1 + (token.op is INNER)
             else:
@@ -184,7 +205,7 @@ class Rows(Block):
         if self.nest.length:
             kept = {cell: text.variable(text.type) for cell in cells}
             for r, c in cells:
-                start = self.value(self.single(counters, r, at[c]))
+                start = self.start(self.single(counters, r, at[c]))
                 text.set(kept[r, c], start)
             self.accumulate(counters, kept, at)
             sums = {cell: text.get(kept[cell]) for cell in cells}

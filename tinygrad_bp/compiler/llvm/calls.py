@@ -6,6 +6,8 @@ are added in order: so the bits do not depend on how many threads there are.  Th
 of a step.  Read ../native.py next.
 """
 
+from collections.abc import Iterator
+
 from tinygrad_bp.compiler.llvm.blocks import Lanes
 from tinygrad_bp.compiler.llvm.text import Index, Text
 from tinygrad_bp.compiler.roll import Rolled
@@ -112,6 +114,15 @@ declare i32 @{YIELD}()"""
         first = text.let(f"mul i64 {text.index((LINE, lines))}, %rank")
         return text.smallest(first, total), text.smallest(text.index(first, (LINE, lines)), total)
 
+    @staticmethod
+    def turns(text: Text, first: Index, end: Index) -> Iterator[Index]:
+        """Vectors of numbers from first to end: written out if they are few."""
+        if isinstance(first, int) and isinstance(end, int) and end - first <= FEW:
+            yield from range(first, end, text.width)
+        else:
+            with text.loop(first, end, text.width) as k:
+                yield k
+
     # --- stages of a step ----------------------------------------------------------------------------------
 
     def stage(self) -> str:
@@ -179,13 +190,12 @@ declare i32 @{YIELD}()"""
         wrong, total = text.variable(text.ints), text.variable(text.type)
         text.set(wrong, "zeroinitializer", text.ints)
         first, end = self.slice(text, size if self.shared else self.sums)
-        with text.loop(first, end, text.width) as k:
+        for k in self.turns(text, first, end):
             text.set(total, text.load_lanes(sums, k, 8))
             if self.shared:
                 with text.loop(1, buffers) as buffer:
                     more = text.load_lanes(sums, text.index((size, buffer), k), 8)
-                    old = text.get(total)
-                    text.do(f"store {text.type} {text.let(f'fadd {text.type} {old}, {more}')}, ptr {total}")
+                    text.set(total, text.let(f"fadd {text.type} {text.get(total)}, {more}"))
             x = text.let(f"fmul {text.type} {text.get(total)}, {scales}")
             text.store_lanes(x, sums, k, 8)
             difference = text.let(f"fsub {text.type} {x}, {x}")  # 0, or nan for inf and nan
@@ -207,12 +217,15 @@ declare i32 @{YIELD}()"""
         first, end = self.slice(text, self.params)
         for keeps in (False, True):
             with text.only_if(text.let(f"xor i1 {plain}, true") if keeps else plain):
-                span = text.let(f"and i64 {text.let(f'sub i64 {end}, {first}')}, {-text.width}")
-                whole = text.index(first, span)
-                with text.loop(first, whole, text.width) as k:
+                whole: Index = self.params // text.width * text.width
+                if self.shared:
+                    span = text.let(f"sub i64 {end}, {first}")
+                    whole = text.index(first, text.let(f"and i64 {span}, {-text.width}"))
+                for k in self.turns(text, first, whole):
                     self.moved(text, k, scalars, sums, velocity if keeps else "", lr, momentum)
-                with text.narrow(), text.loop(whole, end) as k:
-                    self.moved(text, k, scalars, sums, velocity if keeps else "", lr, momentum)
+                with text.narrow():
+                    for k in self.turns(text, whole, end):
+                        self.moved(text, k, scalars, sums, velocity if keeps else "", lr, momentum)
         text.do("ret void")
         return self.function("void", "move", "ptr %frame, i64 %rank", text)
 

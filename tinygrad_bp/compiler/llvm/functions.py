@@ -1,15 +1,16 @@
 """The primitives on vectors: one table, keyed by the row of the table of operations.
 
-An instruction where the processor has one; else the C library's function of the same name, called for each
-lane. Comparisons that LLVM calls ordered ("ogt") are false for nan, unordered ones ("ugt") true.  No
-fast-math flag is set anywhere: what is written is what is computed.  Read blocks.py next.
+An instruction where the processor has one; a function on vectors from exponentials.py; else the C library's
+function of the same name, called for each lane.  Comparisons that LLVM calls ordered ("ogt") are false for
+nan, unordered ones ("ugt") true.  No fast-math flag is set anywhere: what is written is what is computed.
+Read exponentials.py next.
 """
 
 from collections.abc import Callable, Sequence
-from math import factorial, inf
 
 from tinygrad_bp import ops
-from tinygrad_bp.compiler.llvm.text import Text
+from tinygrad_bp.compiler.llvm import exponentials
+from tinygrad_bp.compiler.llvm.text import Text, choose, compare
 from tinygrad_bp.compiler.lower import erfc
 from tinygrad_bp.compiler.terms import COPY
 from tinygrad_bp.errors import CompileError
@@ -33,14 +34,6 @@ def _instruction(name: str) -> Callable[..., str]:
 
 def _intrinsic(name: str) -> Callable[..., str]:
     return lambda text, x: text.intrinsic(name, [x])
-
-
-def choose(text: Text, mask: str, x: str, y: str) -> str:
-    return text.let(f"select {text.mask} {mask}, {text.type} {x}, {text.type} {y}")
-
-
-def compare(text: Text, how: str, x: str, y: str) -> str:
-    return text.let(f"fcmp {how} {text.type} {x}, {y}")
 
 
 def _comparison(how: str) -> Callable[..., str]:
@@ -92,58 +85,6 @@ def _lane_loop(text: Text, wide: str, name: str, operands: int) -> str:
     return f"define internal {text.type} @{wide}({parameters}) noinline nounwind {{\n{inner.body()}\n}}"
 
 
-# --- the exponential, without leaving the vector ---
-
-LOG2_E = 1.4426950408889634
-LN2, LN2_REST = 6.93147180369123816490e-01, 1.90821492927058770002e-10  # log 2: 32 bits of it, and the rest
-LARGEST, LEAST = 710.0, -746.0  # beyond these the answer is inf, or 0
-SHIFT, SHIFT_BITS = 6755399441055744.0, 0x4338000000000000  # 1.5 * 2**52: adding it rounds to an integer
-
-
-def _exp(text: Text, x: str) -> str:
-    """e**x = 2**k * e**r, |r| <= log(2)/2, by 13 terms of the series: within a unit in the last place."""
-    name = f"exp.{text.width}"
-    if name not in text.declared:
-        inner = Text(text.width, text.declared)
-        inner.do(f"ret {text.type} {_exp_body(inner, '%x')}")
-        head = f"define internal {text.type} @{name}({text.type} %x) inlinehint nounwind"
-        text.declared[name] = f"{head} {{\n{inner.body()}\n}}"
-    return text.let(f"call {text.type} @{name}({text.type} {x})")
-
-
-def _exp_body(text: Text, x: str) -> str:
-    def fma(a: str, b: str, c: str) -> str:
-        return text.intrinsic("fma", [a, b, c])
-
-    def integer(instruction: str, a: str, b: str) -> str:
-        return text.let(f"{instruction} {text.ints} {a}, {b}")
-
-    def times(a: str, b: str) -> str:
-        return text.let(f"fmul {text.type} {a}, {b}")
-
-    constant = text.constant
-    shifted = fma(x, constant(LOG2_E), constant(SHIFT))  # its last bits are k, rounded
-    k = text.let(f"fsub {text.type} {shifted}, {constant(SHIFT)}")
-    r = fma(k, constant(-LN2_REST), fma(k, constant(-LN2), x))
-    powers = [r]  # r, r**2, r**4, r**8
-    for _ in range(3):
-        powers.append(times(powers[-1], powers[-1]))
-    terms = [constant(1.0 / factorial(n)) for n in range(2, 14)]  # Estrin's scheme: pairs, pairs of pairs
-    for power in powers:
-        paired = [fma(b, power, a) for a, b in zip(terms[::2], terms[1::2])]
-        terms = paired + terms[len(paired) * 2 :]
-    bits = text.let(f"bitcast {text.type} {shifted} to {text.ints}")
-    whole = integer("sub", bits, text.integers(SHIFT_BITS))
-    half = integer("ashr", whole, text.integers(1))
-    factors = []  # 2**k in two steps: it may be no float itself
-    for exponent in (half, integer("sub", whole, half)):
-        biased = integer("shl", integer("add", exponent, text.integers(1023)), text.integers(52))
-        factors.append(text.let(f"bitcast {text.ints} {biased} to {text.type}"))
-    e = times(fma(fma(powers[1], terms[0], r), factors[0], factors[0]), factors[1])
-    e = choose(text, compare(text, "ogt", x, constant(LARGEST)), constant(inf), e)
-    return choose(text, compare(text, "olt", x, constant(LEAST)), constant(0.0), e)
-
-
 SPELLED: dict[Op, Callable[..., str]] = {
     ops.add: _instruction("fadd"),
     ops.sub: _instruction("fsub"),
@@ -161,13 +102,16 @@ SPELLED: dict[Op, Callable[..., str]] = {
     ops.ne: _comparison("une"),
     ops.where: _where,
     ops.nan_if: _nan_if,
-    ops.exp: _exp,
+    ops.exp: exponentials.exp,
+    ops.log: exponentials.log,
+    ops.log1p: exponentials.log1p,
+    ops.tanh: exponentials.tanh,
     ops.relu: _relu,
     ops.step: _step,
     COPY: lambda text, x: x,
 }
 IN_THE_C_LIBRARY = frozenset({
-    ops.expm1, ops.log, ops.log1p, ops.pow, ops.fmod, ops.hypot, ops.erf, erfc,
+    ops.expm1, ops.pow, ops.fmod, ops.hypot, ops.erf, erfc,
     ops.sin, ops.cos, ops.tan, ops.asin, ops.acos, ops.atan, ops.atan2,
-    ops.sinh, ops.cosh, ops.tanh, ops.asinh, ops.acosh, ops.atanh,
+    ops.sinh, ops.cosh, ops.asinh, ops.acosh, ops.atanh,
 })  # fmt: skip

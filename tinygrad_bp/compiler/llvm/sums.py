@@ -8,8 +8,7 @@ add to them. Read module.py next.
 
 from tinygrad_bp import ops
 from tinygrad_bp.compiler.llvm.blocks import Block, cut
-from tinygrad_bp.compiler.llvm.functions import choose
-from tinygrad_bp.compiler.llvm.text import Index
+from tinygrad_bp.compiler.llvm.text import Index, choose
 from tinygrad_bp.compiler.schedule import Apply, Space
 
 Kept = dict[tuple[int, int], str]  # sums in registers, by their place in the block
@@ -50,13 +49,13 @@ class Sums(Block):
         kept = {(a, b): text.variable(text.type) for a in range(height) for b in range(width)}
         for variable in kept.values():
             text.set(variable, text.constant(0.0))
-        if self.live == 1 or text.width == 1:
-            self.gather(0, self.live, False, i, j, kept)
-        else:  # whole vectors, and the rest under a mask
+        if text.width > 1 and self.product and self.live != 1:  # whole vectors, and the rest under a mask
             whole = text.let(f"and i64 %live, {-text.width}")
             self.gather(0, whole, False, i, j, kept)
             with text.only_if(text.let(f"icmp ne i64 {whole}, %live")):
                 self.gather(whole, text.index(whole, text.width), True, i, j, kept)
+        else:
+            self.gather(0, self.live, text.width > 1, i, j, kept)
         totals = self.across([text.get(variable) for variable in kept.values()])
         for (a, b), total in zip(kept, totals):
             self.add(self.address(-1, [text.index(i, a), text.index(j, b)]), total)
@@ -153,7 +152,7 @@ class Sums(Block):
                 for lane, column in enumerate(columns):
                     text.store_lanes(column, panel, text.index((width, text.index(samples, lane))))
             inside = text.below(j, str(across))
-            for first, end, size in cut(down, self.layout.registers // 2):
+            for first, end, size in cut(down, self.layout.column):
                 with text.loop(first, end, size) as i:
                     self.column(a, i, j, size, panel, inside)
 

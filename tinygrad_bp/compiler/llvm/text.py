@@ -7,6 +7,7 @@ LLVM's first pass turns those into registers.  Read functions.py next.
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from math import copysign
 
 Index = int | str  # an i64: known now, or a register
 
@@ -77,6 +78,8 @@ class Text:
     def constant(self, x: float) -> str:
         if self.width == 1:
             return hexadecimal(x)
+        if x == 0.0 and copysign(1.0, x) > 0.0:
+            return "zeroinitializer"
         return "<" + ", ".join([f"double {hexadecimal(x)}"] * self.width) + ">"
 
     def integers(self, n: int) -> str:
@@ -218,3 +221,13 @@ class Text:
         yield
         self.do(leave or f"br label %{done}")
         self.lines.append(f"{done}:")
+
+
+def choose(text: Text, mask: str, x: str, y: str) -> str:
+    """x where the mask is set, y elsewhere."""
+    return text.let(f"select {text.mask} {mask}, {text.type} {x}, {text.type} {y}")
+
+
+def compare(text: Text, how: str, x: str, y: str) -> str:
+    """A mask."""
+    return text.let(f"fcmp {how} {text.type} {x}, {y}")
