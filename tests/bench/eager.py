@@ -20,7 +20,7 @@ from tinygrad_bp.engine import sweep_graph
 Group = tuple[str, list[Row]]
 SAMPLES = 100
 LONGEST = 10_000_000
-RUNS = 2
+RUNS = 1
 
 
 def micrograd() -> Any:

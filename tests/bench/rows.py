@@ -99,7 +99,8 @@ def compared(
         )  # fmt: skip
         mark = MARKS.get(work, {}).get(c.name)
         if mark and c.collecting:
-            row = replace(row, mark=DISTURBED if disturbed(row) else mark.told(ratio))
+            most = f"; at the peak it would be {short(1.0 / row.part)}" if row.part else ""
+            row = replace(row, mark=DISTURBED if disturbed(row) else mark.told(ratio) + most)
         rows.append(row)
     return rows if work in ALONE else _ahead(rows)
 
@@ -115,9 +116,16 @@ def _ahead(rows: list[Row]) -> list[Row]:
     if not others:
         return rows
     fastest = min(others, key=lambda r: r.ratio or 0.0)
-    behind = "behind us" if (fastest.ratio or 0.0) > 1.0 else "AHEAD OF US"
-    words = [fastest.mark, f"fastest of the others: {DISTURBED if disturbed(fastest) else behind}"]
+    words = [fastest.mark, f"fastest of the others: {_place(fastest)}"]
     return [replace(r, mark="; ".join(filter(None, words))) if r is fastest else r for r in rows]
+
+
+def _place(other: Row) -> str:
+    if other.ratio is None or disturbed(other):
+        return DISTURBED
+    if other.low and other.high and other.low <= 1.0 <= other.high:
+        return "level with us"
+    return "behind us" if other.ratio > 1.0 else "AHEAD OF US"
 
 
 def spent(work: str, contender: str, seconds: float | None, note: str = "") -> Row:

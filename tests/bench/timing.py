@@ -17,7 +17,7 @@ from typing import Any
 TURN = 0.02  # seconds that a turn lasts at least
 ROUNDS = 11
 SLOW = 0.5  # a call that takes longer gets few rounds
-FEW = 5
+FEW = 3
 
 
 @dataclass
