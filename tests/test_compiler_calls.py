@@ -9,7 +9,7 @@ import os
 import threading
 import warnings
 from array import array
-from math import inf, nan
+from math import inf, isnan, nan
 from typing import Any
 
 import pytest
@@ -17,7 +17,9 @@ import pytest
 import tinygrad_bp as tg
 from tinygrad_bp import Value
 from tinygrad_bp.compiler import compile, native
-from tinygrad_bp.compiler.llvm.module import Lanes, emit_llvm
+from tinygrad_bp.compiler.frame import bind
+from tinygrad_bp.compiler.llvm.blocks import Lanes
+from tinygrad_bp.compiler.llvm.module import emit_llvm
 from tinygrad_bp.errors import CompileError, MissingExtraError, NonFiniteError
 
 ENGINES = ["native", "python"]
@@ -160,6 +162,57 @@ def test_closed_buffers() -> None:
         step.value_and_grad(shut, [1.0, 2.0])
 
 
+def test_bound_calls_work_on_buffers_and_nothing_else() -> None:
+    step, (w, b) = line()
+    bound = step.bind([1.0, 2.0], [3.0, 6.0], lr=0.1)
+    assert bound() == (0.5, array("d", [-2.0, -1.0]))
+    assert list(bound.params) == [2.0, 1.0]
+    bound.params[0] = 3.0
+    assert bound.evaluate() == 0.5 * (1.0 + 1.0)
+    assert list(bound.grads) == [3.0, 2.0]
+    assert w.data == 2.0
+    assert bound.descend() == 1.0
+    assert list(bound.params) == pytest.approx([3.0 - 0.3, 1.0 - 0.2])
+    bound.write()
+    assert [w.data, b.data] == list(bound.params)
+    w.data = 5.0
+    bound.read()
+    assert bound.params[0] == 5.0
+    bound.pace = 0.0, 0.0
+    before = bytes(bound.params)
+    bound.descend()
+    assert bytes(bound.params) == before
+
+
+def test_a_bound_descent_is_training_and_stops_as_training_does() -> None:
+    xs, ys = [0.0, 1.0], [1.0, 3.5]
+    step, params = line()
+    again, others = line()
+    losses = step.train(xs, ys, lr=0.05, steps=20, momentum=0.9)
+    bound = again.bind(xs, ys, lr=0.05, momentum=0.9)
+    assert [bound.descend() for _ in range(20)] == list(losses)
+    assert list(bound.params) == [p.data for p in params]
+    bound.params[0] = 1e300
+    before = bytes(bound.params)
+    assert isnan(bound.descend()) and bytes(bound.params) == before
+    assert [p.data for p in others] == [2.0, 1.0]
+
+
+def test_a_bound_function_takes_new_arguments_from_its_buffer() -> None:
+    area = compile(lambda r, h: h[0] * r * (r + h[1]))
+    bound = area.bind(2.0, [3.0, 1.0])
+    for r, a, b in ((2.0, 3.0, 1.0), (1.0, 5.0, -2.0)):
+        bound.inputs[:] = array("d", [r, a, b])
+        assert bound.evaluate() == a * r * (r + b)
+        assert list(bound.grads) == [a * (2 * r + b), r * (r + b), a * r]
+
+
+def test_the_number_of_threads_is_checked() -> None:
+    for wrong in (0, -1, 1.5, "2"):
+        with pytest.raises(ValueError, match="threads is a whole number from 1 up, not"):
+            compile(lambda x: x, threads=wrong)
+
+
 def test_a_bound_buffer_cannot_be_resized_under_a_call(engine: str) -> None:
     step, _ = line()
     xs, ys = array("d", [1.0, 2.0]), array("d", [3.0, 5.0])
@@ -239,7 +292,7 @@ def test_source_and_report_before_the_first_call() -> None:
     w = Value(1.0)
     traced = compile(lambda x, y: w * x[0] - y, [w], example=([1.0, 2.0], 3.0))
     assert "def run(S, samples):" in traced.source()
-    assert "define void @run" in traced.source("llvm")
+    assert "define double @evaluate" in traced.source("llvm")
     assert "loop nests" in traced.report()
     with pytest.raises(ValueError, match="kind is 'python' or 'llvm', not 'c'"):
         traced.source("c")
@@ -323,7 +376,7 @@ def test_training_in_parts_keeps_its_momentum() -> None:
     whole, params = line()
     losses = whole.train(xs, ys, lr=0.05, steps=20, momentum=0.9)
     parts, again = line()
-    bound, velocity, found = parts._bound("grads", (xs, ys)), [0.0, 0.0], []
+    bound, velocity, found = parts.bind(xs, ys), [0.0, 0.0], []
     for steps in (3, 10, 7):
         found += bound.train(steps, 0.05, 0.9, 1.0, velocity).losses
     assert found == list(losses)
@@ -446,5 +499,5 @@ def test_widths_that_were_not_compiled_for() -> None:
     from tinygrad_bp.compiler.columns import Columns
 
     with pytest.raises(ValueError, match="compiled for"):
-        kernel.bind(Columns("f", [[[1.0, 2.0]], [1.0]]))
-    assert "define" in emit_llvm(kernel.rolled, kernel.widths, 2, Lanes(2, 3, 12))
+        bind(kernel, Columns("f", [[[1.0, 2.0]], [1.0]]))
+    assert "define" in emit_llvm(kernel.rolled, kernel.widths, 2, Lanes(2, 12))

@@ -4,12 +4,14 @@ The bound is 1e-13 of the largest sum of magnitudes among a net's gradients; til
 borders, and the numbers of samples here stand around each of them.
 """
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
-from compiler_nets import NETS, Net, columns, eager
+from compiler_nets import NETS, Net, columns, dense, eager
 
 from tinygrad_bp.compiler import compile
 from tinygrad_bp.compiler.compiled import CompiledSum
-from tinygrad_bp.compiler.llvm.module import Lanes
+from tinygrad_bp.compiler.llvm.blocks import Lanes
 
 
 def distance(net: Net, step: CompiledSum, n: int) -> float:
@@ -68,10 +70,9 @@ BORDERS = sorted({k * b + d for b in (1, 2, 4, 8, 24, 48) for k in (1, 2, 3) for
 
 @pytest.mark.parametrize("width", [1, 2, 4, 8])
 def test_every_number_of_samples(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tiles of 48 samples (or of one block), from one sample to three tiles and one more."""
+    """Tiles of six vectors (or of one sample), from one sample to twelve tiles and one more."""
     pytest.importorskip("llvmlite")
-    vectors = 1 if width == 1 else 3
-    lanes = Lanes(width, vectors, width * vectors * 2)
+    lanes = Lanes(width, 6 * width if width > 1 else 1, registers=32 if width == 8 else 16)
     monkeypatch.setattr(Lanes, "chosen", staticmethod(lambda rolled, wide, samples: lanes))
     for name in ("dense 3-7-11-1", "choices"):
         net = NETS[name]()
@@ -84,7 +85,45 @@ def test_every_number_of_samples(width: int, monkeypatch: pytest.MonkeyPatch) ->
 def test_every_size_of_layer(size: int) -> None:
     """Around the borders of the register blocks."""
     pytest.importorskip("llvmlite")
-    from compiler_nets import dense
-
     net = dense(size, size, size, 2)
     assert distance(net, compile(net.loss, net.params), 26) < 1e-13
+
+
+@pytest.mark.parametrize("width", [2, 4, 8])
+@pytest.mark.parametrize("cached", [0, 1 << 17])
+def test_large_layers(width: int, cached: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sums with the results in the lanes, and weights too many to stay near; the borders of both."""
+    pytest.importorskip("llvmlite")
+    lanes = Lanes(width, 2 * width, registers=32 if width == 8 else 16)
+    monkeypatch.setattr(Lanes, "chosen", staticmethod(lambda rolled, wide, samples: lanes))
+    monkeypatch.setattr("tinygrad_bp.compiler.llvm.blocks.CACHED", cached)
+    net = dense(2 * width + 3, 19, 37, 3)
+    step = compile(net.loss, net.params)
+    for n in (1, width, 2 * width - 1, 2 * width, 5 * width + 1):
+        assert distance(net, step, n) < 1e-13, n
+    assert f"[{2 * width * width} x double]" in step.source("llvm")  # where one side is transposed
+
+
+def test_the_bits_do_not_depend_on_the_threads() -> None:
+    pytest.importorskip("llvmlite")
+    net = dense(3, 16, 16, 1, act="tanh")
+    numbers = [p.data for p in net.params]
+    for n in (7, 200, 1000, 5000):
+        data = columns(net, n)
+        found = []
+        for threads in (1, 2, 3, 16):
+            for p, x in zip(net.params, numbers):
+                p.data = x
+            step = compile(net.loss, net.params, threads=threads)
+            loss, grads = step.value_and_grad(*data)
+            losses = step.train(*data, lr=1e-4, steps=5, momentum=0.5)
+            found.append(([loss, *grads, *losses], [p.data for p in net.params]))
+        assert all(result == found[0] for result in found), n
+
+
+def test_many_threads_call_one_compiled_function() -> None:
+    net = dense(3, 8, 1)
+    step, data = compile(net.loss, net.params), columns(net, 300)
+    expected = step.value_and_grad(*data)
+    with ThreadPoolExecutor(8) as pool:
+        assert all(found == expected for found in pool.map(lambda _: step.value_and_grad(*data), range(40)))

@@ -138,8 +138,9 @@ class Compiled:
     def _descend(self, columns: list[Any], batch: list[int], step: int, at_most: int) -> list[float]:
         sgd: Any = self.task.optimizer
         count, start = min(self.steps_at_once, at_most), time.perf_counter()
-        share, ready = self.task.share(batch), self.losses.bound(*columns)
-        run = ready.train(count, sgd.lr, sgd.momentum, share, sgd.velocity)
+        share, bound = self.task.share(batch), self.losses.bind(*columns)
+        run = bound.train(count, sgd.lr, sgd.momentum, share, sgd.velocity)
+        bound.release()
         if run.stopped:
             self._explain(batch, step + run.done)
         seconds = max(time.perf_counter() - start, 1e-6)

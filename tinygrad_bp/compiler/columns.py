@@ -39,6 +39,16 @@ class Columns:
             if len(numbers) != self.count * self.widths[place]:
                 raise ValueError(f"{name}: argument {place} changed while it was read")
             self.numbers.append(numbers)
+        self.flat = memoryview(b"")  # all numbers one after the other, where that was asked for
+
+    def together(self) -> "Columns":
+        """The same, all numbers in one array."""
+        flat = array("d", [x for numbers in self.numbers for x in numbers])
+        self.flat, begin = memoryview(flat), 0
+        for place, numbers in enumerate(self.numbers):
+            self.numbers[place] = self.flat[begin : begin + len(numbers)]
+            begin += len(numbers)
+        return self
 
     @staticmethod
     def of_one_sample(name: str, arguments: Sequence[Any]) -> "Columns":

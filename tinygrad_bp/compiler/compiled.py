@@ -14,12 +14,15 @@ from contextlib import contextmanager
 from typing import Any
 
 from tinygrad_bp.compiler import native
+from tinygrad_bp.compiler.bound import Bound
 from tinygrad_bp.compiler.columns import Columns
 from tinygrad_bp.compiler.emit_python import emit_python
+from tinygrad_bp.compiler.frame import bind
 from tinygrad_bp.compiler.fuse import fuse
-from tinygrad_bp.compiler.kernel import Bound, Kernel
-from tinygrad_bp.compiler.llvm.module import Lanes
+from tinygrad_bp.compiler.kernel import Kernel
+from tinygrad_bp.compiler.llvm.blocks import Lanes
 from tinygrad_bp.compiler.lower import lower
+from tinygrad_bp.compiler.report import report
 from tinygrad_bp.compiler.roll import roll
 from tinygrad_bp.compiler.schedule import schedule
 from tinygrad_bp.compiler.trace import Structure, Trace, fill, name_of, size_of, structure_of, trace
@@ -29,12 +32,15 @@ from tinygrad_bp.floats import to_float
 from tinygrad_bp.transforms import gradients
 
 
-def compile(f: Callable[..., Any], params: Any = None, example: Sequence[Any] | None = None) -> Any:
+def compile(
+    f: Callable[..., Any], params: Any = None, example: Sequence[Any] | None = None, threads: int = 1
+) -> Any:
     """f as compiled code: a `CompiledSum` by `params` (leaf Values), or without them a `CompiledFunction`.
 
     It is traced at the first call, or at once on an `example`: a tuple with one sample's arguments. Other
-    Values that f uses are read again at each call; plain Python numbers are constants. Raises TypeError for
-    parameters that are no leaf Values, CompileError for a function whose graph depends on the data.
+    Values that f uses are read again at each call; plain Python numbers are constants. With several `threads`
+    large batches are divided among them, with the same bits. Raises TypeError for parameters that are no leaf
+    Values, CompileError for a function whose graph depends on the data.
 
     >>> w = Value(3.0)
     >>> step = compile(lambda x, y: (w * x - y) ** 2, params=[w])
@@ -43,7 +49,10 @@ def compile(f: Callable[..., Any], params: Any = None, example: Sequence[Any] | 
     """
     if not callable(f):
         raise TypeError(f"compile takes a function, not {f!r}")
-    made = CompiledFunction(f) if params is None else CompiledSum(f, _checked(params))
+    if not isinstance(threads, int) or threads < 1:
+        raise ValueError(f"compile: threads is a whole number from 1 up, not {threads!r}")
+    made: Any = CompiledFunction if params is None else CompiledSum
+    made = made(f, [] if params is None else _checked(params), threads)
     if example is not None:
         if not isinstance(example, (tuple, list)):
             raise TypeError("compile: example is a tuple with one sample's arguments: example=(x, y)")
@@ -66,13 +75,14 @@ class _Compiled:
 
     _first = "value"  # the kernel that an example makes
 
-    def __init__(self, f: Callable[..., Any], params: list[Value]) -> None:
+    def __init__(self, f: Callable[..., Any], params: list[Value], threads: int = 1) -> None:
         self._f, self._params = f, params
         self._name = name_of(f)
         self._kernels: dict[tuple[str, tuple[Structure, ...]], Kernel] = {}
         self._results: dict[tuple[Structure, ...], Structure] = {}
         self._seconds: dict[str, float] = {}
         self._last: Kernel | None = None
+        self._threads = threads
 
     def _kernel(self, want: str, structures: tuple[Structure, ...]) -> Kernel:
         kernel = self._kernels.get((want, structures))
@@ -113,6 +123,16 @@ class _Compiled:
         by = self._params if want == "grads" else found.inputs
         return [*gradients(found.outputs[0], by, create_graph=True), found.outputs[0]]
 
+    def _run(self, want: str, data: Columns) -> "array[float]":
+        """One evaluation; its memory is free for the next."""
+        bound = self._bind(want, data)
+        result = bound.run()
+        bound.release()
+        return result
+
+    def _bind(self, want: str, data: Columns) -> Bound:
+        return bind(self._kernel(want, data.structures), data, self._threads)
+
     def source(self, kind: str = "python") -> str:
         """The generated code of the last kernel used: "python", or "llvm" for LLVM's text.
 
@@ -123,37 +143,14 @@ class _Compiled:
             return emit_python(kernel.rolled)[0]
         if kind != "llvm":
             raise ValueError(f"source: kind is 'python' or 'llvm', not {kind!r}")
-        return kernel.llvm(next(iter(kernel.machines), Lanes.chosen(kernel.rolled, 8, 1000)))
+        return kernel.llvm(next(iter(kernel.machines), Lanes.chosen(kernel.rolled, (8, 32), 1000)))
 
     def report(self) -> str:
         """What was made of the last kernel used, as text: loop nests, memory, the seconds of each pass.
 
         Raises CompileError before the first call.
         """
-        kernel = self._used()
-        rolled = kernel.rolled
-        statements = sum(nest.points for nest in rolled.nests)
-        how = f"generated Python: {kernel.reason}" if kernel.reason else self.how
-        if not kernel.reason and not kernel.machines:
-            how = "no code made yet"
-        seconds = ", ".join(f"{name} {s:.3f}" for name, s in self._seconds.items())
-        lines = [
-            f"{kernel.name}: {statements} statements in {len(rolled.nests)} loop nests, {how}",
-            f"  {rolled.leaves} parameters and captured values, {rolled.inputs} inputs, "
-            f"{len(rolled.outputs)} outputs",
-            f"  memory: {rolled.scalars} scalars, {rolled.rows} numbers a sample, "
-            f"{len(rolled.table)} addresses in tables",
-            f"  seconds: {seconds}",
-        ]
-        for nest in rolled.nests[:40]:
-            loops = " x ".join(str(trips) for trips, _ in nest.loops) or "1"
-            inner = f", each a sum of {nest.length}" if nest.length else ""
-            lines.append(
-                f"  {nest.kind.value}: {loops}{inner}{', addresses from a table' if nest.table else ''}"
-            )
-        if len(rolled.nests) > 40:
-            lines.append(f"  ... and {len(rolled.nests) - 40} more")
-        return "\n".join(lines)
+        return report(self._used(), self.how, self._seconds)
 
     @property
     def how(self) -> str:
@@ -184,11 +181,11 @@ class CompiledSum(_Compiled):
         >>> compile(lambda x: x * x, params=[]).value([1.0, 2.0])
         5.0
         """
-        return self._bound("value", columns)()[0]
+        return self._run("value", self._data(columns))[0]
 
     def value_and_grad(self, *columns: Any) -> tuple[float, "array[float]"]:
         """The sum of f over the samples, and its derivatives by the parameters; touches no `.grad`."""
-        result = self._bound("grads", columns)()
+        result = self._run("grads", self._data(columns))
         return result.pop(), result
 
     def train(self, *columns: Any, lr: float, steps: int, momentum: float = 0.0) -> "array[float]":
@@ -208,30 +205,31 @@ class CompiledSum(_Compiled):
             raise ValueError(
                 f"train: lr is from 0 up and momentum from 0 to below 1, not {lr!r} and {momentum!r}"
             )
-        training = self._bound("grads", columns).train(steps, to_float(lr), to_float(momentum))
+        bound = self._bind("grads", self._data(columns))
+        training = bound.train(steps, to_float(lr), to_float(momentum))
+        bound.release()
         training.raise_if_stopped()
         return training.losses
 
-    def bind(self, *columns: Any) -> Callable[[], tuple[float, "array[float]"]]:
-        """A function without arguments that is value_and_grad on this data, checked here once.
+    def bind(self, *columns: Any, lr: float = 0.0, momentum: float = 0.0) -> Bound:
+        """The kernel with its data, checked once, for calls that cost next to nothing.
 
-        Changes that you make to an array of doubles are seen by the next call; lists are copied.
+        Called, it answers as value_and_grad; `evaluate()` does so from `.params` into `.grads`; `descend()`
+        takes a step of gradient descent on `.params`. Changes that you make to an array of doubles are seen
+        by the next call; lists are copied.
+
+        >>> w = Value(1.0)
+        >>> bound = compile(lambda x, y: (w * x - y) ** 2 / 2, [w]).bind([1.0], [3.0], lr=0.5)
+        >>> bound.descend(), bound.descend(), bound.params[0], bound.write(), w.data
+        (2.0, 0.5, 2.5, None, 2.5)
         """
-        bound = self._bound("grads", columns)
+        bound = self._bind("grads", self._data(columns))
+        bound.read()
+        bound.pace = to_float(lr), to_float(momentum)
+        return bound
 
-        def call() -> tuple[float, "array[float]"]:
-            result = bound()
-            return result.pop(), result
-
-        return call
-
-    def bound(self, *columns: Any) -> Bound:
-        """The kernel with its data, as `fit` uses it: it can train in several runs."""
-        return self._bound("grads", columns)
-
-    def _bound(self, want: str, columns: Sequence[Any]) -> Bound:
-        data = Columns(self._name, columns)
-        return self._kernel(want, data.structures).bind(data)
+    def _data(self, columns: Sequence[Any]) -> Columns:
+        return Columns(self._name, columns)
 
 
 class CompiledFunction(_Compiled):
@@ -244,18 +242,15 @@ class CompiledFunction(_Compiled):
 
     _first = "map"
 
-    def __init__(self, f: Callable[..., Any], params: Sequence[Value] = ()) -> None:
-        super().__init__(f, list(params))
-
     def __call__(self, *arguments: Any) -> Any:
         data = Columns.of_one_sample(self._name, arguments)
-        result = self._kernel("map", data.structures).run(data)
+        result = self._run("map", data)
         return fill(self._results[data.structures], iter(result))
 
     def map(self, *columns: Any) -> list[Any]:
         """f of each sample, given as columns: one sequence an argument."""
         data = Columns(self._name, columns)
-        numbers = iter(self._kernel("map", data.structures).run(data))
+        numbers = iter(self._run("map", data))
         structure = self._results[data.structures]
         return [fill(structure, numbers) for _ in range(data.count)]
 
@@ -268,10 +263,23 @@ class CompiledFunction(_Compiled):
         if not arguments:
             raise TypeError(f"{self._name} was given no arguments to differentiate by")
         data = Columns.of_one_sample(self._name, arguments)
-        *derivatives, value = self._kernel("inputs", data.structures).run(data)
+        *derivatives, value = self._run("inputs", data)
         numbers = iter(derivatives)
         grads = tuple([fill(structure, numbers) for structure in data.structures])
         return value, grads[0] if len(grads) == 1 else grads
+
+    def bind(self, *arguments: Any) -> Bound:
+        """The function at these arguments, for calls that cost next to nothing.
+
+        `evaluate()` gives the value at `.inputs`, the arguments one after the other, and leaves the
+        derivatives by them in `.grads`.
+
+        >>> bound = compile(lambda x, y: x * y[0]).bind(2.0, [3.0])
+        >>> bound.inputs[0] = 5.0
+        >>> bound.evaluate(), list(bound.grads)
+        (15.0, [3.0, 5.0])
+        """
+        return self._bind("inputs", Columns.of_one_sample(self._name, arguments).together())
 
 
 @contextmanager

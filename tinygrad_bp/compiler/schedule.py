@@ -19,7 +19,8 @@ from tinygrad_bp.compiler.terms import CONSTANT, INNER, SAMPLE, TOTAL, Program, 
 LONGEST = 40  # operations in one statement: nested deeper, Python refuses to parse it
 FEW_CONSTANTS = 32  # as many different ones stand in the code itself; if there are more they get places
 PLAIN = frozenset(x.hex() for x in (0.0, -0.0, 1.0, -1.0, 0.5, 2.0))
-CHEAP = frozenset({ops.neg, ops.abs, ops.step, ops.gt, ops.ge, ops.eq, ops.ne})  # computed again, not stored
+CHEAP = frozenset({ops.neg, ops.abs, ops.step, ops.gt, ops.ge, ops.eq, ops.ne})
+CHEAP_WITH_A_CONSTANT = frozenset({ops.add, ops.sub})
 
 
 class Kind(Enum):
@@ -195,7 +196,14 @@ class _Writer:
         """Whether a term is computed within the statement, and not taken from where it is stored."""
         if not term.args or term is root:
             return bool(term.args)
-        return size < LONGEST and term.rate == root.rate and (alone or term.op in CHEAP)
+        return size < LONGEST and term.rate == root.rate and (alone or _is_cheap(term))
+
+
+def _is_cheap(term: Term) -> bool:
+    """Whether it costs no more to compute a term again than to store and load it."""
+    if term.op in CHEAP_WITH_A_CONSTANT:
+        return any(x.rate == CONSTANT for x in term.args)
+    return term.op in CHEAP
 
 
 def _lists(term: Term) -> list[list[Term]]:

@@ -24,9 +24,25 @@ class Text:
         self.lines: list[str] = []
         self.variables: list[str] = []
         self.names = 0
-        self.type = "double" if width == 1 else f"<{width} x double>"
-        self.mask = "i1" if width == 1 else f"<{width} x i1>"
-        self.ints = "i64" if width == 1 else f"<{width} x i64>"
+
+    @property
+    def type(self) -> str:
+        return "double" if self.width == 1 else f"<{self.width} x double>"
+
+    @property
+    def mask(self) -> str:
+        return "i1" if self.width == 1 else f"<{self.width} x i1>"
+
+    @property
+    def ints(self) -> str:
+        return "i64" if self.width == 1 else f"<{self.width} x i64>"
+
+    @contextmanager
+    def narrow(self) -> Iterator[None]:
+        """Write plain doubles for a while."""
+        width, self.width = self.width, 1
+        yield
+        self.width = width
 
     def name(self) -> str:
         self.names += 1
@@ -46,6 +62,12 @@ class Text:
         register = self.name()
         self.variables.append(f"  {register} = alloca {kind}, align 64")
         return register
+
+    def get(self, variable: str, kind: str = "") -> str:
+        return self.let(f"load {kind or self.type}, ptr {variable}")
+
+    def set(self, variable: str, x: str, kind: str = "") -> None:
+        self.do(f"store {kind or self.type} {x}, ptr {variable}")
 
     def body(self) -> str:
         return "\n".join(["entry:", *self.variables, *self.lines])
@@ -98,6 +120,11 @@ class Text:
             return known
         return self.let(f"add i64 {register}, {known}") if known else register
 
+    def smallest(self, x: Index, y: Index) -> Index:
+        """The lesser of two integers."""
+        self.declared.setdefault("llvm.smin.i64", "declare i64 @llvm.smin.i64(i64, i64)")
+        return self.let(f"call i64 @llvm.smin.i64(i64 {x}, i64 {y})")
+
     def place(self, base: str, index: Index, kind: str = "double") -> str:
         return self.let(f"getelementptr {kind}, ptr {base}, i64 {index}")
 
@@ -107,18 +134,61 @@ class Text:
     def store(self, x: str, base: str, index: Index, kind: str = "double") -> None:
         self.do(f"store {kind} {x}, ptr {self.place(base, index, kind)}, align 8")
 
-    def load_lanes(self, base: str, index: Index) -> str:
-        return self.let(f"load {self.type}, ptr {self.place(base, index)}, align {8 * self.width}")
+    def load_lanes(self, base: str, index: Index, align: int = 0) -> str:
+        """A vector; in rows of samples it is aligned to its size."""
+        return self.let(f"load {self.type}, ptr {self.place(base, index)}, align {align or 8 * self.width}")
 
-    def store_lanes(self, x: str, base: str, index: Index) -> None:
-        self.do(f"store {self.type} {x}, ptr {self.place(base, index)}, align {8 * self.width}")
+    def store_lanes(self, x: str, base: str, index: Index, align: int = 0) -> None:
+        self.do(f"store {self.type} {x}, ptr {self.place(base, index)}, align {align or 8 * self.width}")
+
+    def load_masked(self, place: str, mask: str) -> str:
+        """A vector from unaligned memory; lanes outside the mask are 0, and not read."""
+        name = f"llvm.masked.load.v{self.width}f64.p0"
+        self.declared.setdefault(name, f"declare {self.type} @{name}(ptr, i32, {self.mask}, {self.type})")
+        zeros = self.constant(0.0)
+        return self.let(
+            f"call {self.type} @{name}(ptr {place}, i32 8, {self.mask} {mask}, {self.type} {zeros})"
+        )
+
+    def store_masked(self, x: str, place: str, mask: str) -> None:
+        name = f"llvm.masked.store.v{self.width}f64.p0"
+        self.declared.setdefault(name, f"declare void @{name}({self.type}, ptr, i32, {self.mask})")
+        self.do(f"call void @{name}({self.type} {x}, ptr {place}, i32 8, {self.mask} {mask})")
+
+    # --- lanes ---------------------------------------------------------------------------------------------
+
+    def below(self, first: Index, end: str) -> str:
+        """Which of the numbers first, first + 1, ... are below the end: a mask."""
+        numbers = ", ".join(f"i64 {lane}" for lane in range(self.width))
+        counted = self.let(f"add {self.ints} {self.spread(str(first), 'i64')}, <{numbers}>")
+        return self.let(f"icmp slt {self.ints} {counted}, {self.spread(end, 'i64')}")
+
+    def exchanged(self, x: str, y: str, size: int) -> tuple[str, str]:
+        """Two vectors with every second group of `size` lanes of the one in exchange for the other's."""
+        parts = []
+        for offset in (0, size):
+            lanes = [(self.width - size) * bool(k & size) + k + offset for k in range(self.width)]
+            mask = f"<{self.width} x i32> <{', '.join(f'i32 {lane}' for lane in lanes)}>"
+            parts.append(self.let(f"shufflevector {self.type} {x}, {self.type} {y}, {mask}"))
+        return parts[0], parts[1]
+
+    def transposed(self, rows: list[str]) -> list[str]:
+        """As many vectors as each has lanes, rows for columns."""
+        xs = list(rows)
+        size = 1
+        while size < self.width:
+            for i in range(self.width):
+                if not i & size:
+                    xs[i], xs[i | size] = self.exchanged(xs[i], xs[i | size], size)
+            size *= 2
+        return xs
 
     # --- loops ---------------------------------------------------------------------------------------------
 
     @contextmanager
-    def loop(self, first: Index, end: Index, step: int = 1) -> Iterator[Index]:
+    def loop(self, first: Index, end: Index, step: Index = 1) -> Iterator[Index]:
         """Run the body for first, first + step, ... below end; written without a loop for a single turn."""
-        if isinstance(first, int) and isinstance(end, int) and end - first <= step:
+        if isinstance(first, int) and isinstance(end, int) and isinstance(step, int) and end - first <= step:
             mark = len(self.lines)
             yield first
             if end <= first:
