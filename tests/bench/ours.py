@@ -1,6 +1,5 @@
 """Our own way to do each work: what a user writes.  The files in peers/ are its counterparts."""
 
-import inspect
 from array import array
 from collections.abc import Callable
 from typing import Any
@@ -43,8 +42,8 @@ def columns_of(net: Net) -> list[Any]:
 def contenders(net: Net, threads: int) -> list[Contender]:
     model, data = model_of(net), columns_of(net)
     params = model.parameters()
-    step = tg.compile(loss_of(net, model), params)
-    several = _threads(step.train, threads)
+    step = tg.compile(loss_of(net, model), params, threads=threads)
+    bound = step.bind(*data, lr=LR)
 
     def gradient() -> list[float]:
         value, grads = step.value_and_grad(*data)
@@ -53,29 +52,20 @@ def contenders(net: Net, threads: int) -> list[Contender]:
     return [
         Contender(
             "tinygrad_bp, looped inside",
-            lambda: step.train(*data, lr=LR, steps=net.steps, **several),
+            lambda: step.train(*data, lr=LR, steps=net.steps),
             net.steps,
             gradient,
             lambda: [p.data for p in params],
             looped=True,
-            note="" if several or threads == 1 else "1 thread",
         ),
-        _bound_call(step, data, params, gradient, _threads(step.bind, threads)),
+        Contender(
+            "tinygrad_bp, bound call",
+            bound.descend,
+            1,
+            lambda: [bound.evaluate(), *bound.grads],
+            lambda: list(bound.params),
+        ),
     ]
-
-
-def _bound_call(step: Any, data: Any, params: Any, gradient: Any, several: dict[str, int]) -> Contender:
-    name = "tinygrad_bp, bound call"
-    if "lr" in inspect.signature(step.bind).parameters:
-        bound = step.bind(*data, lr=LR, **several)
-        return Contender(name, bound.descend, 1, gradient, lambda: list(bound.params))
-    train = step.bound(*data).train
-    return Contender(name, lambda: train(1, LR, 0.0), 1, gradient, lambda: [p.data for p in params])
-
-
-def _threads(method: Any, threads: int) -> dict[str, int]:
-    """The argument for more than one thread, where a method takes it."""
-    return {"threads": threads} if threads > 1 and "threads" in inspect.signature(method).parameters else {}
 
 
 def formula_contenders() -> list[Contender]:
@@ -84,21 +74,14 @@ def formula_contenders() -> list[Contender]:
     def f(x: Any, y: Any) -> Any:
         return formula(tg, x, y)
 
-    compiled = tg.compile(f)
-
-    def gradient() -> list[float]:
-        value, grads = compiled.value_and_grad(*POINT)
-        return [value, *grads]
-
-    def unbound() -> Any:
-        return compiled.value_and_grad(*POINT)
-
-    call = compiled.bind(*POINT).evaluate if hasattr(compiled, "bind") else unbound
+    bound = tg.compile(f).bind(*POINT)
 
     def eager() -> Any:
         return tg.value_and_grad(f)(*POINT)
 
     return [
-        Contender("tinygrad_bp, bound call", call, gradient=gradient),
+        Contender(
+            "tinygrad_bp, bound call", bound.evaluate, gradient=lambda: [bound.evaluate(), *bound.grads]
+        ),
         Contender("tinygrad_bp, the engine", eager, gradient=lambda: [eager()[0], *eager()[1]]),
     ]
