@@ -99,7 +99,9 @@ def compared(
         )  # fmt: skip
         mark = MARKS.get(work, {}).get(c.name)
         if mark and c.collecting:
-            most = f"; at the peak it would be {short(1.0 / row.part)}" if row.part else ""
+            most = (
+                f"; at the peak it would be {short(1.0 / row.part)}" if row.part and row.part > 0.01 else ""
+            )
             row = replace(row, mark=DISTURBED if disturbed(row) else mark.told(ratio) + most)
         rows.append(row)
     return rows if work in ALONE else _ahead(rows)
