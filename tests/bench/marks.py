@@ -1,0 +1,47 @@
+"""Goals and floors: what the ratios are to be, written beside the figures, and whether they are.
+
+A mark belongs to one contender of one work.  Besides, all others are to be behind in every work but those
+ALONE.  No verdict is given where other processes disturbed the rounds.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Mark:
+    """At least so many times ours; or for seconds of our own, at most."""
+
+    goal: float
+    floor: float
+    at_most: bool = False
+
+    def told(self, figure: float) -> str:
+        def met(mark: float) -> bool:
+            return figure <= mark if self.at_most else figure >= mark
+
+        verdict = "goal met" if met(self.goal) else "floor met" if met(self.floor) else "BELOW THE FLOOR"
+        if self.at_most and not met(self.floor):
+            verdict = "ABOVE THE FLOOR"
+        return f"goal {self.goal:g}, floor {self.floor:g}: {verdict}"
+
+
+HAND, MICROGRAD, OURS = "NumPy by hand", "micrograd", "tinygrad_bp"
+
+MARKS: dict[str, dict[str, Mark]] = {
+    "tiny, bound call": {HAND: Mark(100, 60)},
+    "tiny": {HAND: Mark(230, 120)},
+    "moons": {HAND: Mark(14, 10), MICROGRAD: Mark(100_000, 50_000)},
+    "quadratic": {HAND: Mark(2.5, 2.0)},
+    "quadratic, 2 threads": {HAND: Mark(2.5, 1.8)},
+    "sigmoid": {HAND: Mark(2.2, 1.8)},
+    "width 200": {HAND: Mark(1.3, 1.0)},
+    "width 300": {HAND: Mark(1.3, 1.0)},
+    "width 500": {HAND: Mark(1.3, 1.0)},
+    "digits": {HAND: Mark(1.3, 1.0)},
+    "formula": {"CasADi, bound buffers": Mark(1.5, 1.0)},
+    "python": {"tinygrad_bp, the engine": Mark(10, 8)},
+    "compile 1-100-100-100-1": {OURS: Mark(0.4, 0.6, at_most=True)},
+    "compile 784-100-10": {OURS: Mark(2.0, 3.0, at_most=True)},
+    "compile 6000 at random": {OURS: Mark(2.0, 4.0, at_most=True)},
+}
+ALONE = {"eager", "depth", "python"}  # works of the engine, where nobody is asked to be behind

@@ -1,0 +1,122 @@
+"""The bench: one table of every figure, each beside its peers', taken on this machine now.
+
+    python tests/bench/run.py [work ...] [--markdown] [--write-docs]
+
+It prints and asserts nothing, but for one thing: a peer that computes something else ends it.  Works and who
+takes part are in measure.py, what a work is in works.py, how it is timed in timing.py, goals in marks.py.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import machine
+from rows import HEAD, Row, line, markdown
+
+HERE = Path(__file__).parent
+PAGE = HERE.parent.parent / "docs" / "figures.md"
+BEGIN, END = "<!-- figures begin: written by tests/bench/run.py --write-docs -->", "<!-- figures end -->"
+
+ONE = ("tiny", "moons", "quadratic", "sigmoid", "widths", "digits", "formula", "eager", "depth", "compile",
+       "random")  # fmt: skip
+TWO = ("quadratic", "sigmoid")
+SEVERAL = 2  # threads
+NAMES = (*ONE, "threads", "python")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("work", nargs="*", help=f"which works, of: {', '.join(NAMES)}; without any, all")
+    parser.add_argument("--markdown", action="store_true", help="print the table for a page")
+    parser.add_argument("--write-docs", action="store_true", help="put the table of all works into docs")
+    asked = parser.parse_args()
+    unknown = [name for name in asked.work if name not in NAMES]
+    if unknown:
+        parser.error(f"there is no work {', '.join(unknown)}; there are: {', '.join(NAMES)}")
+    if asked.write_docs and asked.work:
+        parser.error("--write-docs takes the table of all works: name none")
+    page = []
+    for text, cells in table(asked.work or NAMES):
+        page += on_page(text, cells)
+        if not asked.markdown:
+            print(in_terminal(text, cells), flush=True)
+    if asked.markdown:
+        print("\n".join(page))
+    if asked.write_docs:
+        write(page)
+
+
+def table(names: Any) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """The lines as they come: a text without cells, or cells."""
+    ones = [name for name in ONE if name in names]
+    yield from measured(1, ["limit", *ones], True)
+    if "threads" in names:
+        yield from measured(SEVERAL, ["limit", *TWO])
+    if "python" in names:
+        yield from measured(1, ["python"])
+
+
+def measured(threads: int, works: list[str], first: bool = False) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """What a process of so many threads prints; ends this one if it fails."""
+    command = [sys.executable, str(HERE / "measure.py"), *works]
+    machine.allot(threads)
+    environment = machine.environment(threads)
+    beside = [str(HERE.parent.parent), environment.get("PYTHONPATH", "")]  # the package of this copy
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, beside))
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, text=True, encoding="utf-8"
+    ) as child:
+        assert child.stdout is not None
+        for text in child.stdout:
+            if not text.startswith("{"):
+                print(text, end="", file=sys.stderr)
+                continue
+            found = json.loads(text)
+            if "about" in found:
+                if first:
+                    yield described(found["about"]), ()
+                    yield "", HEAD
+                continue
+            yield found["title"], ()
+            for row in found["rows"]:
+                yield "", Row(**row).cells()
+    if child.returncode:
+        sys.exit(f"the bench failed in {' '.join(works)}: see above")
+
+
+def described(about: dict[str, Any]) -> str:
+    missing = f" Not installed: {', '.join(about['missing'])}." if about["missing"] else ""
+    return f"{about['processor']}. {', '.join(about['versions'])}.{missing}"
+
+
+def in_terminal(text: str, cells: tuple[str, ...]) -> str:
+    return line(cells) if cells else f"\n{text}"
+
+
+def on_page(text: str, cells: tuple[str, ...]) -> list[str]:
+    if cells == HEAD:
+        return ["", markdown(cells), markdown(["---", *["--:"] * (len(cells) - 2), "---"])]
+    if cells:
+        return [markdown(cells)]
+    if text.endswith("."):  # the machine
+        return [text]
+    return [markdown([f"**{text}**", *[""] * (len(HEAD) - 1)])]
+
+
+def write(page: list[str]) -> None:
+    """Put the lines between the marks of the page."""
+    before, begin, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        sys.exit(f"{PAGE} has no block to write into: it begins with {BEGIN} and ends with {END}")
+    PAGE.write_text("\n".join([before + BEGIN, "", *page, "", END + after]), encoding="utf-8")
+    print(f"wrote {PAGE.name}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

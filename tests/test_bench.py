@@ -1,0 +1,119 @@
+"""The bench's own code: that a peer which computes something else is found out, and how figures are told.
+
+No time is asserted.  Its peers beyond NumPy are left alone; run.py checks each of them before it is timed.
+"""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCH = Path(__file__).parent / "bench"
+
+
+@pytest.fixture
+def bench(monkeypatch):
+    """The bench's files can be imported, as when run.py is started."""
+    monkeypatch.syspath_prepend(str(BENCH))
+    before = set(sys.modules)
+    yield
+    for name in set(sys.modules) - before:
+        if str(BENCH) in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
+
+
+def small_nets(works):
+    inputs = [[0.1, -0.4], [0.3, 0.9], [-0.5, 0.2]]
+    yield works.tiny()
+    yield works.Net("", (2, 3, 1), inputs, [1.0, -1.0, 1.0], 3, loss="hinge")
+    yield works.Net("", (2, 3, 1), inputs, [1.0, -1.0, 1.0], 3, act="sigmoid")
+    yield works.Net("", (2, 4, 3), inputs, [0.0, 2.0, 1.0], 3, loss="cross entropy")
+
+
+def test_numpy_by_hand_micrograd_and_we_compute_the_same(bench):
+    import measure
+    import ours
+    import works
+    from peers import by_hand, scalars
+
+    for net in small_nets(works):
+        contenders = [c for peer in (ours, by_hand, scalars) for c in peer.contenders(net, 1)]
+        measure.agree(contenders, contenders[0])
+
+
+def test_a_peer_that_computes_something_else_ends_the_run(bench):
+    import measure
+    import ours
+    import works
+    from peers import by_hand
+
+    mine, theirs = ours.contenders(works.tiny(), 1)[0], by_hand.contenders(works.tiny(), 1)[0]
+    right = theirs.gradient
+    theirs.gradient = lambda: [x * (1.0 + 1e-6) for x in right()]
+    with pytest.raises(ArithmeticError, match="NumPy by hand computes something else"):
+        measure.agree([mine, theirs], mine)
+    theirs.gradient, theirs.call = right, lambda: None
+    with pytest.raises(ArithmeticError, match="NumPy by hand takes another step"):
+        measure.agree([mine, theirs], mine)
+
+
+def test_ratios_are_of_rounds_that_both_took_part_in(bench):
+    from timing import Times
+
+    ours, slow = Times([1.0, 2.0, 1.0, 100.0]), Times([10.0, 40.0])
+    assert slow.ratio(ours) == (25.0 / 1.5, 10.0, 20.0)
+    assert (ours.median, ours.minimum) == (1.5, 1.0)
+
+
+def test_everybody_has_a_turn_in_every_round(bench):
+    from timing import Contender, in_turns
+
+    turns = []
+    contenders = [Contender(name, lambda name=name: turns.append(name)) for name in "ab"]
+    times = in_turns(contenders, rounds=3)
+    assert [len(t.rounds) for t in times] == [3, 3]
+    assert turns[-1] == "b" and min(times[0].rounds) > 0.0
+
+
+def test_verdicts(bench):
+    from marks import Mark
+    from rows import compared
+    from timing import Contender, Times
+
+    assert Mark(2.5, 2.0).told(2.6) == "goal 2.5, floor 2: goal met"
+    assert Mark(2.5, 2.0).told(2.0) == "goal 2.5, floor 2: floor met"
+    assert Mark(2.5, 2.0).told(1.9) == "goal 2.5, floor 2: BELOW THE FLOOR"
+    assert Mark(0.4, 0.6, at_most=True).told(0.7) == "goal 0.4, floor 0.6: ABOVE THE FLOOR"
+    named = [Contender(name, print) for name in ("tinygrad_bp", "NumPy by hand", "JAX")]
+    times = [Times([1.0, 1.0]), Times([3.0, 3.0]), Times([0.5, 0.5])]
+    marks = [row.mark for row in compared("quadratic", named, times, 1, 0.0, None)]
+    assert marks == ["", "goal 2.5, floor 2: goal met", "fastest of the others: AHEAD OF US"]
+    wild = [Times([1.0, 1.0]), Times([3.0, 30.0]), Times([0.9, 1.1])]
+    marks = [row.mark for row in compared("quadratic", named, wild, 1, 0.0, None)]
+    assert marks == ["", "not judged: rounds disturbed", "fastest of the others: level with us"]
+
+
+@pytest.mark.parametrize(
+    "seconds, told", [(None, ""), (2.0, "2 s"), (0.0123, "12.3 ms"), (4.8e-6, "4.8 µs"), (7.34e-8, "73.4 ns")]
+)
+def test_durations(bench, seconds, told):
+    from rows import duration
+
+    assert duration(seconds) == told
+
+
+def test_the_page_is_written_between_its_marks(bench, monkeypatch, tmp_path, capsys):
+    import run
+
+    page = tmp_path / "figures.md"
+    monkeypatch.setattr(run, "PAGE", page)
+    page.write_text(f"before\n{run.BEGIN}\nold\n{run.END}\nafter\n", encoding="utf-8")
+    run.write(["new"])
+    assert page.read_text(encoding="utf-8") == f"before\n{run.BEGIN}\n\nnew\n\n{run.END}\nafter\n"
+    page.write_text("no marks", encoding="utf-8")
+    with pytest.raises(SystemExit, match="has no block to write into"):
+        run.write(["new"])
+    monkeypatch.setattr(sys, "argv", ["run.py", "nonsense"])
+    with pytest.raises(SystemExit):
+        run.main()
+    assert "there is no work nonsense; there are: tiny, moons" in capsys.readouterr().err
