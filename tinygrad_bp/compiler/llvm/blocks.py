@@ -30,13 +30,14 @@ class Lanes:
     width: int
     tile: int
     registers: int = 32
+    alone: bool = False  # there is one sample: no loop stands around it
 
     @staticmethod
     def chosen(rolled: Rolled, vectors: tuple[int, int], samples: int) -> "Lanes":
         """For so many samples: plain numbers for a few, one vector for some, tiles for many."""
         width, registers = vectors
         if samples <= width // 2:
-            return Lanes(1, 1, registers)
+            return Lanes(1, 1, registers, alone=samples == 1)
         if samples <= width:
             return Lanes(width, width, registers)
         bytes_a_sample = 8 * max(1, rolled.rows)

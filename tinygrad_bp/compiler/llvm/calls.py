@@ -56,7 +56,8 @@ class _Calls:
     @staticmethod
     def field(text: Text, name: str) -> str:
         kind = "ptr" if name in ADDRESSES else "i64" if name in COUNTS else "double"
-        return text.load("%frame", FRAME.index(name), kind)
+        place = text.place("%frame", FRAME.index(name), kind)
+        return text.let(f"load {kind}, ptr {place}, align 8, !invariant.load !0")
 
     # --- threads -------------------------------------------------------------------------------------------
 
@@ -156,6 +157,10 @@ declare i32 @{YIELD}()"""
     def tiles(self, text: Text, scalars: str, sums: str, rows: str) -> None:
         columns, results, count = (self.field(text, name) for name in ("columns", "results", "samples"))
         data = f"ptr {columns}, ptr {results}"
+        if self.lanes.alone:
+            memory = f"ptr {scalars}, ptr {rows}, ptr {sums}"
+            text.do(f"call void @tile({memory}, {data}, i64 0, i64 1, i1 true, i1 true)")
+            return
         if not self.shared:  # one tile, or tiles of one sample
             step = self.lanes.tile
             with text.loop(0, count, step) as begin:

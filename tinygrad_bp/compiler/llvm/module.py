@@ -30,7 +30,7 @@ def emit_llvm(rolled: Rolled, columns: Sequence[int], params: int, lanes: Lanes)
     tables = [f"@table = private constant [{len(rolled.table)} x i64] [{table}]"] if rolled.table else []
     tables += _output_table(rolled, lanes)
     attributes = 'attributes #0 = { nounwind "prefer-vector-width"="512" "min-legal-vector-width"="512" }'
-    return "\n\n".join([*tables, *functions, *declared.values(), attributes, ""])
+    return "\n\n".join([*tables, *functions, *declared.values(), attributes, "!0 = !{}\n"])
 
 
 class _Parts:
