@@ -15,6 +15,7 @@ from typing import Any
 
 from tinygrad_bp.compiler import native
 from tinygrad_bp.compiler.columns import Columns
+from tinygrad_bp.compiler.emit_matrix import argument_names, emit_matrix
 from tinygrad_bp.compiler.emit_python import emit_python
 from tinygrad_bp.compiler.fuse import fuse
 from tinygrad_bp.compiler.kernel import Bound, Kernel
@@ -114,15 +115,19 @@ class _Compiled:
         return [*gradients(found.outputs[0], by, create_graph=True), found.outputs[0]]
 
     def source(self, kind: str = "python") -> str:
-        """The generated code of the last kernel used: "python", or "llvm" for LLVM's text.
+        """The generated code of the last kernel used: "python", "matrix" for array libraries, "llvm" for LLVM.
 
-        Raises CompileError before the first call.
+        Raises CompileError before the first call, and for "matrix" if an operation is no array function.
         """
         kernel = self._used()
         if kind == "python":
             return emit_python(kernel.rolled)[0]
+        if kind == "matrix":
+            labels = [x.label for x in kernel.leaves]
+            names = argument_names(self._f, len(kernel.widths))
+            return emit_matrix(kernel.rolled, kernel.widths, kernel.params, labels, names)
         if kind != "llvm":
-            raise ValueError(f"source: kind is 'python' or 'llvm', not {kind!r}")
+            raise ValueError(f"source: kind is 'python', 'matrix' or 'llvm', not {kind!r}")
         return kernel.llvm(next(iter(kernel.machines), Lanes.chosen(kernel.rolled, 8, 1000)))
 
     def report(self) -> str:

@@ -1,0 +1,224 @@
+"""Emit matrix: the loop nests as the matrix backprop one writes by hand, for any array library.
+
+Samples are columns.  Weights are (out, in) matrices and biases columns, unpacked from the flat vector of
+parameters; each layer is a line forward, `A1 = xp.maximum(W1 @ X + b1, 0.0)`, a line backward, and a line for
+each gradient, put where its operands are ready.  The text asks of `xp` only what the array API standard
+(2023.12) has, and changes no array in place.  Read matrix/statements.py for how a nest becomes a formula.
+"""
+
+import inspect
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from tinygrad_bp import ops
+from tinygrad_bp.compiler.matrix import statements as st
+from tinygrad_bp.compiler.matrix.layout import Block, Layout
+from tinygrad_bp.compiler.matrix.leaves import Names, labelled, listing, pack_lines, unpack_lines
+from tinygrad_bp.compiler.matrix.naming import give_names, matrices_found
+from tinygrad_bp.compiler.matrix.writing import Writer
+from tinygrad_bp.compiler.roll import Nest, Rolled
+from tinygrad_bp.compiler.schedule import Kind, Space
+
+
+def emit_matrix(
+    rolled: Rolled, widths: Sequence[int], params: int, labels: Sequence[str], arguments: Sequence[str]
+) -> str:
+    """The source of `value_and_grad(xp, params, *columns)`, or of `value` or `run` for what has no gradient.
+
+    Raises CompileError for an operation that no array function computes.
+    """
+    return _Source(rolled, widths, params, labels, arguments).text()
+
+
+def argument_names(f: Any, count: int) -> list[str]:
+    """What the function calls its arguments, if it names so many; else x1, x2, ..."""
+    try:
+        names = [*inspect.signature(f).parameters]
+    except (TypeError, ValueError):
+        names = []
+    return names[:count] if len(names) >= count else [f"x{i + 1}" for i in range(count)]
+
+
+class _Source:
+    def __init__(
+        self, rolled: Rolled, widths: Sequence[int], params: int, labels: Sequence[str], arguments: Sequence[str]
+    ) -> None:
+        self.rolled, self.params = rolled, params
+        self.names = Names()
+        self.has_gradient = rolled.summed and len(rolled.outputs) == params + 1
+        self.loss = params if self.has_gradient else 0
+        fixed = dict(enumerate(rolled.constants, rolled.leaves))
+        self.layout = Layout(rolled.leaves, fixed)
+        self.arguments = [self.names.new(name) for name in arguments]
+        self.inputs = list(self._inputs(widths))
+        self.matrices = labelled(labels, self.names)
+        for block in self.matrices:
+            self.layout.settle(Space.SCALARS, block)
+        self.votes = self._votes()
+        self.statements = [s for nest in rolled.nests for s in self._statements(nest)]
+        for block in matrices_found(self.statements, self.layout, self.names):
+            self.matrices.append(block)
+        self.statements = [part for s in self.statements for part in self._split(s)]
+        give_names(self.statements, self.layout, self.names, self.matrices, self.loss)
+
+    def _inputs(self, widths: Sequence[int]) -> Iterator[Block]:
+        first = 0
+        for name, width in zip(self.arguments, widths):
+            grid = tuple((address,) for address in range(first, first + width))
+            first += width
+            if grid:
+                block = Block(grid, self.names.new(name.upper()), given=True)
+                self.layout.settle(Space.ROWS, block)
+                yield block
+
+    # --- statements ----------------------------------------------------------------------------------------
+
+    def _votes(self) -> dict[int, int]:
+        """For results that a gradient is summed from: the parameter, so that they lie in its order."""
+        votes: dict[int, int] = {}
+        for nest in self.rolled.nests:
+            if nest.kind is Kind.SUM and len(nest.shape) <= 3 and not nest.length:
+                for target, *addresses in sorted(st.points_by(nest, self.rolled.table)):
+                    for address in addresses:
+                        votes.setdefault(address, target)
+        return votes
+
+    def _statements(self, nest: Nest) -> Iterator[st.Statement]:
+        table = self.rolled.table
+        points = st.points_by(nest, table)
+        if nest.kind in (Kind.SUM, Kind.COUNT):
+            points.sort()
+            for part in ([p for p in points if p[0] == self.loss], [p for p in points if p[0] != self.loss]):
+                if part:
+                    yield self._summed(nest, part)
+            return
+        if self._runs_backward(nest, points):
+            points.reverse()
+        formula = st.formula_of(nest, points, table)
+        block = Block(tuple((p[0],) for p in points))
+        space = Space.ROWS if nest.kind is Kind.SAMPLE else Space.SCALARS
+        if isinstance(formula, st.Operand) and formula.space is space:
+            block.same = self.layout.whole(space, formula.addresses)
+        self.layout.settle(space, block)
+        if not block.same:
+            yield st.Statement(nest.kind, formula, block, len(points))
+
+    def _runs_backward(self, nest: Nest, points: Sequence[tuple[int, ...]]) -> bool:
+        """Whether the rows of a result should lie in the other order."""
+        if nest.kind is Kind.SAMPLE and all(p[0] in self.votes for p in points):
+            votes = [self.votes[p[0]] for p in points]
+            if votes == sorted(votes) or votes == sorted(votes, reverse=True):
+                return votes[0] > votes[-1]
+        for k, space in enumerate(st.leaf_spaces(nest)):
+            first, last = points[0][k + 1], points[-1][k + 1]
+            run = nest.runs[k]
+            if first == last or (run and run.stride is None):
+                continue
+            places = [self.layout.place(space, a) for a in (first, last)]
+            if places[0][0] is places[1][0]:
+                return places[0][1:] > places[1][1:]
+        return False
+
+    def _summed(self, nest: Nest, points: list[tuple[int, ...]]) -> st.Statement:
+        formula = st.formula_of(nest, points, self.rolled.table)
+        targets = [p[0] for p in points]
+        factors = st.factors_over_samples(formula)
+        found = st.product_grid(targets, *factors) if factors and targets != [self.loss] else None
+        if found:
+            down, across, grid = found
+            pair = (st.Operand(Space.ROWS, down), st.Operand(Space.ROWS, across))
+            return st.Statement(nest.kind, formula, Block(grid), len(points), pair)
+        return st.Statement(nest.kind, formula, Block(tuple((t,) for t in targets)), len(points))
+
+    def _split(self, s: st.Statement) -> Iterator[st.Statement]:
+        """An output minus its target: the output gets a line of its own."""
+        f = s.formula
+        if s.kind is Kind.SAMPLE and isinstance(f, st.Applied) and f.op is ops.sub:
+            x, y = f.operands
+            if st.is_layer(x):
+                block = Block(tuple((-1 - row,) for row in range(s.rows)))  # at no address: nobody else asks
+                yield st.Statement(s.kind, x, block, s.rows)
+                s.formula = st.Applied(ops.sub, (st.Stored(block), y))
+        yield s
+
+    # --- text ----------------------------------------------------------------------------------------------
+
+    def text(self) -> str:
+        """All of it."""
+        writer = Writer(self.layout, self.rolled.summed, self.loss)
+        body = list(self._body(writer))
+        result = self._result(writer)
+        helpers = writer.helpers()
+        head = "value_and_grad" if self.has_gradient else "value" if self.rolled.summed else "run"
+        said = {
+            "value_and_grad": "The sum over the samples, and its gradient by the parameters.",
+            "value": "The sum over the samples.",
+            "run": "The results, one row a sample.",
+        }
+        known = "\n".join([*body, result])
+        lines = listing(f"def {head}(", ["xp", "params", *self.arguments], "):")
+        lines += [f'    """{said[head]}"""', *(f"    {x}" for x in self._beginning(known)), ""]
+        lines += [f"    {x}" if x else "" for x in body]
+        lines.append(f"    return {result}")
+        functions = [lines]
+        if self.has_gradient and self.params:
+            functions.insert(0, pack_lines(writer.gradient, self.layout.listed))
+        if self.matrices:
+            functions.insert(0, unpack_lines(self.matrices, self.names, self.layout.listed))
+        heads = self.layout.heads()
+        functions = [*([heads] if heads else []), *helpers, *functions]
+        return "\n\n\n".join("\n".join(part) for part in functions) + "\n"
+
+    def _beginning(self, known: str) -> Iterator[str]:
+        """Matrices of the parameters, columns of samples, and what else the body names."""
+        def named(name: str) -> bool:
+            return re.search(rf"\b{name}\b", known) is not None
+
+        if self.matrices:
+            yield from listing("", [block.name for block in self.matrices], " = unpack(xp, params)")
+        for argument, block in zip(self.arguments, self.inputs):
+            if named(block.name):
+                width = len(block.grid)
+                shape = f"xp.reshape({argument}, ({'1, -1' if width == 1 else f'-1, {width}'}))"
+                yield f"{block.name} = {shape}{'' if width == 1 else '.T'}"
+        if named("P"):
+            yield "P = xp.reshape(params, (-1, 1))"
+        if named("n"):
+            yield f"n = {self.arguments[0]}.shape[0]" if self.arguments else "n = 1"
+        if named("one") or named("C"):
+            like = "params[:1]" if self.rolled.leaves else f"{self.inputs[0].name}[:1, :1]"
+            known_type = self.rolled.leaves or self.inputs
+            yield f"one = xp.ones_like({like})" if known_type else "one = xp.ones((1,), dtype=xp.float64)"
+        if named("C"):
+            yield from self.layout.constant_lines()
+
+    def _body(self, writer: Writer) -> Iterator[str]:
+        """The lines, each gradient as soon as it can be computed."""
+        sums = [s for s in self.statements if s.kind in (Kind.SUM, Kind.COUNT)]
+        sums.sort(key=lambda s: (s.block.grid != ((self.loss,),), s.block.grid[0][0]))
+        waiting = [(s, *writer.line(s)) for s in sums]
+        ready: set[Block] = {block for block in self.inputs + self.matrices}
+        ready |= {self.layout.flat, self.layout.fixed}
+        rest = [s for s in self.statements if s.kind in (Kind.ONCE, Kind.SAMPLE)]
+        while True:
+            for entry in list(waiting):
+                s, line, uses = entry
+                if uses <= ready:
+                    waiting.remove(entry)
+                    yield line
+                    if s.block.grid == ((self.loss,),) and self.has_gradient:
+                        yield ""
+            if not rest:
+                break
+            s = rest.pop(0)
+            yield writer.line(s)[0]
+            ready.add(s.block)
+        if self.has_gradient:
+            yield from writer.missing(self.params, self.names)
+
+    def _result(self, writer: Writer) -> str:
+        if self.has_gradient:
+            names = ", ".join(["xp", *(block.name for block in writer.gradient)])
+            return f"loss, {f'pack({names})' if self.params else 'params[:0]'}"
+        return "loss" if self.rolled.summed else writer.outputs(self.rolled.outputs)

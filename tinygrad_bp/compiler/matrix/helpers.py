@@ -1,0 +1,3 @@
+"""Helpers"""
+ERFC = ""
+ERF = ""
