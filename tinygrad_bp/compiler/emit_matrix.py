@@ -12,12 +12,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tinygrad_bp import ops
-from tinygrad_bp.compiler.matrix import statements as st
+from tinygrad_bp.compiler.matrix import formulas as fm
 from tinygrad_bp.compiler.matrix.layout import Block, Layout
 from tinygrad_bp.compiler.matrix.leaves import Names, labelled, listing, pack_lines, unpack_lines
 from tinygrad_bp.compiler.matrix.naming import give_names, matrices_found
+from tinygrad_bp.compiler.matrix.statements import Statement, formula_of, summed
 from tinygrad_bp.compiler.matrix.writing import Writer
-from tinygrad_bp.compiler.roll import Nest, Rolled
+from tinygrad_bp.compiler.roll import Nest, Rolled, addresses_of, leaf_spaces, points_of
 from tinygrad_bp.compiler.schedule import Kind, Space
 
 
@@ -79,14 +80,14 @@ class _Source:
         votes: dict[int, int] = {}
         for nest in self.rolled.nests:
             if nest.kind is Kind.SUM and len(nest.shape) <= 3 and not nest.length:
-                for target, *addresses in sorted(st.points_by(nest, self.rolled.table)):
+                for target, *addresses in sorted(points_of(nest, self.rolled.table)):
                     for address in addresses:
                         votes.setdefault(address, target)
         return votes
 
-    def _statements(self, nest: Nest) -> Iterator[st.Statement]:
+    def _statements(self, nest: Nest) -> Iterator[Statement]:
         table = self.rolled.table
-        points = st.points_by(nest, table)
+        points = list(points_of(nest, table))
         if nest.kind in (Kind.SUM, Kind.COUNT):
             points.sort()
             for part in ([p for p in points if p[0] == self.loss], [p for p in points if p[0] != self.loss]):
@@ -95,14 +96,14 @@ class _Source:
             return
         if self._runs_backward(nest, points):
             points.reverse()
-        formula = st.formula_of(nest, points, table)
+        formula = formula_of(nest, points, table, self.layout)
         block = Block(tuple((p[0],) for p in points))
         space = Space.ROWS if nest.kind is Kind.SAMPLE else Space.SCALARS
-        if isinstance(formula, st.Operand) and formula.space is space:
+        if isinstance(formula, fm.Operand) and formula.space is space:
             block.same = self.layout.whole(space, formula.addresses)
         self.layout.settle(space, block)
         if not block.same:
-            yield st.Statement(nest.kind, formula, block, len(points))
+            yield Statement(nest.kind, formula, block, len(points))
 
     def _runs_backward(self, nest: Nest, points: Sequence[tuple[int, ...]]) -> bool:
         """Whether the rows of a result should lie in the other order."""
@@ -110,36 +111,40 @@ class _Source:
             votes = [self.votes[p[0]] for p in points]
             if votes == sorted(votes) or votes == sorted(votes, reverse=True):
                 return votes[0] > votes[-1]
-        for k, space in enumerate(st.leaf_spaces(nest)):
-            first, last = points[0][k + 1], points[-1][k + 1]
-            run = nest.runs[k]
-            if first == last or (run and run.stride is None):
+        for k, space in enumerate(leaf_spaces(nest)):
+            first, last = (self._least(nest, k, space, p[k + 1]) for p in (points[0], points[-1]))
+            if first == last:
                 continue
             places = [self.layout.place(space, a) for a in (first, last)]
             if places[0][0] is places[1][0]:
                 return places[0][1:] > places[1][1:]
         return False
 
-    def _summed(self, nest: Nest, points: list[tuple[int, ...]]) -> st.Statement:
-        formula = st.formula_of(nest, points, self.rolled.table)
-        targets = [p[0] for p in points]
-        factors = st.factors_over_samples(formula)
-        found = st.product_grid(targets, *factors) if factors and targets != [self.loss] else None
-        if found:
-            down, across, grid = found
-            pair = (st.Operand(Space.ROWS, down), st.Operand(Space.ROWS, across))
-            return st.Statement(nest.kind, formula, Block(grid), len(points), pair)
-        return st.Statement(nest.kind, formula, Block(tuple((t,) for t in targets)), len(points))
+    def _least(self, nest: Nest, k: int, space: Space, address: int) -> int:
+        """Of a list by a table, the least of its addresses that is no constant's."""
+        run = nest.runs[k]
+        if run is None or run.stride is not None:
+            return address
+        found = addresses_of(run, address, nest.length, self.rolled.table)
+        fixed = self.layout.constants if space is Space.SCALARS else {}
+        return min((a for a in found if a not in fixed), default=found[0])
 
-    def _split(self, s: st.Statement) -> Iterator[st.Statement]:
+    def _summed(self, nest: Nest, points: list[tuple[int, ...]]) -> Statement:
+        formula = formula_of(nest, points, self.rolled.table, self.layout)
+        targets = [p[0] for p in points]
+        if targets == [self.loss]:
+            return Statement(nest.kind, formula, Block(((self.loss,),)), 1)
+        return summed(nest.kind, formula, targets)
+
+    def _split(self, s: Statement) -> Iterator[Statement]:
         """An output minus its target: the output gets a line of its own."""
         f = s.formula
-        if s.kind is Kind.SAMPLE and isinstance(f, st.Applied) and f.op is ops.sub:
+        if s.kind is Kind.SAMPLE and isinstance(f, fm.Applied) and f.op is ops.sub:
             x, y = f.operands
-            if st.is_layer(x):
+            if fm.is_layer(x):
                 block = Block(tuple((-1 - row,) for row in range(s.rows)))  # at no address: nobody else asks
-                yield st.Statement(s.kind, x, block, s.rows)
-                s.formula = st.Applied(ops.sub, (st.Stored(block), y))
+                yield Statement(s.kind, x, block, s.rows)
+                s.formula = fm.Applied(ops.sub, (fm.Stored(block), y))
         yield s
 
     # --- text ----------------------------------------------------------------------------------------------
@@ -157,10 +162,11 @@ class _Source:
             "run": "The results, one row a sample.",
         }
         known = "\n".join([*body, result])
+        body = [part for line in body for part in folded(line)]
         lines = listing(f"def {head}(", ["xp", "params", *self.arguments], "):")
         lines += [f'    """{said[head]}"""', *(f"    {x}" for x in self._beginning(known)), ""]
         lines += [f"    {x}" if x else "" for x in body]
-        lines.append(f"    return {result}")
+        lines += [f"    {x}" for x in folded(result, "return ")]
         functions = [lines]
         if self.has_gradient and self.params:
             functions.insert(0, pack_lines(writer.gradient, self.layout.listed))

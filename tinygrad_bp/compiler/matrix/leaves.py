@@ -15,7 +15,8 @@ from tinygrad_bp.compiler.matrix.layout import Block, Grid
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,30}", re.ASCII)
 NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
-RESERVED = {"xp", "params", "one", "n", "loss", "i", "k", "C", "P", "unpack", "pack", "erf", "erfc"}
+RESERVED = {"xp", "params", "one", "n", "loss", "i", "k", "C", "P", "unpack", "pack", "erf", "erfc",
+            "value_and_grad", "value", "run"}  # fmt: skip
 
 
 class Names:
@@ -23,6 +24,7 @@ class Names:
 
     def __init__(self) -> None:
         self.taken = {*RESERVED, *dir(builtins), *keyword.kwlist, *keyword.softkwlist}
+        self.counts: dict[str, int] = {}
 
     def new(self, wanted: str) -> str:
         """This name, or if it is taken, with a number behind it."""
@@ -33,6 +35,16 @@ class Names:
             name, k = f"{wanted}_{k}", k + 1
         self.taken.add(name)
         return name
+
+    def free(self, wanted: str) -> str:
+        """This name if nobody has it, else none."""
+        return self.new(wanted) if wanted and wanted not in self.taken else ""
+
+    def counted(self, letter: str) -> str:
+        """The next of T1, T2, ..."""
+        self.counts[letter] = self.counts.get(letter, 0) + 1
+        name = f"{letter}{self.counts[letter]}"
+        return self.free(name) or self.counted(letter)
 
 
 # --- matrices from labels ----------------------------------------------------------------------------------
@@ -194,3 +206,14 @@ def listing(before: str, items: Sequence[str], after: str = "") -> list[str]:
     closed = after if before.endswith("(") else ")" + after
     return [before + opened, *fill(", ".join(items) + ",", 96, initial_indent=indent + "    ",
             subsequent_indent=indent + "    ").splitlines(), indent + closed]  # fmt: skip
+
+
+def folded(line: str, before: str = "") -> list[str]:
+    """A line; if it is too long, its right side on lines of their own, in parentheses."""
+    if not before and " = " in line:
+        left, line = line.split(" = ", 1)
+        before = f"{left} = "
+    if len(before + line) <= 100:
+        return [before + line]
+    inner = fill(line, 96, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False)
+    return [f"{before}(", *inner.splitlines(), ")"]

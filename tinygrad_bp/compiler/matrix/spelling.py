@@ -45,7 +45,6 @@ FORMS: dict[Op, Form] = {
     ops.div: Form("{0} / {1}", PRODUCT, (PRODUCT, SIGN)),
     ops.neg: Form("-{0}", SIGN, (SIGN,)),
     ops.pow: Form("{0} ** {1}", POWER, (ATOM, ATOM)),
-    COPY: Form("xp.broadcast_to({0}, ({rows}, n))", ATOM, (SUM,)),
 }
 COMPARISONS: dict[Op, str] = {ops.gt: ">", ops.ge: ">=", ops.eq: "==", ops.ne: "!="}
 
@@ -57,6 +56,7 @@ CALLS: dict[Op, str] = {
     ops.min: "xp.minimum({0}, {1})",
     ops.nan_if: "xp.where(xp.isnan({0}), {0}, {1})",
     ops.fmod: "xp.copysign(xp.remainder(xp.abs({0}), xp.abs({1})), {0})",
+    COPY: "xp.broadcast_to({0}, ({rows}, n))",
     ops.erf: "erf(xp, {0})",
     erfc: "erfc(xp, {0})",
 }
@@ -81,14 +81,17 @@ def spelled(op: Op, operands: Sequence[Text], rows: int) -> Text:
     if op in FORMS:
         form = FORMS[op]
         texts = [x.within(level) for x, level in zip(operands, form.operands)]
-        return Text(form.pattern.format(*texts, rows=rows), form.level)
+        return Text(form.pattern.format(*texts), form.level)
     if op in COMPARISONS:
         return number(compared(op, operands))
     if op is ops.where:
         return chosen(condition(operands[0]), operands[1], operands[2])
+    if op in (ops.max, ops.min) and any(x.scalar for x in operands):  # the one call that takes a number
+        x, y = sorted(operands, key=lambda operand: operand.scalar)
+        return Text(f"xp.{op.name}imum({x.text}, {_with_point(y.text)})")
     arrays = [_array(x).text for x in operands]
     if op in CALLS:
-        return Text(CALLS[op].format(*arrays))
+        return Text(CALLS[op].format(*arrays, rows=rows))
     if op in IN_THE_STANDARD:
         return Text(f"xp.{op.name}({', '.join(arrays)})")
     raise CompileError(

@@ -9,13 +9,14 @@ from collections.abc import Iterator, Sequence
 
 from tinygrad_bp import ops
 from tinygrad_bp.compiler.lower import erfc
-from tinygrad_bp.compiler.matrix import statements as st
+from tinygrad_bp.compiler.matrix import formulas as fm
 from tinygrad_bp.compiler.matrix.helpers import ERF, ERFC
 from tinygrad_bp.compiler.matrix.layout import Block, Layout
 from tinygrad_bp.compiler.matrix.leaves import Names
 from tinygrad_bp.compiler.matrix.spelling import (
-    ATOM, COMPARISONS, PRODUCT, Text, both, compared, condition, literal, spelled,
+    ATOM, COMPARISONS, PRODUCT, SIGN, Text, both, compared, condition, literal, spelled,
 )  # fmt: skip
+from tinygrad_bp.compiler.matrix.statements import Statement
 from tinygrad_bp.compiler.schedule import Kind, Space
 
 
@@ -27,7 +28,7 @@ class Writer:
         self.gradient: list[Block] = []
         self.called: set[ops.Op] = set()
 
-    def line(self, s: st.Statement) -> tuple[str, set[Block]]:
+    def line(self, s: Statement) -> tuple[str, set[Block]]:
         """The line of a statement, and the variables that it reads."""
         self.layout.used.clear()
         if s.kind in (Kind.SUM, Kind.COUNT):
@@ -36,23 +37,29 @@ class Writer:
             line = f"{s.block.name} = {self.text(s.formula, s.rows).text}"
         return line, set(self.layout.used)
 
-    def _sum(self, s: st.Statement) -> str:
+    def _sum(self, s: Statement) -> str:
         is_loss = s.block.grid == ((self.loss,),)
         if not is_loss:
             self.gradient.append(s.block)
         if s.factors:
             x, y = (self.layout.rows(factor.space, factor.addresses) for factor in s.factors)
-            return f"{s.block.name} = {x} @ {y}.T"
+            more = f" + n * {self.layout.matrix(s.more).text}" if s.more else ""
+            return f"{s.block.name} = {x} @ {y}.T{more}"
+        if is_loss and isinstance(s.formula, fm.Down):
+            return f"loss = xp.sum({self.text(s.formula.formula, s.formula.rows).text})"
         found = self.text(s.formula, s.rows)
         if s.kind is Kind.COUNT:
             one = " * one" if found.scalar else ""
-            found = Text(f"n * {found.within(PRODUCT + 1)}{one}", PRODUCT)
+            found = Text(f"n * {found.within(SIGN)}{one}", PRODUCT)
         if is_loss:
             return f"loss = xp.sum({found.text})"
         if s.kind is Kind.SUM:
             found = Text(f"xp.sum({found.text}, axis=1, keepdims=True)")
-        if s.rows > 1 and not st.varies(s.formula) or found.text.endswith("one"):
+        if s.rows > 1 and not fm.varies(s.formula) or found.text.endswith("one"):
             found = Text(f"xp.broadcast_to({found.text}, ({s.rows}, 1))")
+        grid = s.block.grid
+        if len(grid[0]) > 1:
+            found = Text(f"xp.reshape({found.text}, ({len(grid)}, {len(grid[0])}))")
         return f"{s.block.name} = {found.text}"
 
     def missing(self, params: int, names: Names) -> Iterator[str]:
@@ -87,17 +94,19 @@ class Writer:
 
     # --- formulas ------------------------------------------------------------------------------------------
 
-    def text(self, f: st.Formula, rows: int) -> Text:
+    def text(self, f: fm.Formula, rows: int) -> Text:
         """A formula as source: as many rows as there are points, or one."""
-        if isinstance(f, st.Number):
+        if isinstance(f, fm.Number):
             return literal(f.value)
-        if isinstance(f, st.Operand):
+        if isinstance(f, fm.Operand):
             return self.layout.read(f.space, f.addresses)
-        if isinstance(f, st.Stored):
+        if isinstance(f, fm.Stored):
             self.layout.used[f.block] = None
             return Text(f.block.name)
-        if isinstance(f, st.Total):
+        if isinstance(f, fm.Total):
             return self._total(f)
+        if isinstance(f, fm.Down):
+            return Text(f"xp.sum({self.text(f.formula, f.rows).text}, axis=0, keepdims=True)")
         if f.op is ops.mul and (product := self._single_product(f)):
             return product
         self.called.add(f.op)
@@ -106,20 +115,20 @@ class Writer:
             operands.insert(0, self._flag(f.operands[0], rows))
         return spelled(f.op, operands, rows)
 
-    def _flag(self, f: st.Formula, rows: int) -> Text:
+    def _flag(self, f: fm.Formula, rows: int) -> Text:
         """A formula as a condition. For a step it is `o > 0`, which is false also for a nan."""
-        if isinstance(f, st.Applied):
+        if isinstance(f, fm.Applied):
             if f.op is ops.step:
                 return compared(ops.gt, [self.text(f.operands[0], rows), literal(0.0)])
             if f.op in COMPARISONS:
                 return compared(f.op, [self.text(x, rows) for x in f.operands])
-            if f.op is ops.mul and all(map(st.is_flag, f.operands)):
+            if f.op is ops.mul and all(map(fm.is_flag, f.operands)):
                 return both(*[self._flag(x, rows) for x in f.operands])
         return condition(self.text(f, rows))
 
-    def _single_product(self, f: st.Applied) -> Text | None:
+    def _single_product(self, f: fm.Applied) -> Text | None:
         """A matrix of one column times one row of samples."""
-        total = st.as_total(f)
+        total = fm.as_total(f)
         if total is None or total.ws is None or (total.ws.space, total.xs.space) != (Space.SCALARS, Space.ROWS):
             return None
         if len(set(total.xs.lists)) > 1:
@@ -127,7 +136,7 @@ class Writer:
         found = self.layout.part_of_a_matrix(total.ws.lists)
         return self._total(total) if found and found[0].layer is not None else None
 
-    def _total(self, f: st.Total) -> Text:
+    def _total(self, f: fm.Total) -> Text:
         f = self._ascending(f)
         points, n = len(f.xs.lists), len(f.xs.lists[0])
         if f.ws is None:
@@ -146,7 +155,7 @@ class Writer:
                 return Text(f"xp.reshape(xp.permute_dims({product}, (1, 0, 2)), ({points}, -1))")
         return self._summed(f"{self._entries(f.ws)} * {self._entries(f.xs)}", points, n)
 
-    def _entries(self, x: st.Listed, lists: Sequence[tuple[int, ...]] | None = None) -> str:
+    def _entries(self, x: fm.Listed, lists: Sequence[tuple[int, ...]] | None = None) -> str:
         """All entries of all lists, one below the other."""
         return self.layout.rows(x.space, [a for row in (lists or x.lists) for a in row])
 
@@ -155,10 +164,10 @@ class Writer:
             return Text(f"xp.sum({entries}, axis=0, keepdims=True)", ATOM)
         return Text(f"xp.sum(xp.reshape({entries}, ({points}, {n}, -1)), axis=1)", ATOM)
 
-    def _ascending(self, f: st.Total) -> st.Total:
+    def _ascending(self, f: fm.Total) -> fm.Total:
         """The summands in the order in which the samples' rows lie."""
         first, last = f.xs.lists[0][0], f.xs.lists[0][-1]
         places = [self.layout.place(f.xs.space, a) for a in (first, last)]
         if places[0][0] is not places[1][0] or places[0][1:] <= places[1][1:]:
             return f
-        return st.Total(f.ws and f.ws.reversed(), f.xs.reversed())
+        return fm.Total(f.ws and f.ws.reversed(), f.xs.reversed())
