@@ -14,7 +14,7 @@ from typing import Any
 from tinygrad_bp import ops
 from tinygrad_bp.compiler.matrix import formulas as fm
 from tinygrad_bp.compiler.matrix.layout import Block, Layout
-from tinygrad_bp.compiler.matrix.leaves import Names, labelled, listing, pack_lines, unpack_lines
+from tinygrad_bp.compiler.matrix.leaves import Names, folded, labelled, listing, pack_lines, unpack_lines
 from tinygrad_bp.compiler.matrix.naming import give_names, matrices_found
 from tinygrad_bp.compiler.matrix.statements import Statement, formula_of, summed
 from tinygrad_bp.compiler.matrix.writing import Writer

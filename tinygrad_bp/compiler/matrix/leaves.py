@@ -15,7 +15,7 @@ from tinygrad_bp.compiler.matrix.layout import Block, Grid
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,30}", re.ASCII)
 NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
-RESERVED = {"xp", "params", "one", "n", "loss", "i", "k", "C", "P", "unpack", "pack", "erf", "erfc",
+RESERVED = {"xp", "params", "one", "n", "loss", "i", "k", "C", "P", "unpack", "pack", "erf", "erfc", "ERF", "ERFC", "series",
             "value_and_grad", "value", "run"}  # fmt: skip
 
 

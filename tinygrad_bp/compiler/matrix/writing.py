@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from tinygrad_bp import ops
 from tinygrad_bp.compiler.lower import erfc
 from tinygrad_bp.compiler.matrix import formulas as fm
-from tinygrad_bp.compiler.matrix.helpers import ERF, ERFC
+from tinygrad_bp.compiler.matrix.helpers import ERF, ERFC, SERIES
 from tinygrad_bp.compiler.matrix.layout import Block, Layout
 from tinygrad_bp.compiler.matrix.leaves import Names
 from tinygrad_bp.compiler.matrix.spelling import (
@@ -89,7 +89,7 @@ class Writer:
 
     def helpers(self) -> list[list[str]]:
         """Functions that the lines call and the standard lacks."""
-        found = [ERFC] if self.called & {erfc, ops.erf} else []
+        found = [SERIES, ERFC] if self.called & {erfc, ops.erf} else []
         return [text.splitlines() for text in found + [ERF] * (ops.erf in self.called)]
 
     # --- formulas ------------------------------------------------------------------------------------------
