@@ -2,7 +2,7 @@
 
 The error function as Chebyshev series, computed in 50 digits: of exp(x * x) * erfc(x) / t by t = 2 / (2 + x)
 for x >= 0, where it is smooth to infinity, and of erf(x) / x by x * x below 1.  Read writing.py next.
-'''
+"""
 
 SERIES = '''\
 def series(coefficients, u):
