@@ -115,7 +115,7 @@ class _Compiled:
         return [*gradients(found.outputs[0], by, create_graph=True), found.outputs[0]]
 
     def source(self, kind: str = "python") -> str:
-        """The generated code of the last kernel used: "python", "matrix" for array libraries, "llvm" for LLVM.
+        """The generated code of the last kernel used: "python", "matrix" for array libraries, or "llvm".
 
         Raises CompileError before the first call, and for "matrix" if an operation is no array function.
         """

@@ -43,7 +43,12 @@ def argument_names(f: Any, count: int) -> list[str]:
 
 class _Source:
     def __init__(
-        self, rolled: Rolled, widths: Sequence[int], params: int, labels: Sequence[str], arguments: Sequence[str]
+        self,
+        rolled: Rolled,
+        widths: Sequence[int],
+        params: int,
+        labels: Sequence[str],
+        arguments: Sequence[str],
     ) -> None:
         self.rolled, self.params = rolled, params
         self.names = Names()
@@ -178,6 +183,7 @@ class _Source:
 
     def _beginning(self, known: str) -> Iterator[str]:
         """Matrices of the parameters, columns of samples, and what else the body names."""
+
         def named(name: str) -> bool:
             return re.search(rf"\b{name}\b", known) is not None
 
@@ -193,9 +199,8 @@ class _Source:
         if named("n"):
             yield f"n = {self.arguments[0]}.shape[0]" if self.arguments else "n = 1"
         if named("one") or named("C"):
-            like = "params[:1]" if self.rolled.leaves else f"{self.inputs[0].name}[:1, :1]"
-            known_type = self.rolled.leaves or self.inputs
-            yield f"one = xp.ones_like({like})" if known_type else "one = xp.ones((1,), dtype=xp.float64)"
+            like = "params[:1]" if self.rolled.leaves else self.inputs and f"{self.inputs[0].name}[:1, :1]"
+            yield f"one = xp.ones_like({like})" if like else "one = xp.ones((1,), dtype=xp.float64)"
         if named("C"):
             yield from self.layout.constant_lines()
 
@@ -204,8 +209,7 @@ class _Source:
         sums = [s for s in self.statements if s.kind in (Kind.SUM, Kind.COUNT)]
         sums.sort(key=lambda s: (s.block.grid != ((self.loss,),), s.block.grid[0][0]))
         waiting = [(s, *writer.line(s)) for s in sums]
-        ready: set[Block] = {block for block in self.inputs + self.matrices}
-        ready |= {self.layout.flat, self.layout.fixed}
+        ready = {*self.inputs, *self.matrices, self.layout.flat, self.layout.fixed}
         rest = [s for s in self.statements if s.kind in (Kind.ONCE, Kind.SAMPLE)]
         while True:
             for entry in list(waiting):

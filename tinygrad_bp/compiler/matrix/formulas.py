@@ -106,7 +106,7 @@ def _choice(f: Applied) -> Formula:
         return x if c.value else y
     if isinstance(c, Applied) and c.op is ops.ge and x in c.operands:
         other = c.operands[c.operands[0] == x]
-        if y == other and isinstance(x, Number) or y == Applied(ops.where, (_is_nan(x), x, other)):
+        if (y == other and isinstance(x, Number)) or y == Applied(ops.where, (_is_nan(x), x, other)):
             return Applied(ops.max if c.operands[0] == x else ops.min, (x, other))
     if isinstance(c, Applied) and c.op is ops.ne and c.operands[1] == Number(0.0):
         c = c.operands[0]  # where asks for no more
@@ -216,7 +216,7 @@ def _side_by_side(terms: list[Formula], near: Near) -> Formula | None:
     if isinstance(first, Number):
         return first if all(x == first for x in terms) else None
     if isinstance(first, Operand):
-        addresses = []
+        addresses: list[int] = []
         for x in terms:
             if not isinstance(x, Operand) or x.space is not first.space or len(x.addresses) > 1:
                 return None

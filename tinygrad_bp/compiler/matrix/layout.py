@@ -149,7 +149,7 @@ class Layout:
 
     def part_of_a_matrix(self, grid: Grid) -> tuple[Block, bool] | None:
         """The variable that this grid is all of, and whether it is turned over."""
-        block, r, c = self.place(Space.SCALARS, grid[0][0])
+        block = self.place(Space.SCALARS, grid[0][0])[0]
         if block is self.flat or not block.grid:
             return None
         if grid == block.grid:
@@ -175,7 +175,9 @@ class Layout:
     def constant_lines(self) -> Iterable[str]:
         """The numbers that have places, as a column."""
         texts = ", ".join(f"[{literal(x).text}]" for x in self.constants.values())
-        yield from fill(f"C = xp.asarray([{texts}], dtype=one.dtype)", 96, subsequent_indent="    ").splitlines()
+        yield from fill(
+            f"C = xp.asarray([{texts}], dtype=one.dtype)", 96, subsequent_indent="    "
+        ).splitlines()
 
 
 def _span(first: int, n: int, total: int, step: int = 1) -> str:
@@ -221,4 +223,3 @@ def _affine(first: int, terms: Iterable[tuple[int, str]]) -> str:
             size = name if abs(factor) == 1 else f"{abs(factor)} * {name}"
             text += f" + {size}" if factor > 0 and text else size if factor > 0 else f" - {size}"
     return text.strip() or "0"
-

@@ -15,8 +15,22 @@ from tinygrad_bp.compiler.matrix.layout import Block, Grid
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,30}", re.ASCII)
 NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
-RESERVED = {"xp", "params", "one", "n", "loss", "i", "k", "C", "P", "unpack", "pack", "erf", "erfc", "ERF", "ERFC", "series",
-            "value_and_grad", "value", "run"}  # fmt: skip
+RESERVED = {
+    "xp",
+    "params",
+    "one",
+    "n",
+    "loss",
+    "i",
+    "k",
+    "C",
+    "P",
+    "unpack",
+    "pack",
+    "value_and_grad",
+    "value",
+}
+RESERVED |= {"run", "erf", "erfc", "series", "ERF", "ERFC"}
 
 
 class Names:
@@ -124,13 +138,14 @@ def groups(blocks: Iterable[Block]) -> list[Group]:
     while rest:
         together, rows = [rest[0]], [list(row) for row in rest[0].grid]
         while not _in_a_row(flat := [a for row in rows for a in row]):
-            following = next((b for b in rest if len(b.grid) == len(rows) and
-                              all(row[-1] + 1 == more[0] for row, more in zip(rows, b.grid))), None)  # fmt: skip
+            following = next((b for b in rest if _goes_on(rows, b.grid)), None)
             if following is None:
                 break
             together.append(following)
             rows = [[*row, *more] for row, more in zip(rows, following.grid)]
-        nearby = [b for b in rest if b not in together and len(together) == 1 and len(b.grid) == len(rows) == 1]
+        nearby = [
+            b for b in rest if b not in together and len(together) == 1 and len(b.grid) == len(rows) == 1
+        ]
         if nearby and nearby[0].grid[0][0] == flat[-1] + 1 and together[0].layer is not None:
             together.append(nearby[0])  # the last layer's only neuron, as its like
             flat += nearby[0].grid[0]
@@ -139,6 +154,11 @@ def groups(blocks: Iterable[Block]) -> list[Group]:
         found.append((together, flat))
         rest = [b for b in rest if b not in together]
     return found
+
+
+def _goes_on(rows: Sequence[Sequence[int]], more: Grid) -> bool:
+    """Whether each row goes on in the other grid."""
+    return len(rows) == len(more) and all(row[-1] + 1 == further[0] for row, further in zip(rows, more))
 
 
 def _in_a_row(addresses: Sequence[int]) -> bool:
@@ -215,5 +235,6 @@ def folded(line: str, before: str = "") -> list[str]:
         before = f"{left} = "
     if len(before + line) <= 100:
         return [before + line]
-    inner = fill(line, 96, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False)
-    return [f"{before}(", *inner.splitlines(), ")"]
+    whole = re.sub(r", (?=-?[0-9]|axis=|keepdims=)", ",~", line)  # shapes and axes stay in one piece
+    inner = fill(whole, 96, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False)
+    return [f"{before}(", *inner.replace("~", " ").splitlines(), ")"]

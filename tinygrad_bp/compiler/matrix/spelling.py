@@ -102,7 +102,9 @@ def spelled(op: Op, operands: Sequence[Text], rows: int) -> Text:
 
 def _array(x: Text) -> Text:
     """Functions of the standard take arrays; `one` is an array of the parameters' type."""
-    return Text(f"{x.within(PRODUCT)} * one", PRODUCT) if x.scalar else x
+    if not x.scalar:
+        return x
+    return Text("one") if x.text == "1" else Text(f"{x.within(PRODUCT)} * one", PRODUCT)
 
 
 # --- choices -----------------------------------------------------------------------------------------------
@@ -132,7 +134,7 @@ def number(flag: Text) -> Text:
 def chosen(flag: Text, x: Text, y: Text) -> Text:
     """One of two, by a condition."""
     if x.scalar and y.scalar:
-        x = Text("one") if x.text == "1" else _array(x)
+        x = _array(x)
     texts = [_with_point(branch.text) if branch.scalar else branch.text for branch in (x, y)]
     return Text(f"xp.where({flag.text}, {texts[0]}, {texts[1]})")
 

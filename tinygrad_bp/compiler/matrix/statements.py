@@ -11,8 +11,17 @@ from typing import Any
 
 from tinygrad_bp import ops
 from tinygrad_bp.compiler.matrix.formulas import (
-    Applied, Formula, Listed, Near, Number, Operand, Total, gathered, parameters_first, simplified,
-)  # fmt: skip
+    Applied,
+    Formula,
+    Listed,
+    Near,
+    Number,
+    Operand,
+    Total,
+    gathered,
+    parameters_first,
+    simplified,
+)
 from tinygrad_bp.compiler.matrix.layout import Block, Grid, Layout
 from tinygrad_bp.compiler.roll import Nest, addresses_of, leaf_spaces
 from tinygrad_bp.compiler.schedule import Apply, Kind, Literal, Space
@@ -112,7 +121,7 @@ def summed(kind: Kind, formula: Formula, targets: Sequence[int]) -> Statement:
         return column
     grid = tuple(tuple(targets[place[a, b]] for b in across) for a in down)
     pair = (Operand(Space.ROWS, down), Operand(Space.ROWS, across))
-    added = more and tuple(tuple(more.addresses[place[a, b]] for b in across) for a in down)
+    added = tuple(tuple(more.addresses[place[a, b]] for b in across) for a in down) if more else None
     return Statement(kind, formula, Block(grid), len(targets), pair, added)
 
 

@@ -14,8 +14,16 @@ from tinygrad_bp.compiler.matrix.helpers import ERF, ERFC, SERIES
 from tinygrad_bp.compiler.matrix.layout import Block, Layout
 from tinygrad_bp.compiler.matrix.leaves import Names
 from tinygrad_bp.compiler.matrix.spelling import (
-    ATOM, COMPARISONS, PRODUCT, SIGN, Text, both, compared, condition, literal, spelled,
-)  # fmt: skip
+    COMPARISONS,
+    PRODUCT,
+    SIGN,
+    Text,
+    both,
+    compared,
+    condition,
+    literal,
+    spelled,
+)
 from tinygrad_bp.compiler.matrix.statements import Statement
 from tinygrad_bp.compiler.schedule import Kind, Space
 
@@ -48,14 +56,14 @@ class Writer:
         if is_loss and isinstance(s.formula, fm.Down):
             return f"loss = xp.sum({self.text(s.formula.formula, s.formula.rows).text})"
         found = self.text(s.formula, s.rows)
+        alike = found.scalar or (s.rows > 1 and not fm.varies(s.formula))
         if s.kind is Kind.COUNT:
-            one = " * one" if found.scalar else ""
-            found = Text(f"n * {found.within(SIGN)}{one}", PRODUCT)
+            found = Text(f"n * {found.within(SIGN)}{' * one' if found.scalar else ''}", PRODUCT)
         if is_loss:
             return f"loss = xp.sum({found.text})"
         if s.kind is Kind.SUM:
             found = Text(f"xp.sum({found.text}, axis=1, keepdims=True)")
-        if s.rows > 1 and not fm.varies(s.formula) or found.text.endswith("one"):
+        if alike:
             found = Text(f"xp.broadcast_to({found.text}, ({s.rows}, 1))")
         grid = s.block.grid
         if len(grid[0]) > 1:
@@ -129,7 +137,11 @@ class Writer:
     def _single_product(self, f: fm.Applied) -> Text | None:
         """A matrix of one column times one row of samples."""
         total = fm.as_total(f)
-        if total is None or total.ws is None or (total.ws.space, total.xs.space) != (Space.SCALARS, Space.ROWS):
+        if (
+            total is None
+            or total.ws is None
+            or (total.ws.space, total.xs.space) != (Space.SCALARS, Space.ROWS)
+        ):
             return None
         if len(set(total.xs.lists)) > 1:
             return None
@@ -161,8 +173,8 @@ class Writer:
 
     def _summed(self, entries: str, points: int, n: int) -> Text:
         if points == 1:
-            return Text(f"xp.sum({entries}, axis=0, keepdims=True)", ATOM)
-        return Text(f"xp.sum(xp.reshape({entries}, ({points}, {n}, -1)), axis=1)", ATOM)
+            return Text(f"xp.sum({entries}, axis=0, keepdims=True)")
+        return Text(f"xp.sum(xp.reshape({entries}, ({points}, {n}, -1)), axis=1)")
 
     def _ascending(self, f: fm.Total) -> fm.Total:
         """The summands in the order in which the samples' rows lie."""
