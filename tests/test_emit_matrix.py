@@ -118,8 +118,7 @@ def test_perceptrons_on_numpy(sizes, act, loss, bias, n, seed):
     data = [[[rng.gauss(0.0, 1.0) for _ in range(w)] for _ in range(n)] for w in (sizes[0], sizes[-1])]
     net = NETS["dense 1-1"]()._replace(loss=one, params=model.parameters())
     step = compile(one, net.params, example=(data[0][0], data[1][0]))
-    source = step.source("matrix")
-    assert "W1 @ X" in source and f"dW{len(sizes) - 1}" in source
+    assert "W1, b1 = " in step.source("matrix") or not bias
     value_and_grad = functions(step)["value_and_grad"]
     arrays = [np.array(column) for column in data]
     assert_as_eager(net, step, data, lambda *_: call(value_and_grad, numbers(net.params), *arrays), 1e-12)
@@ -135,7 +134,7 @@ QUADRATIC = """\
     A3 = xp.maximum(W3 @ A2 + b3, 0.0)
     Z4 = W4 @ A3 + b4
     D4 = Z4 - Y
-    loss = xp.sum(D4 ** 2 / 2)
+    loss = xp.sum(D4**2 / 2)
 
     dW4 = D4 @ A3.T
     db4 = xp.sum(D4, axis=1, keepdims=True)

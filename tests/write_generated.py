@@ -97,7 +97,7 @@ MATCHES = [  # lines of the derived source, and those by hand that they are one 
         ["sums.append(w @ outputs[-1] + b)", "outputs.append(ACTIVATIONS[act][0](sums[-1]))"],
     ),
     (["Z4 = W4 @ A3 + b4"], ["sums.append(w @ outputs[-1] + b)"]),
-    (["loss = xp.sum(D4 ** 2 / 2)"], ["losses.append(0.5 * ((outputs[-1] - y) ** 2).sum())"]),
+    (["loss = xp.sum(D4**2 / 2)"], ["losses.append(0.5 * ((outputs[-1] - y) ** 2).sum())"]),
     (["D4 = Z4 - Y"], ["gradients(weights, RELUS, outputs, sums, outputs[-1] - y)"]),
     (
         ["D3 = xp.where(A3 > 0, W4.T @ D4, 0.0)", "D2 = xp.where(A2 > 0, W3.T @ D3, 0.0)"],
@@ -125,7 +125,7 @@ def quadratic_source() -> str:
 def derived() -> str:
     """The text of docs/derived_backprop.md."""
     functions = {x.name: x for x in ast.parse(BY_HAND).body if isinstance(x, ast.FunctionDef)}
-    by_hand = "\n\n".join(
+    by_hand = "\n\n\n".join(
         str(ast.get_source_segment(BY_HAND, functions[name])) for name in ("forward", "gradients")
     )
     rows = [
@@ -191,7 +191,8 @@ exec(step.source("matrix"), space)
 params = numpy.array([p.data for p in model.parameters()])
 loss, grad = space["value_and_grad"](numpy, params, xs, ys)
 
-import array_api_compat.torch as xp      # or array_api_compat.dask.array, or jax.numpy
+import array_api_compat.torch as xp  # or array_api_compat.dask.array, or jax.numpy
+
 loss, grad = space["value_and_grad"](xp, torch.asarray(params), torch.asarray(xs), torch.asarray(ys))
 ```
 

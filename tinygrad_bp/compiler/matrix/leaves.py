@@ -9,6 +9,7 @@ import builtins
 import keyword
 import re
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from textwrap import fill
 
 from tinygrad_bp.compiler.matrix.layout import Block, Grid
@@ -102,12 +103,19 @@ def _parsed(label: object) -> tuple[tuple[str, ...], str, tuple[int, ...]] | Non
     if not isinstance(label, str) or not label or len(label) > 200:
         return None
     parts = label.split(".")
-    if not all(NAME.fullmatch(part) or NUMBER.fullmatch(part) for part in parts):
+    if not all(map(_is_plain, parts)):
         return None
-    last = max((i for i, part in enumerate(parts) if not NUMBER.fullmatch(part)), default=-1)
+    last = len(parts) - 1
+    while last >= 0 and parts[last].isdigit():
+        last -= 1
     if last < 0 or len(parts) - last > 3:
         return None
     return tuple(parts[:last]), parts[last], tuple(map(int, parts[last + 1 :]))
+
+
+@lru_cache(10_000)
+def _is_plain(part: str) -> bool:
+    return bool(NAME.fullmatch(part) or NUMBER.fullmatch(part))
 
 
 def _kind(container: tuple[str, ...]) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ and has a function of its name in the standard is called; what has none is a Com
 function, a helper printed with the source.  Read statements.py next.
 """
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -81,7 +82,10 @@ def spelled(op: Op, operands: Sequence[Text], rows: int) -> Text:
     if op in FORMS:
         form = FORMS[op]
         texts = [x.within(level) for x, level in zip(operands, form.operands)]
-        return Text(form.pattern.format(*texts), form.level)
+        text = form.pattern.format(*texts)
+        if op is ops.pow and all(re.fullmatch(r"[\w.]+", x) for x in texts):
+            text = text.replace(" ", "")  # as formatters have it: x**2, but (x + y) ** 2
+        return Text(text, form.level)
     if op in COMPARISONS:
         return number(compared(op, operands))
     if op is ops.where:
