@@ -215,6 +215,8 @@ def test_values_from_outside_follow_the_parameters():
     "f, expected",
     [
         (lambda x, w, u: Value(2.0), (4.0, [0.0, 0.0])),
+        (lambda x, w, u: Value(0.0), (0.0, [0.0, 0.0])),
+        (lambda x, w, u: x, (3.0, [0.0, 0.0])),
         (lambda x, w, u: w, (4.0, [2.0, 0.0])),
         (lambda x, w, u: w + u + x, (13.0, [2.0, 2.0])),
         (lambda x, w, u: w * u * 3.0, (36.0, [18.0, 12.0])),
@@ -240,6 +242,16 @@ def test_without_arguments_and_without_parameters():
     constant = compile(lambda: Value(3.0))
     constant()
     assert call(functions(constant)["run"], np.zeros(0)).tolist() == [[3.0]]
+
+
+def test_a_deep_network_keeps_to_the_width_of_a_page():
+    model = tg.MLP(2, [3] * 30 + [1], act="tanh", rng=random.Random(0))
+    step = compile(lambda x: model(x), model.parameters())
+    loss, grad = step.value_and_grad([[0.5, -0.25]])
+    assert max(map(len, step.source("matrix").splitlines())) <= 100
+    found = call(functions(step)["value_and_grad"], numbers(model.parameters()), np.array([[0.5, -0.25]]))
+    assert found[0] == pytest.approx(loss, rel=1e-13)
+    assert found[1] == pytest.approx(np.array(grad), rel=1e-12, abs=1e-15)
 
 
 def test_arguments_that_are_nested_are_given_nested():
@@ -361,6 +373,14 @@ def test_an_operation_of_ones_own_with_a_formula_is_printed():
     cube = tg.op("cube_in_formulas", lambda x: x * x * x, lambda o, x: (3.0 * x * x,), composite=True)
     f = compile(lambda x: cube(x), example=(1.0,))
     assert call(functions(f)["run"], np.zeros(0), np.array([2.0])).tolist() == [[8.0]]
+
+
+def test_more_lines_than_one_reads_are_an_error(monkeypatch):
+    monkeypatch.setattr("tinygrad_bp.compiler.emit_matrix.MANY", 2)
+    f = compile(lambda x: tg.sin(tg.sin(tg.sin(x) + tg.exp(x) * x)), example=(1.0,))
+    f._last.rolled.nests *= 3
+    with pytest.raises(CompileError, match=r"\d+ statements that no array operation covers would be as many"):
+        f.source("matrix")
 
 
 def test_source_says_which_kinds_there_are():

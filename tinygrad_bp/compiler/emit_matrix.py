@@ -20,6 +20,9 @@ from tinygrad_bp.compiler.matrix.statements import Statement, formula_of, summed
 from tinygrad_bp.compiler.matrix.writing import Writer
 from tinygrad_bp.compiler.roll import Nest, Rolled, addresses_of, leaf_spaces, points_of
 from tinygrad_bp.compiler.schedule import Kind, Space
+from tinygrad_bp.errors import CompileError
+
+MANY = 20_000  # lines that nobody reads
 
 
 def emit_matrix(
@@ -27,8 +30,15 @@ def emit_matrix(
 ) -> str:
     """The source of `value_and_grad(xp, params, *columns)`, or of `value` or `run` for what has no gradient.
 
-    Raises CompileError for an operation that no array function computes.
+    `params` counts the parameters among the leaves, whose `labels` may name matrices; `widths` are the
+    numbers a sample of each of the `arguments`. Raises CompileError for an operation that no array function
+    computes, and for a program that hardly any loop covers.
     """
+    if len(rolled.nests) > MANY:
+        raise CompileError(
+            f"{len(rolled.nests)} statements that no array operation covers would be as many lines: read "
+            'source("python"), or build the graph from rows of like formulas'
+        )
     return _Source(rolled, widths, params, labels, arguments).text()
 
 
@@ -42,6 +52,8 @@ def argument_names(f: Any, count: int) -> list[str]:
 
 
 class _Source:
+    """A program on its way to text: its variables, then its statements, then their names and lines."""
+
     def __init__(
         self,
         rolled: Rolled,
@@ -85,9 +97,11 @@ class _Source:
         votes: dict[int, int] = {}
         for nest in self.rolled.nests:
             if nest.kind is Kind.SUM and len(nest.shape) <= 3 and not nest.length:
+                spaces = leaf_spaces(nest)
                 for target, *addresses in sorted(points_of(nest, self.rolled.table)):
-                    for address in addresses:
-                        votes.setdefault(address, target)
+                    for space, address in zip(spaces, addresses):
+                        if space is Space.ROWS:
+                            votes.setdefault(address, target)
         return votes
 
     def _statements(self, nest: Nest) -> Iterator[Statement]:
@@ -155,31 +169,31 @@ class _Source:
     # --- text ----------------------------------------------------------------------------------------------
 
     def text(self) -> str:
-        """All of it."""
-        writer = Writer(self.layout, self.rolled.summed, self.loss)
+        """All of it: lists of places, helpers, unpack, pack, and the function itself."""
+        writer = Writer(self.layout, self.loss)
         body = list(self._body(writer))
-        result = self._result(writer)
-        helpers = writer.helpers()
-        head = "value_and_grad" if self.has_gradient else "value" if self.rolled.summed else "run"
-        said = {
-            "value_and_grad": "The sum over the samples, and its gradient by the parameters.",
-            "value": "The sum over the samples.",
-            "run": "The results, one row a sample.",
-        }
-        known = "\n".join([*body, result])
-        body = [part for line in body for part in folded(line)]
+        head, said = "run", "The results, one row a sample."
+        result = ""
+        if self.has_gradient:
+            head, said = "value_and_grad", "The sum over the samples, and its gradient by the parameters."
+            parts = ", ".join(["xp", *(block.name for block in writer.gradient)])
+            result = f"loss, {f'pack({parts})' if self.params else 'params[:0]'}"
+        elif self.rolled.summed:
+            head, said, result = "value", "The sum over the samples.", "loss"
+        else:
+            result = writer.outputs(self.rolled.outputs)
         lines = listing(f"def {head}(", ["xp", "params", *self.arguments], "):")
-        lines += [f'    """{said[head]}"""', *(f"    {x}" for x in self._beginning(known)), ""]
-        lines += [f"    {x}" if x else "" for x in body]
-        lines += [f"    {x}" for x in folded(result, "return ")]
-        functions = [lines]
-        if self.has_gradient and self.params:
-            functions.insert(0, pack_lines(writer.gradient, self.layout.listed))
+        lines.append(f'    """{said}"""')
+        lines += [f"    {line}" for line in self._beginning("\n".join([*body, result]))]
+        lines += ["", *(f"    {part}" if part else "" for line in body for part in folded(line))]
+        lines += [f"    {part}" for part in folded(result, "return ")]
+        functions = writer.helpers()
         if self.matrices:
-            functions.insert(0, unpack_lines(self.matrices, self.names, self.layout.listed))
-        heads = self.layout.heads()
-        functions = [*([heads] if heads else []), *helpers, *functions]
-        return "\n\n\n".join("\n".join(part) for part in functions) + "\n"
+            functions.append(unpack_lines(self.matrices, self.names, self.layout.listed))
+        if self.has_gradient and self.params:
+            functions.append(pack_lines(writer.gradient, self.layout.listed))
+        lists = self.layout.heads()
+        return "\n\n\n".join("\n".join(part) for part in (lists, *functions, lines) if part) + "\n"
 
     def _beginning(self, known: str) -> Iterator[str]:
         """Matrices of the parameters, columns of samples, and what else the body names."""
@@ -207,28 +221,20 @@ class _Source:
     def _body(self, writer: Writer) -> Iterator[str]:
         """The lines, each gradient as soon as it can be computed."""
         sums = [s for s in self.statements if s.kind in (Kind.SUM, Kind.COUNT)]
-        sums.sort(key=lambda s: (s.block.grid != ((self.loss,),), s.block.grid[0][0]))
+        sums.sort(key=lambda s: (s.block.name != "loss", s.block.grid[0][0]))
         waiting = [(s, *writer.line(s)) for s in sums]
         ready = {*self.inputs, *self.matrices, self.layout.flat, self.layout.fixed}
-        rest = [s for s in self.statements if s.kind in (Kind.ONCE, Kind.SAMPLE)]
-        while True:
-            for entry in list(waiting):
-                s, line, uses = entry
-                if uses <= ready:
-                    waiting.remove(entry)
-                    yield line
-                    if s.block.grid == ((self.loss,),) and self.has_gradient:
-                        yield ""
-            if not rest:
-                break
-            s = rest.pop(0)
-            yield writer.line(s)[0]
-            ready.add(s.block)
+        if self.rolled.summed and not any(s.block.name == "loss" for s in sums):
+            yield from ("loss = xp.sum(0 * one)", "")  # nothing is added to it
+        for s in (None, *(s for s in self.statements if s.kind in (Kind.ONCE, Kind.SAMPLE))):
+            if s:
+                yield writer.line(s)[0]
+                ready.add(s.block)
+            now = [entry for entry in waiting if entry[2] <= ready]
+            waiting = [entry for entry in waiting if entry not in now]
+            for summed_up, line, _ in now:
+                yield line
+                if summed_up.block.name == "loss" and self.has_gradient:
+                    yield ""
         if self.has_gradient:
             yield from writer.missing(self.params, self.names)
-
-    def _result(self, writer: Writer) -> str:
-        if self.has_gradient:
-            names = ", ".join(["xp", *(block.name for block in writer.gradient)])
-            return f"loss, {f'pack({names})' if self.params else 'params[:0]'}"
-        return "loss" if self.rolled.summed else writer.outputs(self.rolled.outputs)

@@ -17,21 +17,9 @@ from tinygrad_bp.compiler.matrix.layout import Block, Grid
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,30}", re.ASCII)
 NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
 RESERVED = {
-    "xp",
-    "params",
-    "one",
-    "n",
-    "loss",
-    "i",
-    "k",
-    "C",
-    "P",
-    "unpack",
-    "pack",
-    "value_and_grad",
-    "value",
-}
-RESERVED |= {"run", "erf", "erfc", "series", "ERF", "ERFC"}
+    "xp", "params", "one", "n", "loss", "C", "P", "unpack", "pack", "value_and_grad", "value", "run",
+    "series", "erf", "erfc", "ERF", "ERFC",
+}  # fmt: skip
 
 
 class Names:
@@ -144,33 +132,34 @@ def groups(blocks: Iterable[Block]) -> list[Group]:
     found: list[Group] = []
     rest = sorted(blocks, key=lambda block: block.grid[0][0])
     while rest:
-        together, rows = [rest[0]], [list(row) for row in rest[0].grid]
-        while not _in_a_row(flat := [a for row in rows for a in row]):
-            following = next((b for b in rest if _goes_on(rows, b.grid)), None)
+        together = [rest[0]]
+        rows = [list(row) for row in rest[0].grid]
+        while _has_gaps(rows) or _is_one_neuron(together):
+            following = next((b for b in rest if b not in together and _goes_on(rows, b.grid)), None)
             if following is None:
                 break
             together.append(following)
             rows = [[*row, *more] for row, more in zip(rows, following.grid)]
-        nearby = [
-            b for b in rest if b not in together and len(together) == 1 and len(b.grid) == len(rows) == 1
-        ]
-        if nearby and nearby[0].grid[0][0] == flat[-1] + 1 and together[0].layer is not None:
-            together.append(nearby[0])  # the last layer's only neuron, as its like
-            flat += nearby[0].grid[0]
-        if not _in_a_row(flat):
-            together, flat = [rest[0]], [a for row in rest[0].grid for a in row]
-        found.append((together, flat))
+        if _has_gaps(rows):
+            together, rows = [rest[0]], [list(row) for row in rest[0].grid]
+        found.append((together, [a for row in rows for a in row]))
         rest = [b for b in rest if b not in together]
     return found
+
+
+def _has_gaps(rows: Sequence[Sequence[int]]) -> bool:
+    addresses = [a for row in rows for a in row]
+    return addresses != list(range(addresses[0], addresses[0] + len(addresses)))
+
+
+def _is_one_neuron(together: list[Block]) -> bool:
+    """A matrix of a single row: it leaves no gap, and yet its bias belongs to it."""
+    return len(together) == len(together[0].grid) == 1 and together[0].layer is not None
 
 
 def _goes_on(rows: Sequence[Sequence[int]], more: Grid) -> bool:
     """Whether each row goes on in the other grid."""
     return len(rows) == len(more) and all(row[-1] + 1 == further[0] for row, further in zip(rows, more))
-
-
-def _in_a_row(addresses: Sequence[int]) -> bool:
-    return list(addresses) == list(range(addresses[0], addresses[0] + len(addresses)))
 
 
 def unpack_lines(blocks: Sequence[Block], names: Names, listed: Callable[[Sequence[int]], str]) -> list[str]:

@@ -31,8 +31,8 @@ from tinygrad_bp.compiler.schedule import Kind, Space
 class Writer:
     """Makes lines of statements; remembers the parts of the gradient and the helpers they call."""
 
-    def __init__(self, layout: Layout, summed: bool, loss: int) -> None:
-        self.layout, self.summed, self.loss = layout, summed, loss
+    def __init__(self, layout: Layout, loss: int) -> None:
+        self.layout, self.loss = layout, loss
         self.gradient: list[Block] = []
         self.called: set[ops.Op] = set()
 
