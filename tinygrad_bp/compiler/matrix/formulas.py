@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from tinygrad_bp import ops
 from tinygrad_bp.compiler.matrix.layout import Block, Grid
 from tinygrad_bp.compiler.schedule import Space
+from tinygrad_bp.compiler.terms import COPY
 from tinygrad_bp.ops import Op
 
 
@@ -129,9 +130,8 @@ def is_flag(f: Formula) -> bool:
 
 def _sum_of(x: Formula, y: Formula, near: Near) -> Formula:
     """x + y; products of parameters with rows of one variable become one sum of products."""
-    zero = Number(0.0)
-    if x == zero or y == zero:
-        return y if x == zero else x
+    if x == Number(0.0):
+        return y  # a sum starts there; but x + 0.0 is written to turn -0.0 into 0.0
     if isinstance(y, Total) and not _has_total(x):
         return Applied(ops.add, (y, x))  # W @ X + b
     product = as_total(y)
@@ -263,6 +263,17 @@ def is_layer(f: Formula) -> bool:
         return is_layer(f)
     total = as_total(f)
     return total is not None and total.ws is not None and total.ws.space is Space.SCALARS
+
+
+def differs(f: Formula) -> bool:
+    """Whether it is not the same for all samples."""
+    if isinstance(f, Operand):
+        return f.space is Space.ROWS
+    if isinstance(f, Total):
+        return Space.ROWS in (f.xs.space, f.ws and f.ws.space)
+    if isinstance(f, Stored) or (isinstance(f, Applied) and f.op is COPY):
+        return True
+    return any(differs(part) for part in list(parts(f))[1:])
 
 
 def varies(f: Formula) -> bool:

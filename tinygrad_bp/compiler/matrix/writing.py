@@ -42,8 +42,17 @@ class Writer:
         if s.kind in (Kind.SUM, Kind.COUNT):
             line = self._sum(s)
         else:
-            line = f"{s.block.name} = {self.text(s.formula, s.rows).text}"
+            line = f"{s.block.name} = {self._stored(s)}"
         return line, set(self.layout.used)
+
+    def _stored(self, s: Statement) -> str:
+        """Its formula, spread to all its rows and samples where that is simpler than it seemed."""
+        found, columns = self.text(s.formula, s.rows), "n" if s.kind is Kind.SAMPLE else "1"
+        spread = found.scalar or (s.rows > 1 and not fm.varies(s.formula))
+        if spread or (columns == "n" and not fm.differs(s.formula)):
+            text = f"{found.within(SIGN)} * one" if found.scalar else found.text
+            return f"xp.broadcast_to({text}, ({s.rows}, {columns}))"
+        return found.text
 
     def _sum(self, s: Statement) -> str:
         is_loss = s.block.grid == ((self.loss,),)
@@ -57,11 +66,12 @@ class Writer:
             return f"loss = xp.sum({self.text(s.formula.formula, s.formula.rows).text})"
         found = self.text(s.formula, s.rows)
         alike = found.scalar or (s.rows > 1 and not fm.varies(s.formula))
-        if s.kind is Kind.COUNT:
+        counted = s.kind is Kind.COUNT or not fm.differs(s.formula)
+        if counted:
             found = Text(f"n * {found.within(SIGN)}{' * one' if found.scalar else ''}", PRODUCT)
         if is_loss:
             return f"loss = xp.sum({found.text})"
-        if s.kind is Kind.SUM:
+        if not counted:
             found = Text(f"xp.sum({found.text}, axis=1, keepdims=True)")
         if alike:
             found = Text(f"xp.broadcast_to({found.text}, ({s.rows}, 1))")
