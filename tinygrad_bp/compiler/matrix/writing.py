@@ -62,11 +62,11 @@ class Writer:
             x, y = (self.layout.rows(factor.space, factor.addresses) for factor in s.factors)
             more = f" + n * {self.layout.matrix(s.more).text}" if s.more else ""
             return f"{s.block.name} = {x} @ {y}.T{more}"
-        if is_loss and isinstance(s.formula, fm.Down):
+        counted = s.kind is Kind.COUNT or not fm.differs(s.formula)
+        if is_loss and isinstance(s.formula, fm.Down) and not counted:
             return f"loss = xp.sum({self.text(s.formula.formula, s.formula.rows).text})"
         found = self.text(s.formula, s.rows)
         alike = found.scalar or (s.rows > 1 and not fm.varies(s.formula))
-        counted = s.kind is Kind.COUNT or not fm.differs(s.formula)
         if counted:
             found = Text(f"n * {found.within(SIGN)}{' * one' if found.scalar else ''}", PRODUCT)
         if is_loss:
@@ -147,13 +147,9 @@ class Writer:
     def _single_product(self, f: fm.Applied) -> Text | None:
         """A matrix of one column times one row of samples."""
         total = fm.as_total(f)
-        if (
-            total is None
-            or total.ws is None
-            or (total.ws.space, total.xs.space) != (Space.SCALARS, Space.ROWS)
-        ):
+        if total is None or total.ws is None or len(set(total.xs.lists)) > 1:
             return None
-        if len(set(total.xs.lists)) > 1:
+        if (total.ws.space, total.xs.space) != (Space.SCALARS, Space.ROWS):
             return None
         found = self.layout.part_of_a_matrix(total.ws.lists)
         return self._total(total) if found and found[0].layer is not None else None
