@@ -2,7 +2,7 @@
 
 Samples are columns.  Weights are (out, in) matrices and biases columns, unpacked from the flat vector of
 parameters; each layer is a line forward, `A1 = xp.maximum(W1 @ X + b1, 0.0)`, a line backward, and a line for
-each gradient, put where its operands are ready.  The text asks of `xp` only what the array API standard
+each gradient, behind what it needs.  The text asks of `xp` only what the array API standard
 (2023.12) has, and changes no array in place.  Read matrix/statements.py for how a nest becomes a formula.
 """
 
@@ -16,7 +16,7 @@ from tinygrad_bp.compiler.matrix import formulas as fm
 from tinygrad_bp.compiler.matrix.layout import Block, Layout
 from tinygrad_bp.compiler.matrix.leaves import Names, folded, labelled, listing, pack_lines, unpack_lines
 from tinygrad_bp.compiler.matrix.naming import give_names, matrices_found
-from tinygrad_bp.compiler.matrix.statements import Statement, formula_of, summed
+from tinygrad_bp.compiler.matrix.statements import Statement, formula_of, ordered, summed
 from tinygrad_bp.compiler.matrix.writing import Writer
 from tinygrad_bp.compiler.roll import Nest, Rolled, addresses_of, leaf_spaces, points_of
 from tinygrad_bp.compiler.schedule import Kind, Space
@@ -78,6 +78,7 @@ class _Source:
         for block in matrices_found(self.statements, self.layout, self.names):
             self.matrices.append(block)
         self.statements = [part for s in self.statements for part in self._split(s)]
+        self.statements = ordered(self.statements, self.layout, self.loss)
         give_names(self.statements, self.layout, self.names, self.matrices, self.loss)
 
     def _inputs(self, widths: Sequence[int]) -> Iterator[Block]:
@@ -219,22 +220,13 @@ class _Source:
             yield from self.layout.constant_lines()
 
     def _body(self, writer: Writer) -> Iterator[str]:
-        """The lines, each gradient as soon as it can be computed."""
-        sums = [s for s in self.statements if s.kind in (Kind.SUM, Kind.COUNT)]
-        sums.sort(key=lambda s: (s.block.name != "loss", s.block.grid[0][0]))
-        waiting = [(s, *writer.line(s)) for s in sums]
-        ready = {*self.inputs, *self.matrices, self.layout.flat, self.layout.fixed}
-        if self.rolled.summed and not any(s.block.name == "loss" for s in sums):
+        """The lines."""
+        if self.rolled.summed and not any(s.block.name == "loss" for s in self.statements):
             yield from ("loss = xp.sum(0 * one)", "")  # nothing is added to it
-        for s in (None, *(s for s in self.statements if s.kind in (Kind.ONCE, Kind.SAMPLE))):
-            if s:
-                yield writer.line(s)[0]
-                ready.add(s.block)
-            now = [entry for entry in waiting if entry[2] <= ready]
-            waiting = [entry for entry in waiting if entry not in now]
-            for summed_up, line, _ in now:
-                yield line
-                if summed_up.block.name == "loss" and self.has_gradient:
-                    yield ""
+        for s in self.statements:
+            yield writer.line(s)
+            if s.block.name == "loss" and self.has_gradient:
+                yield ""
         if self.has_gradient:
             yield from writer.missing(self.params, self.names)
+            writer.gradient.sort(key=lambda block: block.grid[0][0])

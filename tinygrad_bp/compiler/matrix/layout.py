@@ -44,7 +44,6 @@ class Layout:
     constants: dict[int, float]  # scalars that are plain numbers
     places: dict[Space, dict[int, Place]] = field(default_factory=lambda: {space: {} for space in Space})
     lists: dict[str, str] = field(default_factory=dict)  # source of a list, its name
-    used: dict[Block, None] = field(default_factory=dict)  # variables read since it was last emptied
 
     def __post_init__(self) -> None:
         column = tuple((address,) for address in range(self.leaves))
@@ -100,17 +99,14 @@ class Layout:
         block, r, c = places[0]
         n = len(places)
         if places == [(block, r + i, c) for i in range(n)]:
-            self.used[block] = None
             return f"{block.name}[{_span(r, n, len(block.grid))}, {c}:{c + 1}]"
         if places == [(block, r, c + i) for i in range(n)]:
-            self.used[block] = None
             rows = _span(r, 1, len(block.grid))
             return f"{_part(block.name, rows, _span(c, n, len(block.grid[0])))}.T"
         return ""
 
     def _rows(self, places: Sequence[Place]) -> str:
         blocks = list(dict.fromkeys(block for block, _, _ in places))
-        self.used.update(dict.fromkeys(blocks))
         if len(blocks) == 1:
             return self._taken(blocks[0].name, [r for _, r, _ in places], len(blocks[0].grid))
         pieces = list(_pieces(places))
@@ -163,7 +159,6 @@ class Layout:
         for turned, (down, across) in enumerate(((m, n), (n, m))):
             part = [row[c : c + across] for row in block.grid[r : r + down]]
             if tuple(zip(*part) if turned else part) == grid:
-                self.used[block] = None
                 rows, columns = (
                     _span(r, down, len(block.grid)),
                     _span(c, across, len(block.grid[0])),

@@ -17,9 +17,11 @@ from tinygrad_bp.compiler.matrix.formulas import (
     Near,
     Number,
     Operand,
+    Stored,
     Total,
     gathered,
     parameters_first,
+    parts,
     simplified,
 )
 from tinygrad_bp.compiler.matrix.layout import Block, Grid, Layout
@@ -139,3 +141,46 @@ def _factors(f: Formula) -> tuple[Operand, Operand, Operand | None] | None:
         if isinstance(x, Operand) and isinstance(y, Operand) and x.space is y.space is Space.ROWS:
             return x, y, more
     return None
+
+
+# --- order -------------------------------------------------------------------------------------------------
+
+
+def ordered(statements: Sequence[Statement], layout: Layout, loss: int) -> list[Statement]:
+    """What the loss needs, the loss; then for each part of the gradient what it needs besides, and itself."""
+    made = [s for s in statements if s.kind in (Kind.ONCE, Kind.SAMPLE)]
+    number = {s.block: i for i, s in enumerate(made)}
+    needs = [sorted(number[block] for block in _read(s, layout) if block in number) for s in made]
+    sums = []
+    for s in statements:
+        if s.kind in (Kind.SUM, Kind.COUNT):
+            first = [number[block] for block in _read(s, layout) if block in number]
+            late = (s.block.grid != ((loss,),), max(first, default=-1), s.block.grid)
+            sums.append((late, first, s))
+    found: list[Statement] = []
+    done: set[int] = set()
+    for _, first, s in sorted(sums, key=lambda entry: entry[0]):
+        new: set[int] = set()
+        todo = [i for i in first if i not in done]
+        while todo:
+            i = todo.pop()
+            if i not in new:
+                new.add(i)
+                todo += [k for k in needs[i] if k not in done]
+        done |= new
+        found += [made[i] for i in sorted(new)] + [s]
+    return found + [s for i, s in enumerate(made) if i not in done]
+
+
+def _read(s: Statement, layout: Layout) -> set[Block]:
+    """The variables that a statement reads."""
+    found = set()
+    for f in parts(s.formula):
+        if isinstance(f, Stored):
+            found.add(f.block)
+        for x in (f,) if isinstance(f, Operand) else (f.ws, f.xs) if isinstance(f, Total) else ():
+            if isinstance(x, Operand):
+                found |= {layout.place(x.space, a)[0] for a in set(x.addresses)}
+            elif x:
+                found |= {layout.place(x.space, a)[0] for row in set(x.lists) for a in row}
+    return found

@@ -36,14 +36,11 @@ class Writer:
         self.gradient: list[Block] = []
         self.called: set[ops.Op] = set()
 
-    def line(self, s: Statement) -> tuple[str, set[Block]]:
-        """The line of a statement, and the variables that it reads."""
-        self.layout.used.clear()
+    def line(self, s: Statement) -> str:
+        """The line of a statement."""
         if s.kind in (Kind.SUM, Kind.COUNT):
-            line = self._sum(s)
-        else:
-            line = f"{s.block.name} = {self._stored(s)}"
-        return line, set(self.layout.used)
+            return self._sum(s)
+        return f"{s.block.name} = {self._stored(s)}"
 
     def _stored(self, s: Statement) -> str:
         """Its formula, spread to all its rows and samples where that is simpler than it seemed."""
@@ -119,7 +116,6 @@ class Writer:
         if isinstance(f, fm.Operand):
             return self.layout.read(f.space, f.addresses)
         if isinstance(f, fm.Stored):
-            self.layout.used[f.block] = None
             return Text(f.block.name)
         if isinstance(f, fm.Total):
             return self._total(f)
