@@ -304,6 +304,22 @@ def test_a_nan_reaches_the_loss():
     assert math.isnan(found) and math.isnan(grad[-1])
 
 
+def test_long_lines_break_at_spaces_alone():
+    """Numbers such as 1e-05 have hyphens, and calls within calls are one long word."""
+    weights = [1.5e-5 * 1.1**i for i in range(60)]
+
+    def f(x):
+        deep = x[0]
+        for _ in range(38):
+            deep = tg.sin(deep)
+        return tg.dot(weights, x) + deep
+
+    x = [math.sin(i) for i in range(60)]
+    g = compile(f, example=(x,))
+    assert call(functions(g)["run"], np.zeros(0), np.array([x]))[0, 0] == pytest.approx(g(x), rel=1e-14)
+    assert "e-05]" in g.source("matrix") and "xp.sin(" * 30 in g.source("matrix")
+
+
 def test_the_numbers_of_a_program_are_printed_exactly():
     step = compile(lambda x: x * 0.1 + math.inf * tg.eq(x, 7.0) - 1e300 / (x + 5e-324), [], example=(1.0,))
     source = step.source("matrix")

@@ -9,9 +9,8 @@ that stand at the head of the source.  Read leaves.py next.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from textwrap import fill
 
-from tinygrad_bp.compiler.matrix.spelling import Text, literal
+from tinygrad_bp.compiler.matrix.spelling import Text, filled, literal
 from tinygrad_bp.compiler.schedule import Space
 
 Grid = tuple[tuple[int, ...], ...]
@@ -138,7 +137,7 @@ class Layout:
         """The lines that the lists are made by."""
         lines = []
         for source, name in self.lists.items():
-            lines += fill(f"{name} = {source}", 100, subsequent_indent="    ").splitlines()
+            lines += filled(f"{name} = {source}")
         return lines
 
     # --- matrices ------------------------------------------------------------------------------------------
@@ -170,9 +169,7 @@ class Layout:
     def constant_lines(self) -> Iterable[str]:
         """The numbers that have places, as a column."""
         texts = ", ".join(f"[{literal(x).text}]" for x in self.constants.values())
-        yield from fill(
-            f"C = xp.asarray([{texts}], dtype=one.dtype)", 96, subsequent_indent="    "
-        ).splitlines()
+        yield from filled(f"C = xp.asarray([{texts}], dtype=one.dtype)")
 
 
 def _span(first: int, n: int, total: int, step: int = 1) -> str:

@@ -10,9 +10,9 @@ import keyword
 import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from textwrap import fill
 
 from tinygrad_bp.compiler.matrix.layout import Block, Grid
+from tinygrad_bp.compiler.matrix.spelling import filled
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,30}", re.ASCII)
 NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
@@ -221,8 +221,8 @@ def listing(before: str, items: Sequence[str], after: str = "") -> list[str]:
     indent = " " * (len(before) - len(before.lstrip()))
     opened = "" if before.endswith("(") else "("
     closed = after if before.endswith("(") else ")" + after
-    return [before + opened, *fill(", ".join(items) + ",", 96, initial_indent=indent + "    ",
-            subsequent_indent=indent + "    ").splitlines(), indent + closed]  # fmt: skip
+    inner = filled(", ".join(items) + ",", indent + "    ", indent + "    ")
+    return [before + opened, *inner, indent + closed]
 
 
 def folded(line: str, before: str = "") -> list[str]:
@@ -233,5 +233,4 @@ def folded(line: str, before: str = "") -> list[str]:
     if len(before + line) <= 100:
         return [before + line]
     whole = re.sub(r", (?=-?[0-9]|axis=|keepdims=)", ",~", line)  # shapes and axes stay in one piece
-    inner = fill(whole, 96, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False)
-    return [f"{before}(", *inner.replace("~", " ").splitlines(), ")"]
+    return [f"{before}(", *(part.replace("~", " ") for part in filled(whole, "    ")), ")"]

@@ -7,6 +7,7 @@ function, a helper printed with the source.  Read statements.py next.
 
 import re
 from collections.abc import Sequence
+from textwrap import fill
 from typing import NamedTuple
 
 from tinygrad_bp import ops
@@ -66,6 +67,19 @@ IN_THE_STANDARD = frozenset({
     ops.acos, ops.atan, ops.atan2, ops.sinh, ops.cosh, ops.tanh, ops.asinh, ops.acosh, ops.atanh, ops.floor,
     ops.ceil, ops.round,
 })  # fmt: skip
+
+
+def filled(text: str, first: str = "", following: str = "    ") -> list[str]:
+    """Source on lines of at most 100 characters, with these indents, broken at spaces alone."""
+    lines = fill(
+        text,
+        100 - len(following),
+        initial_indent=first,
+        subsequent_indent=following,
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
+    return lines.splitlines()
 
 
 def literal(x: float) -> Text:
