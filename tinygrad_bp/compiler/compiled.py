@@ -3,7 +3,7 @@
 `compile(f, params)` sums f over samples, with gradients, and trains; `compile(f)` is f itself, made fast,
 with gradients by its inputs.  A function is traced at the first call, and again for arguments of another
 structure. The passes stand in files of their own, in this order: trace, lower, fuse, schedule, roll,
-emit_python or llvm/.
+emit_python, emit_matrix or llvm/.
 """
 
 import gc
