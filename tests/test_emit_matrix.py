@@ -14,7 +14,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from compiler_nets import NETS, columns, eager
+from compiler_nets import NETS, Net, columns, eager
 from hypothesis import given, settings, strategies as st
 from programs import random_program, run
 from test_compiler_semantics import EDGES, everything, rows, told_apart
@@ -117,7 +117,7 @@ def test_perceptrons_on_numpy(sizes, act, loss, bias, n, seed):
         return LOSSES[loss](out if isinstance(out, list) else [out], y)
 
     data = [[[rng.gauss(0.0, 1.0) for _ in range(w)] for _ in range(n)] for w in (sizes[0], sizes[-1])]
-    net = NETS["dense 1-1"]()._replace(loss=one, params=model.parameters())
+    net = Net(one, model.parameters(), (sizes[0], sizes[-1]))
     step = compile(one, net.params, example=(data[0][0], data[1][0]))
     assert "W1, b1 = " in step.source("matrix") or not bias
     value_and_grad = functions(step)["value_and_grad"]
@@ -198,6 +198,23 @@ def test_flat_parameters_are_unpacked_and_gradients_packed_in_their_order():
     assert parts[0][1, 2] == labels["layers.0.neurons.1.w.2"]
     assert parts[3][1, 0] == labels["layers.1.neurons.1.b"]
     assert (space["pack"](np, *parts) == flat).all()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_parameters_in_any_order_and_some_left_out(seed):
+    """Those left out are read as well, behind the others; matrices are put together by label."""
+    rng = random.Random(seed)
+    model = tg.MLP(3, [4, 3, 2], act=rng.choice(["relu", "tanh", "sigmoid"]), rng=rng)
+    params = model.parameters()
+    rng.shuffle(params)
+    params = params[: rng.randrange(1, len(params) + 1)]
+    net = Net(lambda x, y: tg.losses.squared_error(model(x), y), params, (3, 2))
+    step = compile(net.loss, params, example=([0.5] * 3, [0.5] * 2))
+    leaves = step._last.leaves
+    assert leaves[: len(params)] == params and set(leaves) == set(model.parameters())
+    data = columns(net, 4)
+    answer = call(functions(step)["value_and_grad"], numbers(leaves), *map(np.array, data))
+    assert_as_eager(net, data, answer, 1e-12)
 
 
 # --- what else a kernel can be ------------------------------------------------------------------------------
