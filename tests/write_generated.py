@@ -1,10 +1,14 @@
-"""Writes what is made from the table of operations: `python tests/write_generated.py`.
+"""Writes what is made from the table of operations, and by the compiler: `python tests/write_generated.py`.
 
 `tinygrad_bp/methods.pyi` tells type checkers and editors, which run no loops, what methods Value has;
-`docs/operations.md` lists the operations for people.  `test_architecture.py` compares both with what is made
-here, and says to run this when a row has changed.
+`docs/operations.md` lists the operations for people; `docs/derived_backprop.md` shows derived matrix code
+beside the one written by hand.  `test_architecture.py` and `test_emit_matrix.py` compare them with what is
+made here, and say to run this when a row, or an emitter, has changed.
 """
 
+import ast
+import random
+from functools import cache
 from pathlib import Path
 
 import tinygrad_bp
@@ -13,6 +17,7 @@ from tinygrad_bp.ops import OPS, TABLE, Op
 PACKAGE = Path(tinygrad_bp.__file__).parent
 STUB = PACKAGE / "methods.pyi"
 PAGE = PACKAGE.parent / "docs" / "operations.md"
+DERIVED = PACKAGE.parent / "docs" / "derived_backprop.md"
 
 LETTERS = {"atan2": "yx", "where": "cxy", "nan_if": "od"}  # operands that are not called x, y
 
@@ -83,7 +88,129 @@ def operator(row: Op) -> str:
     return f"`{text}`" if text else ""
 
 
+# --- matrix code, derived and by hand -----------------------------------------------------------------------
+
+BY_HAND = (Path(__file__).parent / "test_matrix_backprop.py").read_text(encoding="utf-8")
+MATCHES = [  # lines of the derived source, and those by hand that they are one turn of
+    (
+        ["A1 = xp.maximum(W1 @ X + b1, 0.0)", "A2 = xp.maximum(W2 @ A1 + b2, 0.0)"],
+        ["sums.append(w @ outputs[-1] + b)", "outputs.append(ACTIVATIONS[act][0](sums[-1]))"],
+    ),
+    (["Z4 = W4 @ A3 + b4"], ["sums.append(w @ outputs[-1] + b)"]),
+    (["loss = xp.sum(D4**2 / 2)"], ["losses.append(0.5 * ((outputs[-1] - y) ** 2).sum())"]),
+    (["D4 = Z4 - Y"], ["gradients(weights, RELUS, outputs, sums, outputs[-1] - y)"]),
+    (
+        ["D3 = xp.where(A3 > 0, W4.T @ D4, 0.0)", "D2 = xp.where(A2 > 0, W3.T @ D3, 0.0)"],
+        ["error = weights[i].T @ delta", "delta = error * ACTIVATIONS[acts[i]][1](sums[i])"],
+    ),
+    (["dW3 = D3 @ A2.T"], ["dws.insert(0, delta @ outputs[i].T)"]),
+    (
+        ["db3 = xp.sum(D3, axis=1, keepdims=True)"],
+        ["dbs.insert(0, delta.sum(axis=1, keepdims=True))"],
+    ),
+]
+
+
+@cache
+def quadratic_source() -> str:
+    """What is printed for the network that fits a quadratic."""
+    model = tinygrad_bp.MLP(1, [100, 100, 100, 1], rng=random.Random(0))
+    loss = tinygrad_bp.losses.squared_error
+    step = tinygrad_bp.compile(
+        lambda x, y: loss(model([x]), y), params=model.parameters(), example=(0.0, 0.0)
+    )
+    return str(step.source("matrix"))
+
+
+def derived() -> str:
+    """The text of docs/derived_backprop.md."""
+    functions = {x.name: x for x in ast.parse(BY_HAND).body if isinstance(x, ast.FunctionDef)}
+    by_hand = "\n\n\n".join(
+        str(ast.get_source_segment(BY_HAND, functions[name])) for name in ("forward", "gradients")
+    )
+    rows = [
+        f"| {'<br>'.join(f'`{x}`' for x in ours)} | {'<br>'.join(f'`{x}`' for x in theirs)} |"
+        for ours, theirs in MATCHES
+    ]
+    text = DERIVED_PAGE.replace("DERIVED_SOURCE", quadratic_source().strip())
+    return text.replace("BY_HAND", by_hand).replace("ROWS", "\n".join(rows))
+
+
+DERIVED_PAGE = """\
+# Backprop in matrices, derived and by hand
+
+Made by `tests/write_generated.py`.  The engine knows scalars only; the compiler finds the matrices again.
+For the network 1-100-100-100-1 with ReLU and half the squared error,
+
+```python
+model = tg.MLP(1, [100, 100, 100, 1])
+step = tg.compile(lambda x, y: tg.losses.squared_error(model([x]), y), params=model.parameters())
+step.value_and_grad(xs, ys)
+print(step.source("matrix"))
+```
+
+prints, of scalar operations and their derivatives, some 40,000 nodes for a sample:
+
+```python
+DERIVED_SOURCE
+```
+
+Nothing in it is a template: each line is one loop nest of the derivative of the traced function, and another
+function prints other lines.  `A` is what a layer gives, `Z` what goes into its activation where that is
+stored, `D` the derivative of the loss by `Z`, the delta.
+
+## By hand
+
+The same mathematics as people write it, from `tests/test_matrix_backprop.py`, where the engine is tested
+against it; both take samples as columns.
+
+```python
+BY_HAND
+```
+
+One turn of its loops is a line or two above:
+
+| derived | by hand |
+|---|---|
+ROWS
+
+By hand, the slope of ReLU is read off the sum that went in, and multiplied; derived, it is read off the
+output, which is positive where the sum is, and *chooses*: a delta that is infinite does not become nan where
+the neuron is silent.
+
+## Running it
+
+The source imports nothing and changes no array in place.  What it calls is in the
+[array API standard](https://data-apis.org/array-api/2023.12/), so it runs on NumPy (2.0 or newer) and JAX as
+they are, and on PyTorch, Dask and others by way of
+[array-api-compat](https://data-apis.org/array-api-compat/), on one machine or many:
+
+```python
+space = {}
+exec(step.source("matrix"), space)
+params = numpy.array([p.data for p in model.parameters()])
+loss, grad = space["value_and_grad"](numpy, params, xs, ys)
+
+import array_api_compat.torch as xp  # or array_api_compat.dask.array, or jax.numpy
+
+loss, grad = space["value_and_grad"](xp, torch.asarray(params), torch.asarray(xs), torch.asarray(ys))
+```
+
+- `params` is flat, in the order given to `compile`; after the parameters come the other Values that the
+  function uses, in the order they were made.  `unpack` makes matrices of it, `pack` the flat gradient.
+- After `step.value(...)` the source defines `value(xp, params, *columns)`; of `compile(f)` it defines
+  `run(xp, params, *columns)`, which returns the results as one row a sample.
+- The numbers have the type of `params` and the columns; in JAX, doubles must be switched on.
+- What is no product of matrices is fetched with `xp.take`, multiplied and summed: right, and as slow as it
+  looks.  An operation that is a Python function of your own has no spelling, and raises CompileError.
+- Both branches of `where` are computed, and one is chosen: NumPy may warn of numbers that nobody sees
+  (`numpy.errstate`).
+- As against the engine, the sign of a zero may differ, sums are added in another order, and the slope of ReLU
+  at a nan is 0, so that the loss is nan but not every gradient.
+"""
+
+
 if __name__ == "__main__":
-    for path, text in ((STUB, stub()), (PAGE, page())):
+    for path, text in ((STUB, stub()), (PAGE, page()), (DERIVED, derived())):
         path.write_text(text, encoding="utf-8")
         print(f"wrote {path}")

@@ -3,7 +3,7 @@
 `compile(f, params)` sums f over samples, with gradients, and trains; `compile(f)` is f itself, made fast,
 with gradients by its inputs.  A function is traced at the first call, and again for arguments of another
 structure. The passes stand in files of their own, in this order: trace, lower, fuse, schedule, roll,
-emit_python or llvm/.
+emit_python, emit_matrix or llvm/.
 """
 
 import gc
@@ -16,6 +16,7 @@ from typing import Any
 from tinygrad_bp.compiler import native
 from tinygrad_bp.compiler.bound import Bound
 from tinygrad_bp.compiler.columns import Columns
+from tinygrad_bp.compiler.emit_matrix import argument_names, emit_matrix
 from tinygrad_bp.compiler.emit_python import emit_python
 from tinygrad_bp.compiler.frame import bind
 from tinygrad_bp.compiler.fuse import fuse
@@ -134,15 +135,19 @@ class _Compiled:
         return bind(self._kernel(want, data.structures), data, self._threads)
 
     def source(self, kind: str = "python") -> str:
-        """The generated code of the last kernel used: "python", or "llvm" for LLVM's text.
+        """The generated code of the last kernel used: "python", "matrix" for array libraries, or "llvm".
 
-        Raises CompileError before the first call.
+        Raises CompileError before the first call, and for "matrix" if an operation is no array function.
         """
         kernel = self._used()
         if kind == "python":
             return emit_python(kernel.rolled)[0]
+        if kind == "matrix":
+            labels = [x.label for x in kernel.leaves]
+            names = argument_names(self._f, len(kernel.widths))
+            return emit_matrix(kernel.rolled, kernel.widths, kernel.params, labels, names)
         if kind != "llvm":
-            raise ValueError(f"source: kind is 'python' or 'llvm', not {kind!r}")
+            raise ValueError(f"source: kind is 'python', 'matrix' or 'llvm', not {kind!r}")
         return kernel.llvm(next(iter(kernel.machines), Lanes.chosen(kernel.rolled, (8, 32), 1000)))
 
     def report(self) -> str:
