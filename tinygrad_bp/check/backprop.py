@@ -1,0 +1,232 @@
+"""Backpropagation through an MLP in plain lists, with a switch for every classic mistake.
+
+Without switches it is the textbook's: slopes times errors are deltas, deltas times inputs are gradients, and
+the weights carry the deltas down as errors of the layer below.  `made` holds the names of the mistakes to make
+in a layer, rows of the table in mistakes.py; each is made at the line where people make it.  As in NumPy code,
+a sample is a column, and a (1, n) or (n, 1) matrix stretches where shapes differ.  `auditing.py` searches.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from operator import mul
+from typing import Any
+
+from tinygrad_bp.engine import Value
+from tinygrad_bp.nn import MLP
+from tinygrad_bp.ops import OPS, Op, exp as EXP, identity as IDENTITY, sigmoid as SIGMOID, tanh as TANH
+from tinygrad_bp.transforms import gradients
+
+Matrix = list[list[float]]
+Function = Callable[[float], float]
+Made = Collection[str]
+
+# the derivative of an activation a(z), written in a itself: what many codes use
+SLOPE_BY_OUTPUT: dict[Any, Function] = {SIGMOID: lambda a: a * (1 - a), TANH: lambda a: 1 - a * a, EXP: float}
+
+
+class MisfitError(Exception):
+    """Two shapes that NumPy would refuse: the mistake cannot have been made here."""
+
+
+@dataclass
+class Plain:
+    """A layer in plain lists: its numbers, its activation, and for each sample what went in and came out."""
+
+    w: Matrix  # (out, in)
+    act: Function
+    slope: Function
+    slope_by_output: Function | None
+    xs: list[Matrix]
+    sums: list[Matrix]  # w · x + b, before the activation
+    outs: list[Matrix]
+
+    @cached_property
+    def slopes(self) -> list[Matrix]:
+        return each(self.slope, self.sums)
+
+
+def forward(model: MLP, rows: Sequence[Sequence[float]]) -> list[Plain]:
+    """The layers of the model, with what they make of each sample.
+
+    >>> from tinygrad_bp import nn
+    >>> model = MLP(2, [1], act=None, weights=nn.zeros(), biases=lambda rng, nin, nout: 3.0)
+    >>> forward(model, [[1.0, 2.0]])[0].outs
+    [[[3.0]]]
+    """
+    net, xs = [], [[[number] for number in row] for row in rows]
+    for layer in model.layers:
+        w = [[v.data for v in neuron.w] for neuron in layer.neurons]
+        b = [[0.0 if neuron.b is None else neuron.b.data] for neuron in layer.neurons]
+        act, slope, slope_by_output = on_floats(layer.neurons[0].act)
+        sums = [plus(matmul(w, x), b) for x in xs]
+        net.append(Plain(w, act, slope, slope_by_output, xs, sums, each(act, sums)))
+        xs = net[-1].outs
+    return net
+
+
+def on_floats(act: Any) -> tuple[Function, Function, Function | None]:
+    """An activation's value and derivative on floats, and its derivative by its own output if that is usual."""
+    name = getattr(act, "__name__", "")
+    row = IDENTITY if act is None else OPS.get(name) if getattr(Value, name, None) is act else act
+    if isinstance(row, Op) and row.slopes is not None:
+        slopes = row.slopes
+        return row.value, lambda z: slopes(row.value(z), z)[0], SLOPE_BY_OUTPUT.get(row)
+
+    def slope(z: float) -> float:
+        x = Value(z)
+        return float(gradients(act(x), x))
+
+    return (lambda z: float(act(Value(z)).data)), slope, None
+
+
+def backprop(
+    net: Sequence[Plain], k: int, errors: list[Matrix], made: Made, lr: float = 0.0, before: Any = None
+) -> Iterator[Any]:
+    """Layer k: its bias gradients (out, 1), its weight gradients (out, in), and the errors of the layer below.
+
+    One after the other, so that a search can leave at the first that is not what it looks for. `errors` are
+    the derivatives of the loss by the layer's outputs, a column a sample; `before` is a pair, the gradients
+    that the step before left. Raises MisfitError where NumPy would refuse the shapes.
+    """
+    here, n, units = net[k], len(errors), len(net[k].w)
+    scale = factor(made, n, len(net[-1].w))
+
+    slopes = here.slopes
+    if "derivative forgotten" in made:
+        slopes = each(lambda z: 1.0, here.sums)
+    if "derivative at the activation" in made:  # f'(a), where f'(z) is due
+        slopes = each(here.slope, here.outs)
+    if "output formula at the pre-activation" in made:  # z (1 - z), where a (1 - a) is due
+        slopes = each(usable(here.slope_by_output), here.sums)
+    if "derivative of the layer above" in made:
+        slopes = net[usable(k + 1 if k + 1 < len(net) else None)].slopes
+    if "derivative of the layer below" in made:
+        slopes = net[usable(k - 1 if k else None)].slopes
+    if "mask of the wrong side" in made:
+        slopes = each(lambda z: here.slope(-z), here.sums)
+
+    upstream = errors
+    if "upstream left out" in made:
+        upstream = each(lambda e: 1.0, here.sums)
+    if "row against column" in made:
+        upstream = [flip(error) for error in upstream]
+    deltas = [times(slope, error) for slope, error in zip(slopes, upstream)]
+
+    columns = [[[sum(row)] for row in delta] for delta in deltas]
+    db = total(columns)
+    if "bias of one sample for each" in made:
+        db = [[column[i][0] for column in columns] for i in range(units)]
+    if "bias summed over the units" in made:
+        db = stretched([[sum(map(sum, column))] for column in columns], units, 1)
+    if "bias summed over everything" in made:
+        db = [[sum(map(sum, db))]] * units
+    if "last sample only" in made:
+        db = columns[-1]
+    if "bias averaged" in made:
+        db = scaled(1 / n, db)
+    if "bias not averaged" in made:
+        db = scaled(n, db)
+    if "bias left at zero" in made:
+        db = [[0.0]] * units
+    db = scaled(scale, db)
+    if "left-over gradients" in made and before[1] is not None:
+        db = plus(db, before[1])
+    yield db
+
+    xs = here.xs
+    if "outputs for inputs" in made:
+        xs = here.outs
+    if "pre-activations for inputs" in made:
+        xs = net[usable(k - 1 if k else None)].sums
+    if "inputs contracted with delta" in made:  # x · delta is a row, or a number
+        dws = [matmul(flip(x), delta) for x, delta in zip(xs, deltas)]
+    else:
+        dws = [times(delta, flip(x)) for x, delta in zip(xs, deltas)]  # the outer product
+    dw = dws[-1] if "last sample only" in made else total(dws)
+    dw = scaled(scale, stretched(dw, units, len(here.w[0])))
+    if "transposed" in made:
+        dw = flip(dw)
+    if "left-over gradients" in made:
+        dw = plus(dw, before[0])
+    yield dw
+
+    w, carried = here.w, deltas
+    if "weights after their update" in made:
+        w = plus(w, scaled(-lr, dw))
+    if "weights not transposed" in made:
+        w = flip(w)
+    if "weights left out on the way back" in made:
+        w = [[1.0] * len(row) for row in w]
+    if "derivative left out on the way back" in made:
+        carried = errors
+    turned = flip(w)
+    yield [matmul(turned, delta) for delta in carried]
+
+
+def factor(made: Made, n: int, outputs: int) -> float:
+    """What the scalar mistakes multiply by, with n samples: 1.0 without them."""
+    known = {"twice": 2.0, "half": 0.5, "not averaged": n, "averaged once more": 1 / n}
+    known |= {"not averaged over outputs": outputs, "averaged over outputs": 1 / outputs}
+    result = -1.0 if "negative" in made else 1.0
+    for name, number in known.items():
+        result *= number if name in made else 1.0
+    return result
+
+
+# --- matrices -----------------------------------------------------------------------------------------------
+
+
+def usable(x: Any) -> Any:
+    """Something the mistake needs, unless it is not there."""
+    if x is None:
+        raise MisfitError
+    return x
+
+
+def stretched(a: Matrix, rows: int, columns: int) -> Matrix:
+    """As NumPy broadcasts: a dimension of 1 is repeated."""
+    if len(a) not in (1, rows) or len(a[0]) not in (1, columns):
+        raise MisfitError
+    a = [row if len(row) == columns else row * columns for row in a]
+    return a if len(a) == rows else a * rows
+
+
+def times(a: Matrix, b: Matrix) -> Matrix:
+    """Entry by entry.
+
+    >>> times([[1.0], [2.0]], [[3.0, 4.0]])  # a column and a row: their outer product
+    [[3.0, 4.0], [6.0, 8.0]]
+    """
+    rows, columns = max(len(a), len(b)), max(len(a[0]), len(b[0]))
+    pairs = zip(stretched(a, rows, columns), stretched(b, rows, columns))
+    return [list(map(mul, left, right)) for left, right in pairs]
+
+
+def matmul(a: Matrix, b: Matrix) -> Matrix:
+    if len(a[0]) != len(b):
+        raise MisfitError
+    columns = flip(b)
+    return [[sum(map(mul, row, column)) for column in columns] for row in a]
+
+
+def plus(a: Matrix, b: Matrix) -> Matrix:
+    if (len(a), len(a[0])) != (len(b), len(b[0])):
+        raise MisfitError
+    return total([a, b])
+
+
+def total(matrices: Sequence[Matrix]) -> Matrix:
+    return [[sum(cells) for cells in zip(*rows)] for rows in zip(*matrices)]
+
+
+def flip(a: Matrix) -> Matrix:
+    return [list(column) for column in zip(*a)]
+
+
+def scaled(c: float, a: Matrix) -> Matrix:
+    return a if c == 1.0 else [[c * number for number in row] for row in a]
+
+
+def each(f: Function, matrices: Sequence[Matrix]) -> list[Matrix]:
+    return [[[f(number) for number in row] for row in a] for a in matrices]
