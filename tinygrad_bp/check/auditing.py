@@ -133,7 +133,7 @@ def _judged(model: MLP, search: Search, engine: list[tuple[Matrix, Matrix | None
 
 def _check_plain(search: Search, engine: list[tuple[Matrix, Matrix | None]]) -> None:
     """The backprop without mistakes is the engine's, or the model is something else than it says."""
-    errors = search.errors
+    errors = [search.errors]
     for k in reversed(range(len(search.net))):
         db, dw, errors = backprop(search.net, k, errors, ())
         for ours, theirs in ((dw, engine[k][0]), (db, engine[k][1])):

@@ -3,7 +3,7 @@
 Without switches it is the textbook's: slopes times errors are deltas, deltas times inputs are gradients, and
 the weights carry the deltas down as errors of the layer below.  `made` holds the names of the mistakes to make
 in a layer, rows of the table in mistakes.py; each is made at the line where people make it.  As in NumPy code,
-a sample is a column, and a (1, n) or (n, 1) matrix stretches where shapes differ.  `auditing.py` searches.
+a sample is a column, and a matrix of one row or column stretches where shapes differ.  `auditing.py` searches.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -25,41 +25,44 @@ Made = Collection[str]
 SLOPE_BY_OUTPUT: dict[Any, Function] = {SIGMOID: lambda a: a * (1 - a), TANH: lambda a: 1 - a * a, EXP: float}
 
 
+SAMPLE_BY_SAMPLE = {"row against column", "inputs contracted with delta", "last sample only"}
+
+
 class MisfitError(Exception):
     """Two shapes that NumPy would refuse: the mistake cannot have been made here."""
 
 
 @dataclass
 class Plain:
-    """A layer in plain lists: its numbers, its activation, and for each sample what went in and came out."""
+    """A layer in plain lists: its weights, its activation, and what went in and came out, a column a sample."""
 
     w: Matrix  # (out, in)
     act: Function
     slope: Function
     slope_by_output: Function | None
-    xs: list[Matrix]
-    sums: list[Matrix]  # w · x + b, before the activation
-    outs: list[Matrix]
+    xs: Matrix
+    sums: Matrix  # w · x + b, before the activation
+    outs: Matrix
 
     @cached_property
-    def slopes(self) -> list[Matrix]:
+    def slopes(self) -> Matrix:
         return each(self.slope, self.sums)
 
 
 def forward(model: MLP, rows: Sequence[Sequence[float]]) -> list[Plain]:
-    """The layers of the model, with what they make of each sample.
+    """The layers of the model, with what they make of the samples.
 
     >>> from tinygrad_bp import nn
     >>> model = MLP(2, [1], act=None, weights=nn.zeros(), biases=lambda rng, nin, nout: 3.0)
     >>> forward(model, [[1.0, 2.0]])[0].outs
-    [[[3.0]]]
+    [[3.0]]
     """
-    net, xs = [], [[[number] for number in row] for row in rows]
+    net, xs = [], flip(rows)
     for layer in model.layers:
         w = [[v.data for v in neuron.w] for neuron in layer.neurons]
         b = [[0.0 if neuron.b is None else neuron.b.data] for neuron in layer.neurons]
         act, slope, slope_by_output = on_floats(layer.neurons[0].act)
-        sums = [plus(matmul(w, x), b) for x in xs]
+        sums = plus(matmul(w, xs), stretched(b, len(b), len(rows)))
         net.append(Plain(w, act, slope, slope_by_output, xs, sums, each(act, sums)))
         xs = net[-1].outs
     return net
@@ -86,11 +89,15 @@ def backprop(
     """Layer k: its bias gradients (out, 1), its weight gradients (out, in), and the errors of the layer below.
 
     One after the other, so that a search can leave at the first that is not what it looks for. `errors` are
-    the derivatives of the loss by the layer's outputs, a column a sample; `before` is a pair, the gradients
-    that the step before left. Raises MisfitError where NumPy would refuse the shapes.
+    the derivatives of the loss by the layer's outputs: one matrix with a column a sample, or, after a mistake
+    of code that takes sample by sample, a matrix for each. `before` is a pair, the gradients that the step
+    before left. Raises MisfitError where NumPy would refuse the shapes.
     """
-    here, n, units = net[k], len(errors), len(net[k].w)
+    here, units, n = net[k], len(net[k].w), len(net[k].xs[0])
     scale = factor(made, n, len(net[-1].w))
+    one_by_one = len(errors) == n or not SAMPLE_BY_SAMPLE.isdisjoint(made)
+    batches = apart if one_by_one else lambda matrix: [matrix]
+    errors = errors if len(errors) == n else batches(errors[0])
 
     slopes = here.slopes
     if "derivative forgotten" in made:
@@ -108,21 +115,21 @@ def backprop(
 
     upstream = errors
     if "upstream left out" in made:
-        upstream = each(lambda e: 1.0, here.sums)
+        upstream = batches(each(lambda z: 1.0, here.sums))
     if "row against column" in made:
         upstream = [flip(error) for error in upstream]
-    deltas = [times(slope, error) for slope, error in zip(slopes, upstream)]
+    deltas = [times(slope, error) for slope, error in zip(batches(slopes), upstream)]
 
-    columns = [[[sum(row)] for row in delta] for delta in deltas]
-    db = total(columns)
+    column = beside([[[sum(row)] for row in delta] for delta in deltas] if one_by_one else deltas)
+    db = [[sum(row)] for row in column]
     if "bias of one sample for each" in made:
-        db = [[column[i][0] for column in columns] for i in range(units)]
+        db = column
     if "bias summed over the units" in made:
-        db = stretched([[sum(map(sum, column))] for column in columns], units, 1)
+        db = stretched([[sum(row)] for row in flip(column)], units, 1)
     if "bias summed over everything" in made:
-        db = [[sum(map(sum, db))]] * units
+        db = [[sum(map(sum, column))]] * units
     if "last sample only" in made:
-        db = columns[-1]
+        db = [[row[-1]] for row in column]
     if "bias averaged" in made:
         db = scaled(1 / n, db)
     if "bias not averaged" in made:
@@ -140,9 +147,10 @@ def backprop(
     if "pre-activations for inputs" in made:
         xs = net[usable(k - 1 if k else None)].sums
     if "inputs contracted with delta" in made:  # x · delta is a row, or a number
-        dws = [matmul(flip(x), delta) for x, delta in zip(xs, deltas)]
-    else:
-        dws = [times(delta, flip(x)) for x, delta in zip(xs, deltas)]  # the outer product
+        dws = [matmul(flip(x), delta) for x, delta in zip(batches(xs), deltas)]
+    else:  # delta · xᵀ; of one sample, the outer product
+        product = times if one_by_one else matmul
+        dws = [product(delta, flip(x)) for x, delta in zip(batches(xs), deltas)]
     dw = dws[-1] if "last sample only" in made else total(dws)
     dw = scaled(scale, stretched(dw, units, len(here.w[0])))
     if "transposed" in made:
@@ -220,7 +228,7 @@ def total(matrices: Sequence[Matrix]) -> Matrix:
     return [[sum(cells) for cells in zip(*rows)] for rows in zip(*matrices)]
 
 
-def flip(a: Matrix) -> Matrix:
+def flip(a: Sequence[Sequence[float]]) -> Matrix:
     return [list(column) for column in zip(*a)]
 
 
@@ -228,5 +236,14 @@ def scaled(c: float, a: Matrix) -> Matrix:
     return a if c == 1.0 else [[c * number for number in row] for row in a]
 
 
-def each(f: Function, matrices: Sequence[Matrix]) -> list[Matrix]:
-    return [[[f(number) for number in row] for row in a] for a in matrices]
+def each(f: Function, a: Matrix) -> Matrix:
+    return [[f(number) for number in row] for row in a]
+
+
+def apart(a: Matrix) -> list[Matrix]:
+    """Its columns."""
+    return [[[number] for number in column] for column in zip(*a)]
+
+
+def beside(matrices: Sequence[Matrix]) -> Matrix:
+    return [[number for part in row for number in part] for row in zip(*matrices)]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import isclose
 from typing import Any
 
-from tinygrad_bp.check.backprop import Matrix, MisfitError, Plain, backprop, factor, scaled, total
+from tinygrad_bp.check.backprop import Matrix, MisfitError, Plain, backprop, factor, flip, scaled, total
 from tinygrad_bp.check.mistakes import MISTAKES, Candidate, candidates
 from tinygrad_bp.check.reading import Given
 from tinygrad_bp.engine import Value
@@ -38,8 +38,7 @@ class Search:
         blocks = [*self.mine.ws, *(b for b in self.mine.bs if b)]
         self.largest = max(largest(block) for block in blocks)
         share = 1.0 / len(self.targets) if self.reduce == "mean" else 1.0
-        outs = self.net[-1].outs
-        self.errors = [scaled(share, self._error(out, y)) for out, y in zip(outs, self.targets)]
+        self.errors = scaled(share, self._error(self.targets))
 
     @property
     def known(self) -> list[str]:
@@ -50,7 +49,7 @@ class Search:
         """What could not be tried, and why."""
         missing = [(row.name, row.needs) for row in MISTAKES if row.needs and row.needs not in self.known]
         told = [f"{name!r} needs {needs}=" for name, needs in missing]
-        if len(self.errors) * len(self._kinds()) > MOST_COMPARISONS:
+        if len(self.targets) * len(self._kinds()) > MOST_COMPARISONS:
             told.append("'every prediction against every target' needs fewer samples")
         return told
 
@@ -70,33 +69,30 @@ class Search:
 
     # --- going down the layers ------------------------------------------------------------------------------
 
-    def walk(self, tried: Iterable[Candidate], prune: bool) -> Iterator[tuple[int, Candidate]]:
+    def walk(self, tried: Iterable[Candidate], prune: bool) -> list[tuple[int, Candidate]]:
         """Candidates with the number of entries they give; pruned, only those that give all."""
-        for made, alike in grouped(tried, lambda c: (c.at(len(self.net)), c.negated)):
-            errors = self._errors(made[0])
+        states: list[State] = []
+        for (made, negated), alike in grouped(tried, lambda c: (c.at(len(self.net)), c.negated)):
+            sign = -1.0 if negated else 1.0
+            errors = scaled(sign, self._errors(made))
             if errors:
-                sign = -1.0 if made[1] else 1.0
-                errors = [scaled(sign, error) for error in errors]
-                yield from self._descend(alike, len(self.net) - 1, errors, sign * (self.lr or 0.0), prune)
+                states.append(State([errors], sign * (self.lr or 0.0), [(0, c) for c in alike]))
+        for k in reversed(range(len(self.net))):
+            states = merged(below for state in states for below in self._below(state, k, prune))
+        return [found for state in states for found in state.found]
 
-    def _descend(
-        self, alike: list[Candidate], k: int, errors: list[Matrix], lr: float, prune: bool
-    ) -> Iterator[tuple[int, Candidate]]:
-        if k < 0:
-            yield from ((0, candidate) for candidate in alike)
-            return
+    def _below(self, state: "State", k: int, prune: bool) -> Iterator["State"]:
+        """What layer k makes of a state, for each set of mistakes that are made there."""
         before = self.before and (self.before.ws[k], self.before.bs[k])
-        for made, same in grouped(alike, lambda candidate: candidate.at(k)):
-            parts = backprop(self.net, k, errors, made, lr, before)
+        for made, same in grouped(state.found, lambda found: found[1].at(k)):
+            parts = backprop(self.net, k, state.errors, made, state.lr, before)
             try:
                 agreeing = self._compared(parts, k, prune)
-                if agreeing is None:
-                    continue
-                below = next(parts) if k else []
+                if agreeing is not None:
+                    found = [(count + agreeing, candidate) for count, candidate in same]
+                    yield State(next(parts) if k else [], state.lr, found)
             except MisfitError:
-                continue
-            for more, candidate in self._descend(same, k - 1, below, lr, prune):
-                yield agreeing + more, candidate
+                continue  # nobody can have made these mistakes here: the shapes forbid it
 
     def _compared(self, parts: Iterator[Matrix], k: int, prune: bool) -> int | None:
         """How many entries of layer k are the user's; None if any is not, and that is the end of it."""
@@ -120,29 +116,47 @@ class Search:
 
     # --- the loss -------------------------------------------------------------------------------------------
 
-    def _errors(self, made: frozenset[str]) -> list[Matrix]:
+    def _errors(self, made: frozenset[str]) -> Matrix:
         """The derivatives of the loss by the outputs; none if that would take too long."""
-        errors = self.errors
+        errors, n = self.errors, len(self.targets)
         if "every prediction against every target" in made:
             kinds = self._kinds()
-            if len(errors) * len(kinds) > MOST_COMPARISONS:
+            if n * len(kinds) > MOST_COMPARISONS:
                 return []
-            share = 1.0 / len(errors) ** 2 if self.reduce == "mean" else 1.0
-            errors = [
-                total([scaled(share * count, self._error(out, y)) for y, count in kinds])
-                for out in self.net[-1].outs
-            ]
-        return [scaled(factor(made, len(errors), len(self.net[-1].w)), error) for error in errors]
+            share = 1.0 / n**2 if self.reduce == "mean" else 1.0
+            errors = total([scaled(share * count, self._error([y] * n)) for y, count in kinds])
+        return scaled(factor(made, n, len(self.net[-1].w)), errors)
 
-    def _error(self, out: Matrix, y: Any) -> Matrix:
+    def _error(self, targets: Sequence[Any]) -> Matrix:
+        columns = []
         with entered(record=True, trap=False):
-            leaves = [Value(number) for (number,) in out]
-            value = self.loss(leaves[0] if len(leaves) == 1 else leaves, y)
-            return [[g] for g in gradients(value, leaves)]
+            for column, y in zip(flip(self.net[-1].outs), targets):
+                leaves = [Value(number) for number in column]
+                value = self.loss(leaves[0] if len(leaves) == 1 else leaves, y)
+                columns.append(gradients(value, leaves))
+        return flip(columns)
 
     def _kinds(self) -> list[tuple[Any, int]]:
         """The distinct targets, and how often each occurs."""
         return [(same[0], len(same)) for _, same in grouped(self.targets, repr)]
+
+
+@dataclass
+class State:
+    """On the way down: the errors that reach a layer, and the candidates that lead to them."""
+
+    errors: list[Matrix]
+    lr: float
+    found: list[tuple[int, Candidate]]  # with the number of entries they gave
+
+
+def merged(states: Iterable[State]) -> list[State]:
+    """Those with the same errors as one: a mistake that changes nothing is common, f' = 1 at the output."""
+    distinct: dict[Any, State] = {}
+    for state in states:
+        key = (state.lr, tuple(tuple(row) for error in state.errors for row in error))
+        distinct.setdefault(key, State(state.errors, state.lr, [])).found.extend(state.found)
+    return list(distinct.values())
 
 
 def grouped(items: Iterable[Any], key: Any) -> Iterable[tuple[Any, list[Any]]]:
