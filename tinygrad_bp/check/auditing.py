@@ -1,9 +1,9 @@
 """audit: is a hand-written backprop right, and if not, which mistake was made?
 
-`audit(model, data, loss, mine)` compares entry by entry with the engine's gradient; where they differ it makes
-the mistakes of the table in mistakes.py one by one, then in pairs, in a backprop of its own (backprop.py),
-until the same wrong numbers come out (search.py).  `audit(loss, mine)` takes any graph, and tries factors,
-transposition and left-over gradients only (factors.py).
+`audit(model, data, loss, mine)` compares entry by entry with the engine's gradient; where they differ it
+makes the mistakes of the table in mistakes.py, one by one and then in pairs, in a backprop of its own
+(backprop.py), until the same wrong numbers come out (search.py).  `audit(loss, mine)` takes any graph, and
+tries factors, transposition and left-over gradients only (factors.py).
 """
 
 from collections.abc import Sequence
@@ -24,6 +24,8 @@ from tinygrad_bp.modes import entered
 from tinygrad_bp.nn import MLP
 from tinygrad_bp.transforms import gradients
 
+__all__ = ["Audit", "audit"]
+
 
 @overload
 def audit(loss: Value, mine: Any, /, *, before: Any = None, tolerance: float = 1e-8) -> Audit: ...
@@ -41,12 +43,14 @@ def audit(
 ) -> Audit:
     """Whether the gradients `mine` are right, as a report that is true if they are and names the mistake.
 
-    `audit(model, data, loss, mine)`: an MLP, data = (xs, ys), a loss and `reduce` as `fit` takes them.  `mine`
-    is a flat list in the order of parameters(), a dict by their paths, or a matrix a layer: [dW1, db1, dW2,
-    db2], [(dW1, db1), ...], {"W1": ..., "b1": ...}; lists, or arrays of any library. dW is (out, in), as the
-    neurons are; where all fit only as (in, out) they are read so. A number, row or column that NumPy would
-    stretch in `W -= lr * dW` is stretched. `lr` makes it try weights used after their update, `before`, the
-    gradients of the step before in the form of `mine`, left-over ones.
+    `audit(model, data, loss, mine)`: an MLP, data = (xs, ys), a loss and `reduce` as `fit` takes them; `mine`
+    is a flat list in the order of parameters(), a dict by their paths, or matrices by layer: [dW1, db1, dW2,
+    db2], [(dW1, db1), ...], {"W1": ..., "b1": ...}, without biases [dW1, dW2]; lists, or arrays of any
+    library. dW is (out, in), as the neurons are; if all of them fit only as (in, out) they are read so. A
+    number, row or column that NumPy would stretch in `W -= lr * dW` is stretched. Given `lr`, weights used
+    after their update are tried too; given `before`, the gradients of the step before in a form like `mine`,
+    left-over ones. A search takes seconds for hundreds of weights, minutes for twenty thousand: audit your
+    code on a small network.
 
     `audit(loss, mine)`: any Value, and a dict of gradients by the labels of leaves ("w", or "w" for "w.0",
     "w.1" ...), or a list of pairs (Values, gradients) of the same nesting.
@@ -77,10 +81,10 @@ def audit(
         raise ValueError(f"audit: reduce is 'sum' or 'mean', not {reduce!r}")
     model, data, loss, mine = what
     xs, ys = read_data(data)
-    given = read_gradients(mine, model, len(xs))
+    handed_in = read_gradients(mine, model, len(xs))
     earlier = None if before is None else read_gradients(before, model, len(xs), "before")
     rate = None if lr is None else to_float(lr)
-    search = Search(forward(model, xs), ys, loss, reduce, given, tolerance, rate, earlier)
+    search = Search(forward(model, xs), ys, loss, reduce, handed_in, tolerance, rate, earlier)
     return _judged(model, search, engine_gradients(model, xs, ys, loss, reduce))
 
 
@@ -100,7 +104,7 @@ def engine_gradients(
             report = non_finite(value) or "the sum of the gradients is beyond the floats"
             raise NonFiniteError(f"audit: the engine's own gradient is not finite, at sample {i}: {report}")
     share = 1.0 / len(xs) if reduce == "mean" else 1.0
-    by_parameter = {p: share * g for p, g in zip(parameters, sums)}
+    by_parameter: dict[Any, float] = {p: share * g for p, g in zip(parameters, sums)}
     return [
         (
             [[by_parameter[v] for v in neuron.w] for neuron in layer.neurons],
@@ -139,8 +143,8 @@ def _check_plain(search: Search, engine: list[tuple[Matrix, Matrix | None]]) -> 
         for ours, theirs in ((dw, engine[k][0]), (db, engine[k][1])):
             if theirs is not None and not all(search.same(ours, theirs)):
                 raise ValueError(
-                    f"audit: layer {k} of this model is not a plain layer of an MLP (one activation, w · x + b "
-                    "with parameters of its own): compare with audit(loss, mine)"
+                    f"audit: layer {k} of this model is not a plain layer of an MLP, act(w · x + b) with one "
+                    "activation and parameters of its own: compare with audit(loss, mine)"
                 )
 
 

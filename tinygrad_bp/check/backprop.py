@@ -1,9 +1,9 @@
 """Backpropagation through an MLP in plain lists, with a switch for every classic mistake.
 
 Without switches it is the textbook's: slopes times errors are deltas, deltas times inputs are gradients, and
-the weights carry the deltas down as errors of the layer below.  `made` holds the names of the mistakes to make
-in a layer, rows of the table in mistakes.py; each is made at the line where people make it.  As in NumPy code,
-a sample is a column, and a matrix of one row or column stretches where shapes differ.  `auditing.py` searches.
+the weights carry the deltas down as errors of the layer below.  `made` holds the names of the mistakes to
+make in a layer, rows of the table in mistakes.py; each is made at the line where people make it.  As in NumPy
+code, a sample is a column, and a matrix of one row or column is stretched to fit.  Read search.py next.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -34,7 +34,7 @@ class MisfitError(Exception):
 
 @dataclass
 class Plain:
-    """A layer in plain lists: its weights, its activation, and what went in and came out, a column a sample."""
+    """A layer in plain lists: its weights, its activation, and what went in and out, a column a sample."""
 
     w: Matrix  # (out, in)
     act: Function
@@ -69,7 +69,7 @@ def forward(model: MLP, rows: Sequence[Sequence[float]]) -> list[Plain]:
 
 
 def on_floats(act: Any) -> tuple[Function, Function, Function | None]:
-    """An activation's value and derivative on floats, and its derivative by its own output if that is usual."""
+    """An activation's value and derivative on floats, and the derivative by its output if usual."""
     name = getattr(act, "__name__", "")
     row = IDENTITY if act is None else OPS.get(name) if getattr(Value, name, None) is act else act
     if isinstance(row, Op) and row.slopes is not None:
@@ -86,7 +86,7 @@ def on_floats(act: Any) -> tuple[Function, Function, Function | None]:
 def backprop(
     net: Sequence[Plain], k: int, errors: list[Matrix], made: Made, lr: float = 0.0, before: Any = None
 ) -> Iterator[Any]:
-    """Layer k: its bias gradients (out, 1), its weight gradients (out, in), and the errors of the layer below.
+    """Layer k: its bias gradients (out, 1), weight gradients (out, in), and the errors of the layer below.
 
     One after the other, so that a search can leave at the first that is not what it looks for. `errors` are
     the derivatives of the loss by the layer's outputs: one matrix with a column a sample, or, after a mistake

@@ -141,7 +141,9 @@ def _blocks(loss: Value, mine: Any, before: Any) -> list[Block]:
     if not pairs:
         raise ValueError("audit: mine is empty; there must be at least one gradient")
     if earlier is not None and (not isinstance(earlier, list) or len(earlier) != len(pairs)):
-        raise ValueError("audit: before has the same form as mine, with the same parameters in the same order")
+        raise ValueError(
+            "audit: before has the same form as mine, with the same parameters in the same order"
+        )
     blocks = []
     for i, (values, tree, place, name) in enumerate(pairs):
         size = shape(_as_lists(values), place)
@@ -151,7 +153,9 @@ def _blocks(loss: Value, mine: Any, before: Any) -> list[Block]:
                 _rows([v.label or place for v in _leaves(values, place)], size),
                 _rows(gradients(loss, _leaves(values, place)), size),
                 _matching(plain(tree, place), size, place),
-                None if earlier is None else _matching(plain(earlier[i], f"before[{i}]"), size, f"before[{i}]"),
+                None
+                if earlier is None
+                else _matching(plain(earlier[i], f"before[{i}]"), size, f"before[{i}]"),
             )
         )
     return blocks
@@ -192,7 +196,9 @@ def _leaves(tree: Any, place: str) -> list[Value]:
     if isinstance(tree, (list, tuple)):
         return [v for branch in tree for v in _leaves(branch, place)]
     if not isinstance(tree, Value):
-        raise TypeError(f"audit: {place} is a pair (Values, gradients), and {tree!r} among the Values is none")
+        raise TypeError(
+            f"audit: {place} is a pair (Values, gradients), and {tree!r} among the Values is none"
+        )
     return [tree]
 
 

@@ -1,8 +1,8 @@
 """The classic mistakes of hand-written backprop: a table.
 
-A row has the name of the switch in backprop.py that makes the mistake, what it is, and how to mend it; `where`
-says at which layers it can be made.  `candidates` makes of the table what the search in auditing.py goes
-through: every mistake in every layer, in all hidden layers, in all layers; and pairs of these.
+A row has the name of the switch in backprop.py that makes the mistake, what it is, how to mend it, and where
+it can be made.  `candidates` makes of the table what search.py goes through: every mistake in every layer, in
+all hidden layers, in all layers; and pairs of these.
 """
 
 from collections.abc import Collection, Iterator
@@ -13,12 +13,12 @@ from itertools import combinations
 
 @dataclass(frozen=True)
 class Mistake:
-    """A row: `where` is "layer"; "down" on the way to the layer below; "factor" at the loss or in one layer; "loss"."""
+    """A row of the table."""
 
-    name: str
+    name: str  # also of the switch
     what: str
     mend: str
-    where: str = "layer"
+    where: str = "layer"  # or "down", on the way to the layer below; "loss"; "factor": at the loss or a layer
     needs: str = ""  # a keyword of `audit` without which it cannot be tried
     several_outputs: bool = False
 
@@ -26,7 +26,7 @@ class Mistake:
 # fmt: off
 MISTAKES = (
     # --- factors
-    Mistake("negative", "the sign is wrong: this is what one adds to a weight to go downhill, not the gradient",
+    Mistake("negative", "the sign is wrong: this is what one adds to go downhill, not the gradient",
             "subtract where you add, or turn the sign of the error: d(½(ŷ − y)²)/dŷ is ŷ − y", "factor"),
     Mistake("twice", "everything is doubled, as by the 2 of a square that the loss does not have, or by a "
             "backward pass that ran twice",
@@ -43,28 +43,28 @@ MISTAKES = (
     Mistake("averaged over outputs", "divided by the number of outputs, where the loss takes the sum",
             "leave the division out", "factor", several_outputs=True),
     Mistake("every prediction against every target",
-            "a column of predictions minus a row of targets is a table of every prediction against every target",
+            "a column of predictions minus a row of targets makes a table of each against each",
             "give both one shape before subtracting: y = y.reshape(ŷ.shape)", "loss"),
     # --- the derivative of the activation
     Mistake("derivative forgotten", "the derivative of the activation is left out",
             "delta = error * f'(z)"),
-    Mistake("derivative at the activation", "f' is taken at the activation a = f(z), not at the sum z before it",
+    Mistake("derivative at the activation", "f' is taken at the activation a = f(z), not at z",
             "call f' with z; only a formula written for outputs, such as a * (1 - a), takes a"),
     Mistake("output formula at the pre-activation",
-            "a derivative written for the output, a * (1 - a) or 1 - a², is given the sum z before the activation",
+            "a derivative written for the output, a * (1 - a) or 1 - a², is given z, the sum before it",
             "call it with a = f(z)"),
     Mistake("derivative of the layer above", "f' is taken at the numbers of the layer above",
             "delta of a layer takes f' at the sums of the same layer"),
     Mistake("derivative of the layer below", "f' is taken at the numbers of the layer below",
             "delta of a layer takes f' at the sums of the same layer"),
-    Mistake("mask of the wrong side", "the mask of the activation is the wrong way round: it lets pass where z < 0",
+    Mistake("mask of the wrong side", "the mask is the wrong way round: it lets pass where z < 0",
             "of ReLU the derivative is 1 where z > 0, and 0 elsewhere"),
     # --- the error that comes from above
     Mistake("upstream left out", "the error from above is left out: delta is f'(z) alone",
             "delta = error * f'(z), and the error of a hidden layer is W.T @ delta of the layer above"),
     Mistake("row against column",
-            "the errors are a row and the slopes a column: NumPy makes a table of every error times every slope "
-            "where each neuron's error times its own slope is due",
+            "the errors are a row and the slopes a column: NumPy makes a table of every error times every "
+            "slope, where each neuron's error times its own slope is due",
             "give both one shape: error = W.T @ delta is a column like z, as delta * W is not"),
     Mistake("derivative left out on the way back",
             "the error, not the delta, is handed down: f' of this layer is missing in all layers below",
@@ -77,14 +77,15 @@ MISTAKES = (
             "compute the gradients of all layers, then update", "down", needs="lr"),
     # --- the gradient of the weights
     Mistake("transposed", "the weight gradient is transposed",
-            "for W of shape (out, in): dW = delta @ a.T; if your code keeps all its matrices (in, out), yours may be "
-            "right, and dW.T is what to audit"),
+            "for W of shape (out, in): dW = delta @ a.T; if your code keeps its weights (in, out), yours may "
+            "be right, and dW.T is what to audit"),
     Mistake("inputs contracted with delta",
-            "the inputs are contracted with delta, which sums them away; what is left is stretched over all weights",
+            "the inputs are contracted with delta, which sums them away, and what is left is stretched over "
+            "all weights",
             "take the outer product, one number for each weight: dW = delta @ a.T"),
     Mistake("outputs for inputs", "delta meets the outputs of its own layer, not what went into it",
             "dW = delta @ a.T with a from the layer below"),
-    Mistake("pre-activations for inputs", "delta meets the sums z of the layer below, not its activations a = f(z)",
+    Mistake("pre-activations for inputs", "delta meets the sums z of the layer below, not its a = f(z)",
             "dW = delta @ a.T with a = f(z)"),
     Mistake("last sample only", "the gradient is that of the last sample alone: assigned, not added up",
             "dW += ... over the samples, and db too"),
@@ -99,7 +100,7 @@ MISTAKES = (
             "name the axis: np.sum(delta, axis=...) over the samples"),
     Mistake("bias averaged", "the bias gradient is divided by the number of samples, the weights' is not",
             "treat both alike: delta.sum, not delta.mean, where dW = delta @ a.T"),
-    Mistake("bias not averaged", "the weight gradient is divided by the number of samples, the biases' is not",
+    Mistake("bias not averaged", "the weight gradient is divided by the number of samples, this is not",
             "treat both alike: divide delta once, before both"),
     Mistake("bias left at zero", "the bias gradient is zero",
             "db = delta.sum over the axis of the samples"),
@@ -108,7 +109,9 @@ MISTAKES = (
 
 
 TURNED = "the sign is turned, which is right if your code adds these numbers to the weights"
-NEGATIVE = MISTAKES[0]  # at the loss it is tried with all others: published code often adds where one subtracts
+NEGATIVE = MISTAKES[
+    0
+]  # at the loss it is tried with all others: published code often adds where one subtracts
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Reading what a user hands in: gradients in the shapes that people have them, and data.
 
-Arrays of any library are known by their `tolist`. Everything becomes plain lists of floats; whatever cannot be
-read is an error that says which entry of which parameter. `auditing.py` compares what comes out.
+Arrays of any library are known by their `tolist`.  Everything becomes plain lists of floats; whatever cannot
+be read is an error that says which entry of which parameter.  `auditing.py` compares what comes out.
 """
 
 import re
@@ -15,15 +15,18 @@ from tinygrad_bp.floats import to_float
 from tinygrad_bp.nn import MLP
 
 FORMS = (
-    "the gradients of an MLP are a flat list in the order of parameters(), a dict by their paths, or matrices "
-    "layer by layer: [dW1, db1, dW2, db2], [(dW1, db1), (dW2, db2)], {'W1': ..., 'b1': ...}, or [dW1, dW2] "
-    "without biases"
+    "the gradients of an MLP are a flat list in the order of parameters(), a dict by their paths, or "
+    "matrices by layer: [dW1, db1, dW2, db2], [(dW1, db1), (dW2, db2)], {'W1': ..., 'b1': ...}, or, "
+    "without biases, [dW1, dW2]"
 )
+
+
+Part = tuple[tuple[Any, str], tuple[Any, str] | None]  # of a layer: weights and biases, and where they stood
 
 
 @dataclass
 class Given:
-    """Gradients by layer, in the shapes they came in where these are wrong: (in, out), or a bias per sample."""
+    """Gradients by layer; where it matters in the wrong shape: (in, out), or a bias for each sample."""
 
     ws: list[Matrix] = field(default_factory=list)
     bs: list[Matrix | None] = field(default_factory=list)
@@ -85,7 +88,7 @@ def read_gradients(tree: Any, model: MLP, samples: int, noun: str = "mine") -> G
     return given
 
 
-def _parts(tree: Any, model: MLP, noun: str) -> list[tuple[tuple[Any, str], tuple[Any, str] | None]]:
+def _parts(tree: Any, model: MLP, noun: str) -> list[Part]:
     """For each layer its weights and its biases, each with where it stood."""
     paths = [path for path, _ in model.named_parameters()]
     layers, has_bias = len(model.layers), model.layers[0].neurons[0].b is not None
@@ -115,15 +118,12 @@ def _parts(tree: Any, model: MLP, noun: str) -> list[tuple[tuple[Any, str], tupl
 
 def _matrix_names(tree: Mapping[Any, Any], count: int) -> list[Any]:
     """The keys W1, b1, W2 ... in the order of the layers; none if the keys are others."""
-    matches = {key: re.fullmatch(r"d?([wWbB])_?(\d+)", str(key)) for key in tree}
-    if len(tree) != count or not all(matches.values()):
-        return []
-    return sorted(tree, key=lambda key: (int(matches[key][2]), matches[key][1] in "bB"))  # type: ignore[index]
+    matches = [(key, re.fullmatch(r"d?([wWbB])_?(\d+)", str(key))) for key in tree]
+    places = [(int(match[2]), match[1] in "bB", key) for key, match in matches if match]
+    return [key for *_, key in sorted(places)] if len(places) == len(tree) == count else []
 
 
-def _by_path(
-    tree: Mapping[Any, Any], model: MLP, paths: Sequence[str], noun: str
-) -> list[tuple[tuple[Any, str], tuple[Any, str] | None]]:
+def _by_path(tree: Mapping[Any, Any], model: MLP, paths: Sequence[str], noun: str) -> list[Part]:
     wrong = [f"{path!r} is missing" for path in paths if path not in tree]
     wrong += [f"{path!r} is unknown" for path in tree if path not in paths]
     if wrong:
@@ -135,12 +135,12 @@ def _by_path(
         if isinstance(numbers[path], list):
             found = shape(numbers[path], f"{noun}[{path!r}]")
             raise ValueError(f"audit: {noun}[{path!r}] has the shape {found}, and is one number")
-    parts: list[tuple[tuple[Any, str], tuple[Any, str] | None]] = []
+    parts: list[Part] = []
     for k, layer in enumerate(model.layers):
         homes = [f"layers.{k}.neurons.{j}" for j in range(len(layer.neurons))]
         w = [[numbers[f"{home}.w.{i}"] for i in range(len(layer.neurons[0].w))] for home in homes]
         b = [numbers[f"{home}.b"] for home in homes] if layer.neurons[0].b is not None else None
-        parts.append(((w, f"layers.{k} w"), b and (b, f"layers.{k} b")))
+        parts.append(((w, f"layers.{k} w"), (b, f"layers.{k} b") if b else None))
     return parts
 
 
@@ -167,7 +167,7 @@ def _biases(b: Any, place: str, k: int, out: int, samples: int, notes: list[str]
         return flip(b)
     if found in ((samples, out), (out, samples)):
         notes.append(f"{place} has a number for each of the {samples} samples: their sums stand in the table")
-        return flip(b) if found == (samples, out) else b  # type: ignore[no-any-return]
+        return flip(b) if found == (samples, out) else b
     if found == (samples,) and out == 1:
         notes.append(f"{place} has a number for each of the {samples} samples: their sum stands in the table")
         return [b]

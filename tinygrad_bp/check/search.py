@@ -54,7 +54,7 @@ class Search:
         return told
 
     def explanations(self) -> list[Candidate]:
-        """The single mistakes that give every entry, else the pairs; the plainest of those that say the same."""
+        """The single mistakes that give every entry, else the pairs; of those that contain another, that."""
         for most in (1, 2):
             tried = candidates(len(self.net), len(self.net[-1].w), self.known, most)
             found = [candidate for _, candidate in self.walk(tried, prune=True)]
