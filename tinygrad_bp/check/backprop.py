@@ -71,7 +71,7 @@ def forward(model: MLP, rows: Sequence[Sequence[float]]) -> list[Plain]:
 def on_floats(act: Any) -> tuple[Function, Function, Function | None]:
     """An activation's value and derivative on floats, and the derivative by its output if usual."""
     name = getattr(act, "__name__", "")
-    row = IDENTITY if act is None else OPS.get(name) if getattr(Value, name, None) is act else act
+    row = IDENTITY if act is None else OPS[name].at() if getattr(Value, name, None) is act else act
     if isinstance(row, Op) and row.slopes is not None:
         slopes = row.slopes
         return row.value, lambda z: slopes(row.value(z), z)[0], SLOPE_BY_OUTPUT.get(row)

@@ -68,24 +68,27 @@ def shape(tree: Any, place: str) -> tuple[int, ...]:
 # --- the gradients of an MLP --------------------------------------------------------------------------------
 
 
-def read_gradients(tree: Any, model: MLP, samples: int, noun: str = "mine") -> Given:
-    """The gradients of all layers, from any of FORMS.
+def read_gradients(tree: Any, model: MLP, samples: int, noun: str = "mine") -> list[Given]:
+    """The gradients of all layers, from any of FORMS, in one or both of the ways in which they can be meant.
 
-    Matrices are (out, in) as the neurons are; if all of them fit only the other way round they are read as
-    (in, out).  A number, row or column that NumPy would stretch in `W -= lr * dW` is stretched.
+    Matrices are (out, in) as the neurons are, or all (in, out).  If some are square and the others fit only
+    as (in, out), both may be: then the others may be transposed by mistake.  A number, row or column that
+    NumPy would stretch in `W -= lr * dW` is stretched.
     """
     parts = _parts(tree, model, noun)
     sizes = [(len(layer.neurons), len(layer.neurons[0].w)) for layer in model.layers]
     found = [shape(w, place) for (w, place), _ in parts]
-    turned = [(i, o) for o, i in sizes]
-    inverted = found == turned and found != sizes
-    given = Given()
-    if inverted:
-        given.notes.append("the weight matrices are (in, out), and are read so")
-    for k, ((w, w_place), bias) in enumerate(parts):
-        given.ws.append(flip(w) if inverted else _weights(w, w_place, k, sizes[k], given.notes))
-        given.bs.append(bias and _biases(*bias, k, sizes[k][0], samples, given.notes))
-    return given
+    turned = found == [(i, o) for o, i in sizes] != sizes
+    # nobody transposes every matrix by mistake; but of squares one cannot see how they are meant
+    ways = (False, True) if turned and any(o == i for o, i in sizes) else (turned,)
+    readings = []
+    for way in ways:
+        given = Given(notes=["the weight matrices are (in, out), and are read so"] if way else [])
+        for k, ((w, w_place), bias) in enumerate(parts):
+            given.ws.append(flip(w) if way else _weights(w, w_place, k, sizes[k], given.notes))
+            given.bs.append(bias and _biases(*bias, k, sizes[k][0], samples, given.notes))
+        readings.append(given)
+    return readings
 
 
 def _parts(tree: Any, model: MLP, noun: str) -> list[Part]:
@@ -99,10 +102,12 @@ def _parts(tree: Any, model: MLP, noun: str) -> list[Part]:
             return _by_path(tree, model, paths, noun)
         flat = [(plain(tree[name], f"{noun}[{name!r}]"), f"{noun}[{name!r}]") for name in names]
     else:
+        if tree is None:
+            plain(tree, noun)
         if not hasattr(tree, "__len__") or isinstance(tree, str):
             raise TypeError(f"audit: {noun} is {tree!r}: {FORMS}")
         entries = tree.tolist() if hasattr(tree, "tolist") else list(tree)
-        if len(entries) == len(paths) and not any(hasattr(entry, "__len__") for entry in entries):
+        if len(entries) == len(paths) != layers * each:
             return _by_path(dict(zip(paths, entries)), model, paths, noun)
         entries = plain(entries, noun)
         flat = [(entry, f"{noun}[{i}]") for i, entry in enumerate(entries)]

@@ -18,6 +18,7 @@ from tinygrad_bp.losses import Loss
 from tinygrad_bp.modes import entered
 from tinygrad_bp.transforms import gradients
 
+NO_MISTAKE = Candidate(())
 MOST_COMPARISONS = 20_000  # of predictions with targets that are not theirs
 
 
@@ -57,7 +58,7 @@ class Search:
         """The single mistakes that give every entry, else the pairs; of those that contain another, that."""
         for most in (1, 2):
             tried = candidates(len(self.net), len(self.net[-1].w), self.known, most)
-            found = [candidate for _, candidate in self.walk(tried, prune=True)]
+            found = [candidate for _, candidate in self.walk(tried, prune=True) if candidate != NO_MISTAKE]
             if found:
                 return [c for c in found if not any(other.made < c.made for other in found)]
         return []
