@@ -346,6 +346,17 @@ def test_the_table_shows_the_worst_first_and_counts_the_rest():
     assert str(mine).splitlines()[10] == "  and 47 more"
 
 
+def test_one_wild_entry_hides_no_other():
+    model, xs, ys = network()
+    flat = [entry.engine for entry in audited([0.0] * 55, model, xs, ys).entries]
+    flat[3] += 1e12
+    flat[4] += 1e-3
+    assert [entry.label for entry in audited(flat, model, xs, ys).worst] == [
+        "layers.0.neurons.0.w.3",
+        "layers.0.neurons.0.b",
+    ]
+
+
 def test_nothing_is_touched():
     model, xs, ys = network()
     for p in model.parameters():
@@ -394,9 +405,17 @@ def test_other_losses_and_one_output():
 
 def test_a_model_that_is_no_plain_mlp_is_refused():
     model, xs, ys = network()
-    model.layers[1].neurons[0].act = None
-    with pytest.raises(ValueError, match=r"this model is no plain MLP, .* audit\(loss, mine\)"):
-        audited([0.0] * 55, model, xs, ys)
+    changed = model.copy()
+    changed.layers[1].neurons[0].act = None
+    tied = model.copy()
+    tied.layers[1].neurons[0].w[0] = tied.layers[1].neurons[0].w[1]
+    more = model.copy()
+    more.temperature = tg.Value(1.0)
+    half = model.copy()
+    half.layers[1].neurons[2].b = None
+    for other in (changed, tied, more, half):
+        with pytest.raises(ValueError, match=r"this model is no plain MLP, .* audit\(loss, mine\)"):
+            audited([0.0] * 55, other, xs, ys)
 
 
 # --- the forms of gradients ---------------------------------------------------------------------------------

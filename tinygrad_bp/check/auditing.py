@@ -13,7 +13,7 @@ from typing import Any, overload
 
 from tinygrad_bp.check.backprop import Matrix, backprop, flip, forward
 from tinygrad_bp.check.factors import audit_graph
-from tinygrad_bp.check.reading import Given, read_data, read_gradients
+from tinygrad_bp.check.reading import NOT_PLAIN, read_data, read_gradients
 from tinygrad_bp.check.report import Audit, Entry, explained, wrapped
 from tinygrad_bp.check.search import Search
 from tinygrad_bp.diagnosis import non_finite
@@ -89,9 +89,9 @@ def audit(
     earlier = None if before is None else read_gradients(before, model, len(xs), "before")[-1]
     engine = engine_gradients(model, xs, ys, loss, reduce)
     net = forward(model, xs)
-    searches = [Search(net, ys, loss, reduce, given, tolerance, rate, earlier) for given in readings]
-    _check_plain(searches[0], engine)
-    return min((_judged(search, engine) for search in searches), key=_plainness)
+    searches = [Search(net, ys, loss, reduce, g, tolerance, rate, earlier, engine) for g in readings]
+    _check_plain(searches[0])
+    return min(map(_judged, searches), key=_plainness)
 
 
 def engine_gradients(
@@ -126,9 +126,9 @@ def _plainness(audit: Audit) -> tuple[bool, int, int]:
     return (not audit and not sizes, *min(sizes, default=(0, 0)))
 
 
-def _judged(search: Search, engine: list[tuple[Matrix, Matrix | None]]) -> Audit:
+def _judged(search: Search) -> Audit:
     """The report: the entries, then what explains those that differ."""
-    entries, shapes_agree = _entries(search, search.mine, engine)
+    entries, shapes_agree = _entries(search)
     audit = Audit(entries, notes=search.mine.notes, shapes_agree=shapes_agree)
     if audit:
         audit.verdict = f"right: all {len(entries)} entries are the engine's"
@@ -139,35 +139,28 @@ def _judged(search: Search, engine: list[tuple[Matrix, Matrix | None]]) -> Audit
         audit.explanations = [candidate.told(layers) for candidate in found]
         audit.verdict = explained(audit.explanations, advice(search))
     else:
-        audit.verdict = (
-            f"not explained by any single mistake or pair tried\n{_nearest(search, engine, len(entries))}"
-        )
+        audit.verdict = f"not explained by any single mistake or pair tried\n{_nearest(search, audit)}"
     untried = "; ".join(search.untried())
     if untried and len(found) != 1:
         audit.verdict += "\n" + wrapped(untried, "not tried: ")
     return audit
 
 
-def _check_plain(search: Search, engine: list[tuple[Matrix, Matrix | None]]) -> None:
+def _check_plain(search: Search) -> None:
     """The backprop without mistakes is the engine's, or the model is something else than it says."""
     errors = [search.errors]
     for k in reversed(range(len(search.net))):
         db, dw, errors = backprop(search.net, k, errors, made=())
-        for ours, theirs in ((dw, engine[k][0]), (db, engine[k][1])):
+        for ours, theirs in zip((dw, db), search.engine[k]):
             if theirs is not None and not all(search.same(ours, theirs)):
-                raise ValueError(
-                    "audit: this model is no plain MLP, whose layers are act(w · x + b) with one activation "
-                    "each and parameters of their own: compare with audit(loss, mine)"
-                )
+                raise ValueError(NOT_PLAIN)
 
 
-def _entries(
-    search: Search, given: Given, engine: list[tuple[Matrix, Matrix | None]]
-) -> tuple[list[Entry], bool]:
+def _entries(search: Search) -> tuple[list[Entry], bool]:
     """All parameters in their order, and whether the matrices had the shapes of the parameters."""
     entries, shapes_agree = [], True
-    for k, (dw, db) in enumerate(engine):
-        w, b = given.ws[k], given.bs[k]
+    for k, (dw, db) in enumerate(search.engine):
+        w, b = search.mine.ws[k], search.mine.bs[k]
         if len(w) != len(dw) or len(w[0]) != len(dw[0]):
             w, shapes_agree = flip(w), False
         if b is not None and len(b[0]) > 1:
@@ -184,15 +177,16 @@ def _entries(
     return entries, shapes_agree
 
 
-def _nearest(search: Search, engine: list[tuple[Matrix, Matrix | None]], count: int) -> str:
+def _nearest(search: Search, audit: Audit) -> str:
     """What comes closest: 32-bit arithmetic, no mistake at all, or a single mistake."""
     blunt = replace(search, tolerance=TWO_AND_THIRTY_BITS)
-    if all(entry.agrees for entry in _entries(blunt, search.mine, engine)[0]):
+    if all(entry.agrees for entry in _entries(blunt)[0]):
         return wrapped(
             f"but to {TWO_AND_THIRTY_BITS:g} of the largest of its matrix every entry agrees: if your code "
             f"has 32-bit numbers, audit with tolerance={TWO_AND_THIRTY_BITS:g}"
         )
-    if not search.largest:
+    count = len(audit.entries)
+    if not any(entry.mine for entry in audit.entries):
         return "every entry handed in is zero: is it what your backward pass filled?"
     agreeing, candidate = search.closest()
     told = candidate.told(len(search.net))

@@ -23,8 +23,7 @@ Made = Collection[str]
 
 # the derivative of an activation a(z), written in a itself: what many codes use
 SLOPE_BY_OUTPUT: dict[Any, Function] = {SIGMOID: lambda a: a * (1 - a), TANH: lambda a: 1 - a * a, EXP: float}
-
-
+# with many samples in one matrix the shapes would not allow these, or there would be no last one
 SAMPLE_BY_SAMPLE = {"row against column", "inputs contracted with delta", "last sample only"}
 
 

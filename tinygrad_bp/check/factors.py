@@ -34,12 +34,11 @@ class Block:
 def audit_graph(loss: Value, mine: Any, before: Any, tolerance: float) -> Audit:
     """`audit(loss, mine)`; auditing.py documents it."""
     blocks = _blocks(loss, mine, before)
-    largest = max(abs(x) for block in blocks for row in block.engine + block.mine for x in row)
+    largest = max(abs(x) for block in blocks for row in block.engine for x in row)
 
-    def same(a: Matrix, b: Matrix) -> list[bool]:
-        flat = [(x, y) for one, other in zip(a, b) for x, y in zip(one, other)]
-        room = tolerance * max([1e-6 * largest, *(abs(number) for pair in flat for number in pair)])
-        return [abs(x - y) <= room for x, y in flat]
+    def same(given: Matrix, right: Matrix) -> list[bool]:
+        room = tolerance * max([1e-6 * largest, *(abs(y) for row in right for y in row)])
+        return [abs(x - y) <= room for x, y in _cells(given, right)]
 
     entries = []
     shapes_agree = True

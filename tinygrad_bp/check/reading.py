@@ -5,7 +5,7 @@ be read is an error that says which entry of which parameter.  `auditing.py` com
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any
@@ -20,6 +20,11 @@ FORMS = (
     "without biases, [dW1, dW2]"
 )
 
+
+NOT_PLAIN = (
+    "audit: this model is no plain MLP, whose layers are act(w · x + b) with one activation each and "
+    "parameters of their own: compare with audit(loss, mine)"
+)
 
 Part = tuple[tuple[Any, str], tuple[Any, str] | None]  # of a layer: weights and biases, and where they stood
 
@@ -94,6 +99,8 @@ def read_gradients(tree: Any, model: MLP, samples: int, noun: str = "mine") -> l
 def _parts(tree: Any, model: MLP, noun: str) -> list[Part]:
     """For each layer its weights and its biases, each with where it stood."""
     paths = [path for path, _ in model.named_parameters()]
+    if paths != [path for k in range(len(model.layers)) for path in _paths(model, k)]:
+        raise ValueError(NOT_PLAIN)
     layers, has_bias = len(model.layers), model.layers[0].neurons[0].b is not None
     each = 2 if has_bias else 1
     if isinstance(tree, Mapping):
@@ -119,6 +126,15 @@ def _parts(tree: Any, model: MLP, noun: str) -> list[Part]:
             f"biases and {len(paths)} parameters: {FORMS}"
         )
     return [(flat[i], flat[i + 1] if has_bias else None) for i in range(0, len(flat), each)]
+
+
+def _paths(model: MLP, k: int) -> Iterator[str]:
+    """Of a layer, as it is when all its neurons are alike and none of the parameters is tied."""
+    first = model.layers[k].neurons[0]
+    for j in range(len(model.layers[k].neurons)):
+        yield from (f"layers.{k}.neurons.{j}.w.{i}" for i in range(len(first.w)))
+        if first.b is not None and model.layers[0].neurons[0].b is not None:
+            yield f"layers.{k}.neurons.{j}.b"
 
 
 def _matrix_names(tree: Mapping[Any, Any], count: int) -> list[Any]:

@@ -34,10 +34,10 @@ class Search:
     tolerance: float
     lr: float | None
     before: Given | None
+    engine: Sequence[tuple[Matrix, Matrix | None]]  # the right gradients, weights and biases of each layer
 
     def __post_init__(self) -> None:
-        blocks = [*self.mine.ws, *(b for b in self.mine.bs if b)]
-        self.largest = max(largest(block) for block in blocks)
+        self.largest = max(largest(block) for layer in self.engine for block in layer if block)
         share = 1.0 / len(self.targets) if self.reduce == "mean" else 1.0
         self.errors = scaled(share, self._error(self.targets))
 
@@ -108,10 +108,10 @@ class Search:
         return agreeing
 
     def same(self, part: Matrix, wanted: Matrix) -> list[bool]:
-        """Which entries agree, measured by the largest of their matrix."""
+        """Which entries agree, measured by the largest of the matrix that is not the user's."""
         if (len(part), len(part[0])) != (len(wanted), len(wanted[0])):
             return [False] * len(wanted) * len(wanted[0])
-        room = self.tolerance * max(largest(part), largest(wanted), 1e-6 * self.largest)
+        room = self.tolerance * max(largest(part), 1e-6 * self.largest)
         flat = zip((x for row in part for x in row), (x for row in wanted for x in row))
         return [isclose(a, b, rel_tol=0.0, abs_tol=room) for a, b in flat]
 
