@@ -598,6 +598,15 @@ def test_factors_transposition_and_left_overs_of_any_graph():
     assert "not explained by a factor" in str(tg.audit(loss, {"w": dw, "b": 2 * db}))
 
 
+def test_one_number_is_not_explained_by_any_factor():
+    w = tg.Value(3.0, label="w")
+    report = tg.audit(w * w, {"w": 6.7})
+    assert (bool(report), report.explanations) == (False, [])
+    assert [names_of(e) for e in tg.audit(w * w, {"w": 12.0}).explanations] == [{"twice, everywhere"}]
+    with pytest.raises(tg.NonFiniteError, match=r"engine's own gradient is not finite: .* sqrt of 0"):
+        tg.audit((w * 0.0).sqrt(), {"w": 1.0})
+
+
 def test_a_table_that_is_turned_over():
     w = [[tg.Value(float(i + j), label=f"w.{i}.{j}") for j in range(3)] for i in range(2)]
     loss = sum((v * v * v for row in w for v in row), tg.Value(0.0))

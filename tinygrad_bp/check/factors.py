@@ -8,16 +8,20 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import product
+from math import isfinite
 from typing import Any
 
 from tinygrad_bp.check.backprop import Matrix, flip
 from tinygrad_bp.check.mistakes import MISTAKES
 from tinygrad_bp.check.reading import plain, shape
 from tinygrad_bp.check.report import Audit, Entry, explained
+from tinygrad_bp.diagnosis import non_finite
 from tinygrad_bp.engine import Value, newest_first
+from tinygrad_bp.errors import NonFiniteError
 from tinygrad_bp.transforms import gradients
 
 ROWS = {row.name: row for row in MISTAKES}
+SIMPLE = {1.0: "", -1.0: "negative", 2.0: "twice", 0.5: "half"}
 
 
 @dataclass
@@ -34,7 +38,10 @@ class Block:
 def audit_graph(loss: Value, mine: Any, before: Any, tolerance: float) -> Audit:
     """`audit(loss, mine)`; auditing.py documents it."""
     blocks = _blocks(loss, mine, before)
-    largest = max(abs(x) for block in blocks for row in block.engine for x in row)
+    engine = [x for block in blocks for row in block.engine for x in row]
+    if not all(map(isfinite, engine)):
+        raise NonFiniteError(f"audit: the engine's own gradient is not finite: {non_finite(loss)}")
+    largest = max(map(abs, engine))
 
     def same(given: Matrix, right: Matrix) -> list[bool]:
         room = tolerance * max([1e-6 * largest, *(abs(y) for row in right for y in row)])
@@ -83,7 +90,10 @@ def _explanations(blocks: list[Block], same: Any) -> Iterator[list[str]]:
             trial.append(flip(mine) if i in turned else mine)
         pairs = [(x, y) for block, mine in zip(blocks, trial) for x, y in _cells(mine, block.engine)]
         top = max(pairs, key=lambda pair: abs(pair[1]))
-        c = _rounded(top[0] / top[1]) if top[1] else 0.0
+        c = top[0] / top[1] if top[1] else 0.0
+        c = _rounded(c) if isfinite(c) else 0.0
+        if len(pairs) == 1 and c not in SIMPLE:
+            c = 0.0  # one number is some number times any other
         if not c or not all(
             all(same(mine, [[c * g for g in row] for row in block.engine]))
             for block, mine in zip(blocks, trial)
@@ -103,9 +113,8 @@ def _row(name: str, where: str) -> str:
 
 
 def _factor(c: float) -> str:
-    for number, name in ((-1.0, "negative"), (2.0, "twice"), (0.5, "half")):
-        if c == number:
-            return _row(name, "everywhere")
+    if c in SIMPLE and c != 1.0:
+        return _row(SIMPLE[c], "everywhere")
     sign = "negative, and " if c < 0 else ""
     size = Fraction(abs(c)).limit_denominator(10**6)
     cause = "look for that number in the loss and in your code"

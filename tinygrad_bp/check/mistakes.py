@@ -100,7 +100,8 @@ MISTAKES = (
             "name the axis: np.sum(delta, axis=...) over the samples"),
     Mistake("bias averaged", "the bias gradient is divided by the number of samples, the weights' is not",
             "treat both alike: delta.sum, not delta.mean, where dW = delta @ a.T"),
-    Mistake("bias not averaged", "the weight gradient is divided by the number of samples, this is not",
+    Mistake("bias not averaged", "the weight gradient is divided by the number of samples, the bias gradient "
+            "is not",
             "treat both alike: divide delta once, before both"),
     Mistake("bias left at zero", "the bias gradient is zero",
             "db = delta.sum over the axis of the samples"),

@@ -57,8 +57,8 @@ class Audit:
             lines.append(f"{len(worst)} of {len(self.entries)} entries differ from the engine's")
             lines.append(f"  {'':{width}}{'mine':>16}{'engine':>16}{'ratio':>12}")
             for entry in worst[:SHOWN]:
-                numbers = f"{entry.mine:16.8g}{entry.engine:16.8g}{entry.ratio:12.5g}"
-                lines.append(f"  {entry.label:{width}}{numbers}")
+                ratio = f"{entry.ratio:12.5g}" if entry.engine else f"{'–':>12}"
+                lines.append(f"  {entry.label:{width}}{entry.mine:16.8g}{entry.engine:16.8g}{ratio}")
             if len(worst) > SHOWN:
                 lines.append(f"  and {len(worst) - SHOWN} more")
         return "\n".join([*lines, *(wrapped(note, "note: ") for note in self.notes), self.verdict])

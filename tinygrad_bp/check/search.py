@@ -7,6 +7,7 @@ thousands of pairs, a few get further than the last layer.  `mistakes.py` says w
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import isclose
 from typing import Any
 
@@ -119,14 +120,16 @@ class Search:
 
     def _errors(self, made: frozenset[str]) -> Matrix:
         """The derivatives of the loss by the outputs; none if that would take too long."""
-        errors, n = self.errors, len(self.targets)
-        if "every prediction against every target" in made:
-            kinds = self._kinds()
-            if n * len(kinds) > MOST_COMPARISONS:
-                return []
-            share = 1.0 / n**2 if self.reduce == "mean" else 1.0
-            errors = total([scaled(share * count, self._error([y] * n)) for y, count in kinds])
-        return scaled(factor(made, n, len(self.net[-1].w)), errors)
+        errors = self._of_all_targets if "every prediction against every target" in made else self.errors
+        return scaled(factor(made, len(self.targets), len(self.net[-1].w)), errors)
+
+    @cached_property
+    def _of_all_targets(self) -> Matrix:
+        n, kinds = len(self.targets), self._kinds()
+        if n * len(kinds) > MOST_COMPARISONS:
+            return []
+        share = 1.0 / n**2 if self.reduce == "mean" else 1.0
+        return total([scaled(share * count, self._error([y] * n)) for y, count in kinds])
 
     def _error(self, targets: Sequence[Any]) -> Matrix:
         columns = []
