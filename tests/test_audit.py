@@ -627,9 +627,11 @@ def test_what_is_no_gradient_of_a_graph_is_refused_by_its_place():
         ({"w": [dw[0], [1.0, math.nan]]}, ValueError, "mine['w'][1][1] is nan"),
         ([(w, dw), (b, None)], TypeError, "mine[1] is None"),
         ([(w, dw), (3.0, db)], TypeError, "3.0 among the Values is none"),
+        ([([], [1.0])], ValueError, "mine[0] has the shape (1,), and its parameters (0,)"),
     ):
         with pytest.raises(error) as caught:
             tg.audit(loss, mine)
         assert text in str(caught.value)
-    with pytest.raises(ValueError, match="before has the same form as mine"):
-        tg.audit(loss, {"b": db}, before={"w": dw})
+    for mine, before in (({"b": db}, {"w": dw}), ({"b": db}, 3.0), ([(b, db)], [3.0]), ([(b, db)], [])):
+        with pytest.raises(ValueError, match="before has the form of mine, with the same parameters"):
+            tg.audit(loss, mine, before=before)

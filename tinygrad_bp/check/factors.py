@@ -137,10 +137,12 @@ def _rounded(c: float) -> float:
 def _blocks(loss: Value, mine: Any, before: Any) -> list[Block]:
     if isinstance(mine, Mapping):
         pairs = [(_named(loss, key), tree, f"mine[{key!r}]", str(key)) for key, tree in mine.items()]
-        earlier = list(before.values()) if isinstance(before, Mapping) and [*before] == [*mine] else before
+        same_form = isinstance(before, Mapping) and before.keys() == mine.keys()
+        earlier = [before[key] for key in mine] if same_form else []
     elif isinstance(mine, (list, tuple)) and all(isinstance(p, (list, tuple)) and len(p) == 2 for p in mine):
         pairs = [(*pair, f"mine[{i}]", f"parameter {i}") for i, pair in enumerate(mine)]
-        earlier = None if before is None else [pair[-1] for pair in before]
+        same_form = isinstance(before, (list, tuple)) and all(isinstance(p, (list, tuple)) for p in before)
+        earlier = [pair[-1] for pair in before if pair] if same_form else []
     else:
         raise TypeError(
             "audit(loss, mine): mine is a dict of gradients by the labels of leaves, or a list of pairs "
@@ -148,24 +150,17 @@ def _blocks(loss: Value, mine: Any, before: Any) -> list[Block]:
         )
     if not pairs:
         raise ValueError("audit: mine is empty; there must be at least one gradient")
-    if earlier is not None and (not isinstance(earlier, list) or len(earlier) != len(pairs)):
-        raise ValueError(
-            "audit: before has the same form as mine, with the same parameters in the same order"
-        )
+    if before is not None and len(earlier) != len(pairs):
+        raise ValueError("audit: before has the form of mine, with the same parameters")
     blocks = []
     for i, (values, tree, place, name) in enumerate(pairs):
         size = shape(_as_lists(values), place)
-        blocks.append(
-            Block(
-                values.label or name if isinstance(values, Value) else name,
-                _rows([v.label or place for v in _leaves(values, place)], size),
-                _rows(gradients(loss, _leaves(values, place)), size),
-                _matching(plain(tree, place), size, place),
-                None
-                if earlier is None
-                else _matching(plain(earlier[i], f"before[{i}]"), size, f"before[{i}]"),
-            )
-        )
+        own = _matching(plain(tree, place), size, place)
+        left = _matching(plain(earlier[i], "before"), size, "before") if earlier else None
+        leaves = _leaves(values, place)
+        labels = _rows([v.label or place for v in leaves], size)
+        name = values.label or name if isinstance(values, Value) else name
+        blocks.append(Block(name, labels, _rows(gradients(loss, leaves), size), own, left))
     return blocks
 
 
@@ -178,7 +173,9 @@ def _named(loss: Value, key: Any) -> Any:
     if len(own) == 1:
         return own[0]
     below = {x.label[len(str(key)) + 1 :]: x for x in leaves if x.label.startswith(f"{key}.")}
-    if len(own) > 1 or not below or not all(part.isdigit() for path in below for part in path.split(".")):
+    paths = [path.split(".") for path in below]
+    numbered = all(part.isdigit() for path in paths for part in path) and len({*map(len, paths)}) == 1
+    if len(own) > 1 or not numbered:
         labels = ", ".join(sorted(repr(x.label) for x in leaves if x.label)[:8]) or "none"
         count = f"{len(own)} leaves" if own else "no leaf"
         raise ValueError(f"audit: {count} of the loss have the label {key!r}; it has {labels}")

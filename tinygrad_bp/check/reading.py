@@ -61,6 +61,8 @@ def shape(tree: Any, place: str) -> tuple[int, ...]:
     """The shape of nested lists, (2, 3); raises ValueError where they are ragged."""
     if not isinstance(tree, list):
         return ()
+    if not tree:
+        return (0,)
     shapes = [shape(branch, f"{place}[{i}]") for i, branch in enumerate(tree)]
     for i, found in enumerate(shapes):
         if found != shapes[0]:
