@@ -488,6 +488,9 @@ BAD = [
     (None, TypeError, "mine is None: fill it by your backward pass first"),
     (3.0, TypeError, "mine is 3.0: the gradients of an MLP are a flat list"),
     ("abc", TypeError, "mine is 'abc'"),
+    ({1.0, 2.0}, TypeError, "mine is {1.0, 2.0}: the gradients of an MLP are"),
+    ([1.0] * 12 + [10**400], ValueError, "b']: the int of 1329 bits is beyond the floats"),
+    ([1.0] * 12 + [tg.Value(1.0)], TypeError, "not a number or a list of numbers: hand in its .grad"),
     ([], ValueError, "mine is empty; there must be at least one number"),
     ({}, ValueError, "mine does not fit the model: 'layers.0.neurons.0.w.0' is missing"),
     ([1.0] * 12, ValueError, "mine has 12 entries, for 2 layers with biases and 13 parameters"),
@@ -532,8 +535,9 @@ def test_wrong_arguments_are_refused():
         ((model, (xs, ys[1:]), loss, []), {}, ValueError, "7 inputs for 6 targets"),
         ((model, ([], []), loss, []), {}, ValueError, "0 inputs for 0 targets"),
         ((model, (xs, ys), loss, []), {"reduce": "max"}, ValueError, "reduce is 'sum' or 'mean', not 'max'"),
-        ((model, (xs, ys), loss, []), {"tolerance": 2.0}, ValueError, "tolerance is between 0 and 1"),
-        ((model, (xs, ys), loss, []), {"lr": "x"}, TypeError, "real number"),
+        ((model, (xs, ys), loss, []), {"tolerance": 0}, ValueError, "tolerance is a number above 0, not 0"),
+        ((model, (xs, ys), loss, []), {"lr": "x"}, TypeError, "lr is a number above 0, not 'x'"),
+        ((model, (xs, ys), loss, []), {"lr": math.nan}, ValueError, "lr is a number above 0, not nan"),
         ((model, ([[math.nan] * 4], [[1.0, 1.0]]), loss, []), {}, ValueError, "xs[0][0] is nan"),
         ((tg.Value(1.0), {}), {"lr": 0.1}, TypeError, "lr and reduce are for audit(model, data, loss, mine)"),
         ((model, (xs, ys), lambda p, y: 1.0, [0.0] * 55), {}, TypeError, "is 1.0, not a Value"),
@@ -619,7 +623,7 @@ def test_a_table_that_is_turned_over():
 def test_what_is_no_gradient_of_a_graph_is_refused_by_its_place():
     loss, w, b, dw, db = graph()
     for mine, error, text in (
-        ({"v": 1.0}, ValueError, "no leaf of the loss have the label 'v'; it has 'b', 'w.0.0'"),
+        ({"v": 1.0}, ValueError, "no leaf of the loss has the label 'v'; there are 'b', 'w.0.0'"),
         ({}, ValueError, "mine is empty"),
         (3.0, TypeError, "mine is a dict of gradients by the labels of leaves, or a list of pairs"),
         ({"w": dw[0]}, ValueError, "mine['w'] has the shape (2,), and its parameters (2, 2)"),

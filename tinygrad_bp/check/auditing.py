@@ -8,7 +8,7 @@ tries factors, transposition and left-over gradients only (factors.py).
 
 from collections.abc import Sequence
 from dataclasses import replace
-from math import isfinite
+from math import inf, isfinite
 from typing import Any, overload
 
 from tinygrad_bp.check.backprop import Matrix, backprop, flip, forward
@@ -68,9 +68,7 @@ def audit(
     >>> audit(model, ([1.0, 3.0], [1.0, 1.0]), squared_error, [16.0, 5.0]).worst[0]
     Entry(label='layers.0.neurons.0.b', mine=5.0, engine=6.0, agrees=False)
     """
-    tolerance = to_float(tolerance)
-    if not 0.0 < tolerance < 1.0:
-        raise ValueError(f"audit: tolerance is between 0 and 1, not {tolerance!r}")
+    tolerance = _above_zero(tolerance, "tolerance")
     if len(what) == 2 and isinstance(what[0], Value):
         if lr is not None or reduce != "sum":
             raise TypeError("audit: lr and reduce are for audit(model, data, loss, mine)")
@@ -83,7 +81,7 @@ def audit(
     if reduce not in ("sum", "mean"):
         raise ValueError(f"audit: reduce is 'sum' or 'mean', not {reduce!r}")
     model, data, loss, mine = what
-    rate = None if lr is None else to_float(lr)
+    rate = None if lr is None else _above_zero(lr, "lr")
     xs, ys = read_data(data)
     readings = read_gradients(mine, model, len(xs))
     earlier = None if before is None else read_gradients(before, model, len(xs), "before")[-1]
@@ -92,6 +90,17 @@ def audit(
     searches = [Search(net, ys, loss, reduce, g, tolerance, rate, earlier, engine) for g in readings]
     _check_plain(searches[0])
     return min(map(_judged, searches), key=_plainness)
+
+
+def _above_zero(x: Any, name: str) -> float:
+    told = f"audit: {name} is a number above 0, not {x!r}"
+    try:
+        number = to_float(x)
+    except TypeError:
+        raise TypeError(told) from None
+    if not 0.0 < number < inf:
+        raise ValueError(told)
+    return number
 
 
 def engine_gradients(

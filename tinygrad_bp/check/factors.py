@@ -177,8 +177,8 @@ def _named(loss: Value, key: Any) -> Any:
     numbered = all(part.isdigit() for path in paths for part in path) and len({*map(len, paths)}) == 1
     if len(own) > 1 or not numbered:
         labels = ", ".join(sorted(repr(x.label) for x in leaves if x.label)[:8]) or "none"
-        count = f"{len(own)} leaves" if own else "no leaf"
-        raise ValueError(f"audit: {count} of the loss have the label {key!r}; it has {labels}")
+        count = f"{len(own)} leaves of the loss have" if own else "no leaf of the loss has"
+        raise ValueError(f"audit: {count} the label {key!r}; there are {labels}")
     tree: Any = {}
     for path in sorted(below, key=lambda path: [int(part) for part in path.split(".")]):
         branch = tree

@@ -50,8 +50,11 @@ def plain(tree: Any, place: str) -> Any:
         return [plain(branch, f"{place}[{i}]") for i, branch in enumerate(tree)]
     try:
         number = to_float(tree)
-    except (TypeError, ValueError):
-        raise TypeError(f"audit: {place} is {tree!r}, not a number or a list of numbers") from None
+    except ValueError as error:
+        raise ValueError(f"audit: {place}: {error}") from None
+    except TypeError:
+        hint = ": hand in its .grad" if hasattr(tree, "grad") else ""
+        raise TypeError(f"audit: {place} is {tree!r}, not a number or a list of numbers{hint}") from None
     if not isfinite(number):
         raise ValueError(f"audit: {place} is {number}: find where it began, before asking what it means")
     return number
@@ -113,7 +116,7 @@ def _parts(tree: Any, model: MLP, noun: str) -> list[Part]:
     else:
         if tree is None:
             plain(tree, noun)
-        if not hasattr(tree, "__len__") or isinstance(tree, str):
+        if not isinstance(tree, (list, tuple)) and not hasattr(tree, "tolist"):
             raise TypeError(f"audit: {noun} is {tree!r}: {FORMS}")
         entries = tree.tolist() if hasattr(tree, "tolist") else list(tree)
         if len(entries) == len(paths) != layers * each:
