@@ -487,6 +487,7 @@ def test_what_numpy_would_stretch_is_stretched_and_noted():
 BAD = [
     (None, TypeError, "mine is None: fill it by your backward pass first"),
     (3.0, TypeError, "mine is 3.0: the gradients of an MLP are a flat list"),
+    (np.array(3.0), TypeError, "mine is array(3.): the gradients of an MLP are a flat list"),
     ("abc", TypeError, "mine is 'abc'"),
     ({1.0, 2.0}, TypeError, "mine is {1.0, 2.0}: the gradients of an MLP are"),
     ([1.0] * 12 + [10**400], ValueError, "b']: the int of 1329 bits is beyond the floats"),

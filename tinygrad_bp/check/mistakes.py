@@ -108,11 +108,8 @@ MISTAKES = (
 )
 # fmt: on
 
-
 TURNED = "the sign is turned, which is right if your code adds these numbers to the weights"
-NEGATIVE = MISTAKES[
-    0
-]  # at the loss it is tried with all others: published code often adds where one subtracts
+NEGATIVE = MISTAKES[0]  # tried together with all others: published code often adds where one subtracts
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,6 @@ FORMS = (
     "matrices by layer: [dW1, db1, dW2, db2], [(dW1, db1), (dW2, db2)], {'W1': ..., 'b1': ...}, or, "
     "without biases, [dW1, dW2]"
 )
-
-
 NOT_PLAIN = (
     "audit: this model is no plain MLP, whose layers are act(w · x + b) with one activation each and "
     "parameters of their own: compare with audit(loss, mine)"
@@ -116,9 +114,9 @@ def _parts(tree: Any, model: MLP, noun: str) -> list[Part]:
     else:
         if tree is None:
             plain(tree, noun)
-        if not isinstance(tree, (list, tuple)) and not hasattr(tree, "tolist"):
+        entries = tree.tolist() if hasattr(tree, "tolist") else tree
+        if not isinstance(entries, (list, tuple)):
             raise TypeError(f"audit: {noun} is {tree!r}: {FORMS}")
-        entries = tree.tolist() if hasattr(tree, "tolist") else list(tree)
         if len(entries) == len(paths) != layers * each:
             return _by_path(dict(zip(paths, entries)), model, paths, noun)
         entries = plain(entries, noun)
