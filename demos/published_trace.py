@@ -2,7 +2,7 @@
 
 The text prints the error and the weights after each step.  Here its rule is written out in plain Python and
 reproduces every printed digit; beside it runs the engine, which differentiates the same network by the chain
-rule.  The error falls either way, which is why nobody noticed.
+rule.  The error falls either way, which is why nobody noticed.  The audit names the mistakes by itself.
 
     python demos/published_trace.py --iterations 100 --output demos/out/published_trace.png
 """
@@ -55,6 +55,8 @@ def main() -> None:
     print("\n" + ACCOUNT)
     print_first_gradient(w0, w1, published[0])
     save_picture(lambda: picture(published, correct), chosen.output)
+    print("\nWhat the text adds to its weights in the first step, audited:\n")
+    print(audited(w0, w1, published[0]))
 
 
 # --- the two rules ------------------------------------------------------------------------------------------
@@ -132,6 +134,13 @@ def print_first_gradient(w0: list[list[float]], w1: list[float], first: Step) ->
         p.data = start
         quotient = (ends[0] - ends[1]) / (2 * h)
         print(f"  w0[{i}][{j}]  {p.grad:16.10f}{quotient:16.10f}{w0[i][j] - first.w0[i][j]:16.10f}")
+
+
+def audited(w0: list[list[float]], w1: list[float], first: Step) -> tg.Audit:
+    """The audit of the first step: it is given the network, its sample, its loss, and the weights' moves."""
+    moved_w0 = [[new - old for new, old in zip(*rows)] for rows in zip(first.w0, w0)]
+    moved_w1 = [[new - old for new, old in zip(first.w1, w1)]]
+    return tg.audit(network(w0, w1), ([INPUTS], [TARGET]), tg.losses.squared_error, [moved_w0, moved_w1])
 
 
 def picture(published: list[Step], correct: list[Step]) -> object:

@@ -140,8 +140,8 @@ def test_a_demo_runs_and_is_silent_about_progress(shown):
 
 def test_a_demo_saves_a_readable_picture_and_nothing_else(shown):
     _, ran, picture = shown
-    assert ran.stdout.splitlines()[-1].startswith("picture: ")
-    assert ran.stdout.splitlines()[-1].endswith("picture.png")
+    (said,) = (line for line in ran.stdout.splitlines() if line.startswith("picture: "))
+    assert said.endswith("picture.png")
     height, width, channels = imread(picture).shape
     assert 400 <= height <= width <= 3000
     assert channels in (3, 4)
@@ -181,6 +181,36 @@ def test_the_trace_sets_engine_and_difference_quotient_side_by_side(shown):
     for _, engine, quotient, published in rows:
         assert float(engine) == pytest.approx(float(quotient), abs=1e-9)
         assert abs(float(engine) - float(published)) > 1e-4
+
+
+def test_the_trace_ends_with_the_audit_which_names_both_mistakes(shown):
+    name, ran, _ = shown
+    _, audited, report = ran.stdout.partition("What the text adds to its weights in the first step, audited:")
+    assert bool(audited) == (name == "published_trace")
+    if audited:
+        table, _, verdict = report.partition("explained by:")
+        rows = {row.split()[0]: [float(x) for x in row.split()[1:]] for row in table.splitlines()[4:]}
+        assert len(rows) == 6
+        assert rows["layers.1.neurons.0.w.1"][2] == -1.0  # the last layer has but its sign
+        for j in range(2):  # both rows of w0 get the same
+            assert rows[f"layers.0.neurons.0.w.{j}"][0] == rows[f"layers.0.neurons.1.w.{j}"][0]
+        starts = [line.strip().partition(":")[0] for line in verdict.splitlines() if line[:5].strip()]
+        assert starts == [
+            "1. row against column, in layer 0",
+            "2. inputs contracted with delta, in layer 0",
+            "and the sign is turned, which is right if your code adds these numbers to the weights",
+        ]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_audit_names_the_published_mistakes_from_other_weights_too(trace, seed):
+    w0, w1 = trace.initial(seed)
+    report = trace.audited(w0, w1, trace.published_trace(w0, w1, 1)[0])
+    assert len(report.explanations) == 1
+    assert [text.partition(":")[0] for text in report.explanations[0]][:2] == [
+        "row against column, in layer 0",
+        "inputs contracted with delta, in layer 0",
+    ]
 
 
 def test_few_iterations_are_printed_from_the_first(tmp_path):
@@ -227,7 +257,8 @@ def test_without_matplotlib_a_demo_says_what_to_install(tmp_path):
     )
     ran = run(["-c", blocked, "--iterations", 1, "--output", tmp_path / "a.png"])
     assert (ran.returncode, ran.stderr) == (0, "")
-    assert "pip install 'tinygrad_bp[plots]'" in ran.stdout.splitlines()[-1]
+    (said,) = (line for line in ran.stdout.splitlines() if line.startswith("no picture: "))
+    assert "pip install 'tinygrad_bp[plots]'" in said
     assert not any(tmp_path.iterdir())
 
 
