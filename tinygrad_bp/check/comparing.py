@@ -32,6 +32,9 @@ METHODS = {  # the first step, and the rows of the table of quotients
 }
 
 
+OfNumbers = Callable[[Sequence[float]], float]
+
+
 class Direction(NamedTuple):
     """Where to move the inputs: by t times `moves`; what is a usual distance, and a short one."""
 
@@ -50,9 +53,18 @@ class Comparison:
         self.known: dict[str, bool] = {}  # by direction: is there a kink
 
     def row(
-        self, name: str, way: Direction, analytic: float, noise: float, f: Callable[[Sequence[float]], float]
+        self,
+        name: str,
+        way: Direction,
+        analytic: float,
+        noise: float,
+        f: OfNumbers,
+        of_gradient: bool = False,
     ) -> Row:
-        """The quotient of f along a direction beside the analytic slope; f may be off by `noise`."""
+        """The quotient of f along a direction beside the analytic slope; f may be off by `noise`.
+
+        f is the function, or an entry of its gradient: that may have any slope at a kink.
+        """
 
         def moved(t: float) -> float:
             return f(self.at(way, t))
@@ -61,30 +73,33 @@ class Comparison:
         for estimate in quotients(moved, self.first * way.size, noise, self.rows):
             if estimate.error <= self.rtol / 100.0 * abs(estimate.slope):
                 break
-        kink = self.kink_within(way)
-        if self.agrees(analytic, estimate):
-            size = max(abs(analytic), abs(estimate.slope))
-            unsure = estimate.rounding > self.rtol * size and analytic != estimate.slope
-            return Row(name, analytic, estimate.slope, UNSURE if unsure else RIGHT, kink)
-        return self.looked_at_closely(Row(name, analytic, estimate.slope, WRONG, kink), way, noise, moved)
+        row = Row(name, analytic, estimate.slope, RIGHT, self.kink_within(way))
+        if not self.agrees(analytic, estimate):
+            return self.closer(row, way, noise, moved, of_gradient)
+        size = max(abs(analytic), abs(estimate.slope))
+        unsure = estimate.rounding > self.rtol * size and analytic != estimate.slope
+        return row._replace(verdict=UNSURE) if unsure else row
 
-    def looked_at_closely(self, row: Row, way: Direction, noise: float, moved: Function) -> Row:
-        """Steps of other lengths, on this side of every kink; then whether there is a kink right here."""
+    def closer(self, row: Row, way: Direction, noise: float, moved: Function, of_gradient: bool) -> Row:
+        """Steps of other lengths, on this side of every kink; and whether there is a kink right here."""
 
         def unbent(t: float) -> float:
             return moved(t) if not self.here or self.subject.sides(self.at(way, t)) == self.here else nan
 
-        scales = {way.size, way.small, way.small / 1024.0}
+        scales = {1.0, way.size, way.small, way.small / 1024.0}
         estimate, verdict = judge(unbent, row.analytic, scales, noise, self.rtol)
-        if isfinite(estimate.error):
+        off_kinks = isfinite(estimate.error)
+        if off_kinks:
             row = row._replace(numeric=estimate.slope)
         if verdict == "right":
-            return row._replace(verdict=RIGHT)
-        passes, bent, sure = self.at_kink(moved, STEP * way.small, row.analytic, noise)
-        if passes and (row.kink or bent):
-            return row._replace(verdict=KINK, kink=True)
-        wrong = verdict == "wrong" or (sure and not isfinite(estimate.error))
-        return row._replace(verdict=WRONG if wrong else UNSURE)
+            return row
+        passes, bent, sure = self.at_kink(moved, STEP * min(1.0, way.small), row.analytic, noise)
+        if bent or (row.kink and not off_kinks):
+            row = row._replace(kink=True)
+            if passes or of_gradient:
+                return row._replace(verdict=KINK)
+        on_kink = sure and any(side == 0.0 for _, side in self.here)
+        return row._replace(verdict=WRONG if verdict == "wrong" or (on_kink and not off_kinks) else UNSURE)
 
     def at(self, way: Direction, t: float) -> list[float]:
         xs = list(self.subject.numbers)

@@ -78,17 +78,17 @@ def judge(
     ('right', 'wrong')
     """
 
-    def enough(e: Estimate) -> bool:
-        return e.error <= tolerance / 50.0 * abs(e.slope) or (e.slope == d and isfinite(e.truncation))
+    def good(e: Estimate, limit: float = tolerance / 4.0) -> bool:
+        return e.error <= limit * abs(e.slope) or (e.slope == d and isfinite(e.truncation))
 
     scales = sorted(scales)
-    estimate = _best(f, scales, noise, enough, reach)
+    estimate = _best(f, scales, noise, good, tolerance, reach)
     if not _off(d, estimate, tolerance):
-        sure = estimate.error <= tolerance / 4.0 * max(abs(d), abs(estimate.slope))
-        return estimate, "right" if sure or enough(estimate) else "undecided"
-    again = _best(
-        f, [OTHER * scale for scale in scales], noise, enough, OTHER * reach
-    )  # was that an accident?
+        return estimate, "right" if good(estimate) or estimate.error <= tolerance / 4.0 * abs(
+            d
+        ) else "undecided"
+    scales = [OTHER * scale for scale in scales]  # was that an accident?
+    again = _best(f, scales, noise, good, tolerance, OTHER * reach)
     same = abs(again.slope - estimate.slope) <= 2.0 * (again.error + estimate.error)
     return again, "wrong" if same and _off(d, again, tolerance) else "undecided"
 
@@ -101,33 +101,35 @@ def _off(d: float, e: Estimate, tolerance: float) -> bool:
 
 
 def _best(
-    f: Function, scales: Iterable[float], noise: float, enough: Callable[[Estimate], bool], reach: float
+    f: Function,
+    scales: Iterable[float],
+    noise: float,
+    good: Callable[..., bool],
+    tolerance: float,
+    reach: float,
 ) -> Estimate:
     """The best quotient over steps of several scales; the smallest scale that gives a good one ends it.
 
-    Over steps far beyond its reach any bounded function looks flat, and any smooth corner sharp: there,
-    short steps must say the same.
+    Over steps far beyond its reach any bounded function looks flat, and any smooth corner sharp: they are
+    taken only if the others can not be trusted, and short steps must then say the same.
     """
     best = NONE
     for scale in scales:
-        estimate = _best_row(f, scale, noise, enough)
+        if scale > reach and best.error <= TRUSTED * abs(best.slope):
+            break
+        estimate = NONE
+        for candidate in quotients(f, FIRST * scale, noise, HALVINGS):
+            if candidate.error < estimate.error:
+                estimate = candidate
+            if good(estimate, tolerance / 50.0) or candidate.rounding > estimate.error:
+                break  # shorter steps round more
         if scale > reach:
             short = [abs(side - estimate.slope) for side in one_sided(f, scale * 2.0**-14)]
             if not sum(short) <= TRUSTED * abs(estimate.slope):
                 continue
         if best is NONE or estimate.error * abs(best.slope) < best.error * abs(estimate.slope):
             best = estimate
-        if enough(best):
-            break
-    return best
-
-
-def _best_row(f: Function, scale: float, noise: float, enough: Callable[[Estimate], bool]) -> Estimate:
-    best = NONE
-    for estimate in quotients(f, FIRST * scale, noise, HALVINGS):
-        if estimate.error < best.error:
-            best = estimate
-        if enough(best) or estimate.rounding > best.error:  # shorter steps round more
+        if good(best):
             break
     return best
 
