@@ -51,7 +51,7 @@ class Subject:
     def __init__(self, f: Callable[..., Any], inputs: tuple[Any, ...], params: Any) -> None:
         if not callable(f):
             raise TypeError(
-                f"gradcheck takes a function and then its inputs, gradcheck(f, 2.0), not {f!r} first"
+                f"gradcheck takes a function, then its inputs: gradcheck(f, 2.0); not {f!r} first"
             )
         self.f, self.inputs = f, inputs
         self.name = f.name if isinstance(f, Op) else getattr(f, "__name__", type(f).__name__)
@@ -159,9 +159,7 @@ def _entries(name: str, x: Any) -> Iterator[tuple[str, float]]:
     except (TypeError, ValueError) as error:
         raise type(error)(f"gradcheck: {name} is {x!r}: {error}") from None
     if not isfinite(number):
-        raise ValueError(
-            f"gradcheck: {name} is {number!r}, and there are no slopes at it: give finite numbers"
-        )
+        raise ValueError(f"gradcheck: {name} is {number!r}, where there are no slopes: give finite numbers")
     yield name, number
 
 
