@@ -18,7 +18,8 @@ from tinygrad_bp.nn import MLP
 from tinygrad_bp.ops import OPS, TABLE, Op
 
 try:
-    from hypothesis import given, settings, strategies as st
+    import hypothesis
+    from hypothesis import strategies as st
 except ImportError as error:
     raise MissingExtraError("drawing examples", "hypothesis", "strategies") from error
 
@@ -83,31 +84,26 @@ def expressions(
         raise ValueError("expressions: at least one operation in ops, max_size and inputs 1 or more")
     xs = draw(st.lists(numbers(), min_size=1, max_size=inputs))
     nodes, steps = list(xs), []
-    for op, count, back, constants in draw(st.lists(_raw_steps(choices), min_size=1, max_size=max_size)):
-        op = _filled(op, constants)
-        count = count if op.operands is None else op.operands
-        operands = tuple([len(nodes) - 1 - i % len(nodes) for i in back[:count]])
+    step = st.tuples(st.sampled_from(choices), st.lists(st.integers(0, 7), min_size=2, max_size=MOST))
+    for op, picks in draw(st.lists(step, min_size=1, max_size=max_size)):
+        op = _filled(op, picks)
+        count = len(picks) if op.operands is None else op.operands
+        operands = tuple([-k % len(nodes) for k in (picks + [0] * count)[:count]])  # 0: x; 1: the newest
         if allows(op, [nodes[i] for i in operands], smooth):  # else this step is left out
             nodes.append(op.value(*[nodes[i] for i in operands]))
             steps.append(Step(op, operands))
     if steps:
         return Expression(tuple(xs), tuple(steps)).pruned()
-    op = _filled(op, constants)  # none of them fits the inputs: inputs that fit
-    fitting = draw(points(op, smooth))
+    fitting = draw(points(op, smooth))  # none of them fits the inputs: inputs that fit
     return Expression(fitting, (Step(op, tuple(range(len(fitting)))),))
 
 
-def _raw_steps(choices: Sequence[Op]) -> st.SearchStrategy[Any]:
-    """An operation, how many operands if that is open, how far back each is, and its constants."""
-    back = st.tuples(*[st.integers(0, 7)] * max(MOST, *(op.operands or 0 for op in choices)))
-    constants = st.lists(st.sampled_from(CONSTANTS), min_size=3, max_size=3, unique=True)
-    return st.tuples(st.sampled_from(choices), st.integers(2, MOST), back, constants)
-
-
-def _filled(op: Op, drawn: Sequence[float]) -> Op:
-    """The operation with the defaults of its constants; those that have none get numbers in rising order."""
-    rising = iter(sorted(drawn[: len(op.constants)]))
-    return op.at(*[default if default is not None else next(rising) for default in op.constants.values()])
+def _filled(op: Op, picks: Sequence[int]) -> Op:
+    """The operation with the defaults of its constants; those that have none are picked, in rising order."""
+    lacking = [name for name, default in op.constants.items() if default is None]
+    first = sum(picks) if lacking else 0
+    picked = sorted(CONSTANTS[(first + k) % len(CONSTANTS)] for k in range(len(lacking)))
+    return op.at(**dict(zip(lacking, picked)))
 
 
 def activations(smooth: bool = True) -> list[str]:
@@ -143,12 +139,15 @@ def datasets(
     return [xs for xs, _ in samples], [y for _, y in samples]
 
 
-def gradient_property(f: Any = None, /, *, low: float = LOW, high: float = HIGH, **options: Any) -> Any:
+def gradient_property(
+    f: Any = None, /, *, low: float = LOW, high: float = HIGH, settings: Any = None, **options: Any
+) -> Any:
     """Make a function of numbers into a test: called without arguments, it checks gradients at drawn inputs.
 
     Each argument is a number from low to high, or is drawn from the strategy that bears its name, as in
-    `@gradient_property(x=numbers(0.1, 4.0))`; other options go to `gradcheck`. pytest collects the test if
-    its name begins with `test_`. Raises AssertionError with the report of the smallest failing example.
+    `@gradient_property(x=numbers(0.1, 4.0))`; other options go to `gradcheck`, and `settings` to hypothesis.
+    pytest collects the test if its name begins with `test_`. Raises AssertionError with the report of the
+    smallest failing example.
 
     >>> @gradient_property(y=numbers(0.5, 2.0))
     ... def test_quotient(x, y): return x / y
@@ -165,7 +164,8 @@ def gradient_property(f: Any = None, /, *, low: float = LOW, high: float = HIGH,
 
         test.__name__ = test.__qualname__ = f.__name__
         test.__module__, test.__doc__ = f.__module__, f.__doc__
-        return settings(deadline=None)(given(**drawn)(test))
+        apply = settings or hypothesis.settings(deadline=None)
+        return apply(hypothesis.given(**drawn)(test))  # type: ignore[no-any-return]
 
     return decorate if f is None else decorate(f)
 
