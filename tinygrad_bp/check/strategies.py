@@ -165,7 +165,7 @@ def gradient_property(
         test.__name__ = test.__qualname__ = f.__name__
         test.__module__, test.__doc__ = f.__module__, f.__doc__
         apply = settings or hypothesis.settings(deadline=None)
-        return apply(hypothesis.given(**drawn)(test))  # type: ignore[no-any-return]
+        return apply(hypothesis.given(**drawn)(test))
 
     return decorate if f is None else decorate(f)
 
