@@ -227,6 +227,12 @@ def test_an_operation_without_partials_must_be_flat():
     assert gradcheck(lambda x: tg.floor(x) + x, 0.3)
 
 
+def test_operations_and_functions_that_raise_outside_their_domain():
+    root = tg.op("plain_root", math.sqrt, lambda o, x: (0.5 / o,))
+    assert gradcheck(root, 0.3)
+    assert gradcheck(root, 1e-6) and gradcheck(lambda x: x * math.log(x.data) ** 0, 1e-6)
+
+
 def test_forward_mode_is_a_witness_of_its_own(monkeypatch):
     monkeypatch.setattr(differences, "_push", lambda *_: [1.0])
     assert "by x reverse mode gives 2, and forward mode 1" in reasons(lambda x: x * x, 1.0)

@@ -73,6 +73,12 @@ def test_points_are_in_the_domain_and_off_kinks(name):
     each()
 
 
+def test_ranges_are_kept():
+    assert 1e-9 <= smallest(numbers(1e-9, 2e-9), lambda x: True) <= 2e-9
+    with pytest.raises(ValueError, match=r"points: acosh is smooth from 1 to inf, not -4 to 0.5"):
+        smallest(points(tg.acosh, high=0.5), lambda xs: True)
+
+
 def test_points_reach_kinks_and_borders_when_asked():
     assert smallest(points(tg.relu, smooth=False), lambda xs: xs[0] == 0.0) == (0.0,)
     assert smallest(points(tg.sqrt, smooth=False), lambda xs: xs[0] == 0.0) == (0.0,)
@@ -216,22 +222,25 @@ def test_a_property_that_fails_shows_the_report():
 
 
 def test_an_operation_of_your_own_is_one_like_the_others():
-    bump = tg.op("bump_of_yours", lambda x, y: x * x * y + y, lambda o, x, y: (2.0 * x * y, x * x + 1.0))
+    def declared(partials):
+        return tg.op("bump_of_yours", lambda x, y: x * x * y + y, partials, composite=True)
+
+    bump = declared(lambda o, x, y: (2.0 * x * y, x * x + 1.0))
     x, y = Value(3.0), Value(2.0)
     assert x.bump_of_yours(y).data == bump(3.0, 2.0) == 20.0
 
     assert gradcheck(bump, 3.0, 2.0) and gradcheck(lambda x, y: tg.exp(0.1 * x.bump_of_yours(y)), 3.0, 2.0)
     assert smallest(points(bump), lambda xs: bump(*xs) > 1.0)
     assert smallest(expressions(ops=[tg.tanh, bump]), lambda e: len(e.steps) == 3).formula.count("bump") < 4
-    wrong = tg.op("bump_of_yours", lambda x, y: x * x * y + y, lambda o, x, y: (2.0 * x * y, x * x))
-    assert "the partial of 'bump_of_yours' by y is 9" in str(gradcheck(wrong, 3.0, 2.0))
-
     area = tg.compile(lambda x, y: bump(x, y) * 2.0)
     assert area(3.0, 2.0) == 40.0 and area.map([1.0, 3.0], [1.0, 2.0]) == [4.0, 40.0]
     w = Value(2.0)
     loss = tg.compile(lambda x: bump(w, x), params=[w])
     value, grads = loss.value_and_grad([1.0, 3.0])
     assert (value, list(grads)) == (20.0, [16.0])
+
+    wrong = declared(lambda o, x, y: (2.0 * x * y, x * x))
+    assert "the partial of 'bump_of_yours' by y is 9" in str(gradcheck(wrong, 3.0, 2.0))
 
 
 # --- hypothesis and this package find each other ------------------------------------------------------------

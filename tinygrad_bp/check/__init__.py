@@ -6,5 +6,7 @@ and here if hypothesis was imported before this package, so that `st.from_type(V
 
 import sys
 
-if sys.modules.get("hypothesis"):  # else hypothesis calls tinygrad_bp_hypothesis.py when it is imported itself
+if sys.modules.get(
+    "hypothesis"
+):  # else hypothesis calls tinygrad_bp_hypothesis.py when it is imported itself
     from tinygrad_bp.check import strategies as strategies

@@ -17,6 +17,7 @@ from tinygrad_bp.check.quotients import (
     Estimate,
     Function,
     judge,
+    nan_for_error,
     one_sided,
     quotients,
 )
@@ -67,7 +68,7 @@ class Comparison:
         """
 
         def moved(t: float) -> float:
-            return f(self.at(way, t))
+            return nan_for_error(f, self.at(way, t))
 
         estimate = Estimate(nan, inf, inf)
         for estimate in quotients(moved, self.first * way.size, noise, self.rows):
@@ -84,7 +85,7 @@ class Comparison:
         """Steps of other lengths, on this side of every kink; and whether there is a kink right here."""
 
         def unbent(t: float) -> float:
-            return moved(t) if not self.here or self.subject.sides(self.at(way, t)) == self.here else nan
+            return nan if self.beyond_a_kink(way, t) else moved(t)
 
         scales = {1.0, way.size, way.small, way.small / 1024.0}
         estimate, verdict = judge(unbent, row.analytic, scales, noise, self.rtol)
@@ -114,12 +115,16 @@ class Comparison:
 
     def kink_within(self, way: Direction) -> bool:
         """Whether an operation sits on its kink, or changes sides within the step."""
-        if not self.here:
-            return False
         if way.name not in self.known:
-            steps = [self.at(way, t * STEP * way.size) for t in (-1.0, 1.0)]
-            self.known[way.name] = any(self.subject.sides(xs) != self.here for xs in steps)
+            steps = (-STEP * way.size, STEP * way.size)
+            self.known[way.name] = any(self.beyond_a_kink(way, t) for t in steps)
         return self.known[way.name]
+
+    def beyond_a_kink(self, way: Direction, t: float) -> bool:
+        try:
+            return bool(self.here) and self.subject.sides(self.at(way, t)) != self.here
+        except (ArithmeticError, ValueError):
+            return False  # beyond the domain: there is no value either
 
     def at_kink(self, f: Function, h: float, analytic: float, noise: float) -> tuple[bool, bool, bool]:
         """Whether the slope can pass there; whether the slopes beside it stay apart; whether that is sure.

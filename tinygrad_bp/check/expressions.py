@@ -10,7 +10,7 @@ from inspect import Parameter, Signature
 from math import isfinite
 from typing import Any, NamedTuple
 
-from tinygrad_bp.ops import Op
+from tinygrad_bp.ops import TABLE, Op, dot as DOT
 
 LETTERS = "xyzuvw"
 FAR = 1e3  # results and partials stay below this where an expression is to be smooth
@@ -65,8 +65,7 @@ class Expression:
         uses = Counter(i for step in self.steps for i in step.operands)
         texts, lines = self.names, list[str]()
         for number, (op, operands) in enumerate(self.steps, len(self.inputs)):
-            constants = [repr(c) for c in op.constant_values]
-            texts.append(f"tg.{op.name}({', '.join([texts[i] for i in operands] + constants)})")
+            texts.append(_call(op, [texts[i] for i in operands]))
             if uses[number] > 1:
                 lines.append(f"a{len(lines)} = {texts[-1]}")
                 texts[-1] = f"a{len(lines) - 1}"
@@ -91,6 +90,17 @@ class Expression:
             tuple([x for i, x in enumerate(self.inputs) if i in needed]),
             tuple([Step(op, tuple([place[i] for i in operands])) for op, operands in steps]),
         )
+
+
+def _call(op: Op, operands: Sequence[str]) -> str:
+    n = len(operands) // 2
+    if op is DOT:  # as a function it takes lists
+        texts = [f"[{', '.join(part)}]" for part in (operands[:n], operands[n : 2 * n])] + [
+            *operands[2 * n :]
+        ]
+    else:
+        texts = [*operands, *map(repr, op.constant_values)]
+    return f"{'tg.' if op.name in TABLE else ''}{op.name}({', '.join(texts)})"
 
 
 def allows(op: Op, xs: Sequence[float], smooth: bool = True) -> bool:

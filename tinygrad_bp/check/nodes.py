@@ -15,7 +15,7 @@ from math import copysign, isfinite, nan
 from sys import float_info
 from typing import Any
 
-from tinygrad_bp.check.quotients import UNIT, Estimate, Function, judge, one_sided
+from tinygrad_bp.check.quotients import UNIT, Estimate, Function, judge, nan_for_error, one_sided
 from tinygrad_bp.engine import Value
 from tinygrad_bp.errors import told
 from tinygrad_bp.ops import OPS, Op
@@ -103,7 +103,7 @@ def _moving(op: Op, xs: Sequence[float], i: int) -> Function:
         ys[i] = x + t
         if side and kink and not kink(*ys) * side > 0.0:
             return nan
-        return op.value(*ys)
+        return nan_for_error(op.value, *ys)
 
     return f
 

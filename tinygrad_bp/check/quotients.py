@@ -9,7 +9,7 @@ divided by h.  Read nodes.py next: single operations; then differences.py: whole
 from collections.abc import Callable, Iterable, Iterator
 from math import inf, isfinite, nan
 from sys import float_info
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 Function = Callable[[float], float]  # of how far the input is moved
 
@@ -84,9 +84,8 @@ def judge(
     scales = sorted(scales)
     estimate = _best(f, scales, noise, good, tolerance, reach)
     if not _off(d, estimate, tolerance):
-        return estimate, "right" if good(estimate) or estimate.error <= tolerance / 4.0 * abs(
-            d
-        ) else "undecided"
+        sure = good(estimate) or estimate.error <= tolerance / 4.0 * abs(d)
+        return estimate, "right" if sure else "undecided"
     scales = [OTHER * scale for scale in scales]  # was that an accident?
     again = _best(f, scales, noise, good, tolerance, OTHER * reach)
     same = abs(again.slope - estimate.slope) <= 2.0 * (again.error + estimate.error)
@@ -132,6 +131,14 @@ def _best(
         if good(best):
             break
     return best
+
+
+def nan_for_error(f: Callable[..., float], *xs: Any) -> float:
+    """f(*xs), or nan where it raises as Python's own functions do outside their domain."""
+    try:
+        return f(*xs)
+    except (ArithmeticError, ValueError):
+        return nan
 
 
 def one_sided(f: Function, h: float) -> tuple[float, float]:

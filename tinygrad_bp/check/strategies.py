@@ -29,8 +29,9 @@ CONSTANTS = (2.0, 0.5, 1.0, 3.0, -1.0, -0.5)  # for an operation whose constants
 
 
 def numbers(low: float = LOW, high: float = HIGH) -> st.SearchStrategy[float]:
-    """Floats from low to high that are 0 or no smaller than 2⁻²⁰: what shrinks to short numbers."""
-    return st.floats(low, high, allow_nan=False).map(lambda x: x if abs(x) >= 2.0**-20 else 0.0)
+    """Floats from low to high; around 0, those below 2⁻²⁰ are 0: what shrinks to short numbers."""
+    smallest = 2.0**-20 if low <= 0.0 <= high else 0.0
+    return st.floats(low, high, allow_nan=False).map(lambda x: x if abs(x) >= smallest else 0.0)
 
 
 def values(low: float = LOW, high: float = HIGH) -> st.SearchStrategy[Value]:
@@ -58,8 +59,11 @@ def points(
 def _within(op: Op, i: int, smooth: bool, low: float, high: float) -> st.SearchStrategy[float]:
     if i < len(op.domain) and smooth:
         lowest, highest = op.domain[i]
-        low, high = max(low, lowest), min(high, highest) if highest > low else highest
-        high = max(high, low + 1.0) if high > low else low + HIGH
+        if not max(low, lowest) < min(high, highest):
+            raise ValueError(
+                f"points: {op.name} is smooth from {lowest:g} to {highest:g}, not {low:g} to {high:g}"
+            )
+        low, high = max(low, lowest), min(high, highest)
     return numbers(low, high)
 
 
