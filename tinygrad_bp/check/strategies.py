@@ -1,0 +1,177 @@
+"""Strategies for hypothesis (the extra `strategies`): values, operands, expressions, networks and datasets.
+
+They shrink to the smallest expression and the simplest numbers that show a fault, and stay away from kinks
+and from the borders of domains unless they are asked not to.  `@gradient_property` checks the gradient of a
+function of yours on inputs that are drawn.  `st.from_type(Value)` works wherever both packages are imported.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from inspect import signature
+from typing import Any
+
+from tinygrad_bp.check.differences import gradcheck
+from tinygrad_bp.check.expressions import Expression, Step, allows
+from tinygrad_bp.engine import Value
+from tinygrad_bp.errors import MissingExtraError
+from tinygrad_bp.nn import MLP
+from tinygrad_bp.ops import OPS, TABLE, Op
+
+try:
+    import hypothesis
+    from hypothesis import strategies as st
+except ImportError as error:
+    raise MissingExtraError("drawing examples", "hypothesis", "strategies") from error
+
+LOW, HIGH = -4.0, 4.0
+MOST = 4  # operands, where an operation takes any number of them
+CONSTANTS = (2.0, 0.5, 1.0, 3.0, -1.0, -0.5)  # for an operation whose constants have no default
+
+
+def numbers(low: float = LOW, high: float = HIGH) -> st.SearchStrategy[float]:
+    """Floats from low to high; around 0, those below 2⁻²⁰ are 0: what shrinks to short numbers."""
+    smallest = 2.0**-20 if low <= 0.0 <= high else 0.0
+    return st.floats(low, high, allow_nan=False).map(lambda x: x if abs(x) >= smallest else 0.0)
+
+
+def values(low: float = LOW, high: float = HIGH) -> st.SearchStrategy[Value]:
+    """Leaves with a number from low to high.
+
+    >>> values(0.5, 2.0)  # doctest: +ELLIPSIS
+    floats(min_value=0.5, max_value=2.0, ...
+    """
+    return numbers(low, high).map(Value)
+
+
+@st.composite
+def points(
+    draw: st.DrawFn, op: Op, smooth: bool = True, low: float = LOW, high: float = HIGH
+) -> tuple[float, ...]:
+    """Operands for an operation, in its domain; with smooth=True off its borders and kinks too.
+
+    Fill in constants first, `points(clip.at(0.0, 1.0))`; an operation on any number of operands gets 2 to 5.
+    """
+    count = draw(st.integers(2, 5)) if op.operands is None else op.operands
+    each = [_within(op, i, smooth, low, high) for i in range(count)]
+    return draw(st.tuples(*each).filter(lambda xs: allows(op, xs, smooth)))
+
+
+def _within(op: Op, i: int, smooth: bool, low: float, high: float) -> st.SearchStrategy[float]:
+    if i < len(op.domain) and smooth:
+        lowest, highest = op.domain[i]
+        if not max(low, lowest) < min(high, highest):
+            raise ValueError(
+                f"points: {op.name} is smooth from {lowest:g} to {highest:g}, not {low:g} to {high:g}"
+            )
+        low, high = max(low, lowest), min(high, highest)
+    return numbers(low, high)
+
+
+def rows(smooth: bool = True) -> list[Op]:
+    """The operations of the table: with a derivative, or with smooth=False all of them; simple ones first."""
+    names = [name for name in OPS if name in TABLE]
+    return [OPS[name] for name in names if OPS[name].partials or not smooth]
+
+
+@st.composite
+def expressions(
+    draw: st.DrawFn, max_size: int = 8, ops: Sequence[Op] | None = None, smooth: bool = True, inputs: int = 3
+) -> Expression:
+    """A function of one to `inputs` numbers made of up to `max_size` operations, with inputs for it.
+
+    `f, xs = expression` takes it apart, and `expression.formula` prints it. `ops` are the operations to draw
+    from: those of the table by default, and yours if you name them. With smooth=False also operations
+    without a derivative are drawn, and any of them at kinks and borders.
+    """
+    choices = rows(smooth) if ops is None else list(ops)
+    if not choices or max_size < 1 or inputs < 1:
+        raise ValueError("expressions: at least one operation in ops, max_size and inputs 1 or more")
+    xs = draw(st.lists(numbers(), min_size=1, max_size=inputs))
+    nodes, steps = list(xs), []
+    step = st.tuples(st.sampled_from(choices), st.lists(st.integers(0, 7), min_size=2, max_size=MOST))
+    for op, picks in draw(st.lists(step, min_size=1, max_size=max_size)):
+        op = _filled(op, picks)
+        count = len(picks) if op.operands is None else op.operands
+        operands = tuple([-k % len(nodes) for k in (picks + [0] * count)[:count]])  # 0: x; 1: the newest
+        if allows(op, [nodes[i] for i in operands], smooth):  # else this step is left out
+            nodes.append(op.value(*[nodes[i] for i in operands]))
+            steps.append(Step(op, operands))
+    if steps:
+        return Expression(tuple(xs), tuple(steps)).pruned()
+    fitting = draw(points(op, smooth))  # none of them fits the inputs: inputs that fit
+    return Expression(fitting, (Step(op, tuple(range(len(fitting)))),))
+
+
+def _filled(op: Op, picks: Sequence[int]) -> Op:
+    """The operation with the defaults of its constants; those that have none are picked, in rising order."""
+    lacking = [name for name, default in op.constants.items() if default is None]
+    first = sum(picks) if lacking else 0
+    picked = sorted(CONSTANTS[(first + k) % len(CONSTANTS)] for k in range(len(lacking)))
+    return op.at(**dict(zip(lacking, picked)))
+
+
+def activations(smooth: bool = True) -> list[str]:
+    """The operations of the table that networks use: of one operand, defined and finite everywhere."""
+    return [
+        op.name
+        for op in rows()
+        if op.operands == 1 and not (op.domain or op.singular or None in op.constants.values())
+        if not (smooth and op.kink)
+    ]
+
+
+@st.composite
+def mlps(draw: st.DrawFn, max_layers: int = 3, max_width: int = 4, smooth: bool = True) -> MLP:
+    """A small network with any activation of the table, and weights from a seed that is drawn.
+
+    With smooth=True no activation has a kink.
+    """
+    widths = draw(st.lists(st.integers(1, max_width), min_size=1, max_size=max_layers))
+    act, seed = draw(st.sampled_from(activations(smooth))), draw(st.integers(0, 2**32))
+    return MLP(draw(st.integers(1, max_width)), widths, act=act, rng=random.Random(seed))
+
+
+@st.composite
+def datasets(
+    draw: st.DrawFn, nin: int | None = None, max_samples: int = 8, classes: int | None = None
+) -> tuple[list[list[float]], list[Any]]:
+    """(xs, ys): rows of `nin` numbers (1 to 4 where that is None) and targets, numbers or classes from 0."""
+    columns = draw(st.integers(1, 4)) if nin is None else nin
+    target: st.SearchStrategy[Any] = numbers() if classes is None else st.integers(0, classes - 1)
+    row = st.lists(numbers(), min_size=columns, max_size=columns)
+    samples = draw(st.lists(st.tuples(row, target), min_size=1, max_size=max_samples))
+    return [xs for xs, _ in samples], [y for _, y in samples]
+
+
+def gradient_property(
+    f: Any = None, /, *, low: float = LOW, high: float = HIGH, settings: Any = None, **options: Any
+) -> Any:
+    """Make a function of numbers into a test: called without arguments, it checks gradients at drawn inputs.
+
+    Each argument is a number from low to high, or is drawn from the strategy that bears its name, as in
+    `@gradient_property(x=numbers(0.1, 4.0))`; other options go to `gradcheck`, and `settings` to hypothesis.
+    pytest collects the test if its name begins with `test_`. Raises AssertionError with the report of the
+    smallest failing example.
+
+    >>> @gradient_property(y=numbers(0.5, 2.0))
+    ... def test_quotient(x, y): return x / y
+    >>> test_quotient()
+    """
+
+    def decorate(f: Callable[..., Any]) -> Callable[[], None]:
+        names = list(signature(f).parameters)
+        drawn = {name: options.get(name, numbers(low, high)) for name in names}
+        settled = {name: option for name, option in options.items() if name not in names}
+
+        def test(**inputs: Any) -> None:
+            gradcheck(f, *[inputs[name] for name in names], raise_on_fail=True, **settled)
+
+        test.__name__ = test.__qualname__ = f.__name__
+        test.__module__, test.__doc__ = f.__module__, f.__doc__
+        apply = settings or hypothesis.settings(deadline=None)
+        return apply(hypothesis.given(**drawn)(test))
+
+    return decorate if f is None else decorate(f)
+
+
+st.register_type_strategy(Value, values())
