@@ -49,9 +49,10 @@ def read(
     total = count(root) if near is None else len(near)
     if total > max_nodes * (50 if detail in BOXED else 1):
         raise _too_large(total, "nodes", max_nodes, name, detail)
-    inner = newest_first([root], may_be_stale=True)[::-1]
-    if near is not None:
-        inner = [v for v in inner if near.get(v, 0) > 0]
+    if near is None:
+        inner = newest_first([root], may_be_stale=True)[::-1]
+    else:
+        inner = sorted((v for v, left in near.items() if left and v.inputs), key=lambda v: v.number)
     level = detail or ("node" if total <= OPEN else "neuron")
     if detail == "scalar":
         terms = sum(len(v.inputs) for v in inner if v.op in OPENED)
@@ -83,11 +84,11 @@ def _check(root: Any, detail: Any, depth: Any, max_nodes: Any, name: str) -> Non
 
 def _too_large(total: int, nodes: str, limit: int, name: str, detail: str | None) -> DrawError:
     coarser = {None: "layer", "scalar": "neuron", "node": "neuron", "neuron": "layer"}
-    more = (
-        coarser.get(detail, "detail='layer', " if detail == "neuron" else "") if total <= 50 * limit else ""
-    )
+    ways = [f"{name}(root, depth=6)", f"max_nodes={total}"]
+    if detail in coarser and total <= 50 * limit:
+        ways.insert(1, f"detail={coarser[detail]!r}")
     return DrawError(
-        f"graph has {total:,} {nodes}, more than {limit:,}: {name}(root, depth=6), {more}or max_nodes={total}"
+        f"graph has {total:,} {nodes}, more than {limit:,}: {', '.join(ways[:-1])} or {ways[-1]}"
     )
 
 
