@@ -75,7 +75,7 @@ class _Paper:
         self.y = [0.0] * len(self.height)
 
     def settle(self) -> None:
-        """Move every cell towards its neighbours: first those on the left or the right, then on both sides."""
+        """Move every cell towards its neighbours: those on one side first, then those on both."""
         for column in self.cells.columns:
             self._place(column, [0.0] * len(column))
         for turn in range(16):
