@@ -22,6 +22,7 @@ from tinygrad_bp.errors import (
     TinygradError,
 )
 from tinygrad_bp.nn import MLP, Layer, Module, Neuron
+from tinygrad_bp.show.explaining import explain
 from tinygrad_bp.train import History, fit
 from tinygrad_bp.transforms import grad, gradients, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 
