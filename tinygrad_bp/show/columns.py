@@ -7,8 +7,11 @@ place of their neighbours, and neighbours are exchanged.  layout.py gives it all
 
 from bisect import bisect_right, insort
 from collections.abc import Iterable, Sequence
+from random import Random
 
 MOST_LANES = 6000  # what is more runs straight
+WORK = 20000  # cells and edges that may be looked at for a better order
+MOST_ROUNDS = 20  # of exchanges in a sweep
 
 
 def ranks(n: int, edges: Iterable[tuple[int, int]]) -> list[int]:
@@ -96,17 +99,27 @@ class Columns:
     # --- the order within a column --------------------------------------------------------------------------
 
     def order(self) -> None:
-        """Sweep right and left until four sweeps in a row bring no fewer crossings; keep the best."""
-        best, columns, idle = self.crossings(), [column[:] for column in self.columns], 0
-        rightward = True
-        while best and idle < 4:
-            self._sweep(rightward)
-            self._transpose()
-            now = self.crossings()
-            idle += 1
-            if now < best:
-                best, columns, idle = now, [column[:] for column in self.columns], 0
-            rightward = not rightward
+        """Sweep from the order depth first, then from shuffled ones as WORK allows; keep the best.
+
+        The shuffles are the same on every run.
+        """
+        best, columns = self.crossings(), [column[:] for column in self.columns]
+        rng, work = Random(0), WORK
+        while best and work > 0:
+            idle = turn = 0
+            least = best + len(self.rank) ** 2
+            while best and idle < 4 and work > 0:
+                self._sweep(rightward=turn % 2 == 0, ties=turn % 4 > 1)
+                rounds = self._transpose()
+                now = self.crossings()
+                idle = 0 if now < least else idle + 1
+                least = min(now, least)
+                if now < best:
+                    best, columns = now, [column[:] for column in self.columns]
+                turn += 1
+                work -= (2 + rounds) * (len(self.rank) + sum(map(len, self.after)))
+            for column in self.columns:
+                rng.shuffle(column)
         self.columns = columns
 
     def _places(self) -> list[int]:
@@ -128,25 +141,27 @@ class Columns:
                     insort(passed, end)
         return total
 
-    def _sweep(self, rightward: bool) -> None:
+    def _sweep(self, rightward: bool, ties: bool) -> None:
         """Every cell to the mean place of its neighbours in the column that was swept before."""
         places = self._places()
         neighbours = self.before if rightward else self.after
         for column in self.columns if rightward else reversed(self.columns):
             mean = {
-                v: sum(places[u] for u in neighbours[v]) / len(neighbours[v]) if neighbours[v] else places[v]
-                for v in column
+                v: sum(places[u] for u in neighbours[v]) / len(neighbours[v]) for v in column if neighbours[v]
             }
-            column.sort(key=mean.__getitem__)
+            movers = iter(
+                sorted((v for v in column[:: -1 if ties else 1] if v in mean), key=mean.__getitem__)
+            )
+            column[:] = [next(movers) if v in mean else v for v in column]  # the others keep their place
             for i, v in enumerate(column):
                 places[v] = i
 
-    def _transpose(self) -> None:
-        """Exchange neighbours in a column as long as that takes crossings away."""
+    def _transpose(self) -> int:
+        """Exchange neighbours in a column as long as that takes crossings away; how many rounds that took."""
         places = self._places()
-        better = True
-        while better:
-            better = False
+        rounds, better = 0, True
+        while better and rounds < MOST_ROUNDS:
+            rounds, better = rounds + 1, False
             for column in self.columns:
                 left = {v: sorted([places[u] for u in self.before[v]]) for v in column}
                 right = {v: sorted([places[u] for u in self.after[v]]) for v in column}
@@ -157,6 +172,7 @@ class Columns:
                         column[i], column[i + 1] = b, a
                         places[a], places[b] = i + 1, i
                         better = True
+        return rounds
 
 
 def _inversions(above: Sequence[int], below: Sequence[int]) -> int:

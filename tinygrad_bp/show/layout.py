@@ -17,7 +17,9 @@ Route = list[Point]  # a start, and three points for each cubic Bézier curve
 
 NEAR, FAR = 9.0, 20.0  # between neighbours in a rank: with an operation in common, and without
 LANE = 10.0  # beside an edge that passes through a rank
-STEP, SLOPE, WIDEST = 38.0, 0.16, 150.0  # between ranks: at least, for each unit their edges climb, at most
+STEP, SLOPE, WIDEST = 40.0, 0.22, 210.0  # between ranks: at least, for each unit their edges climb, at most
+STRAIGHT = (1.0, 2.0, 8.0)  # how much an edge wants to be level: with no lane, with one, between two
+BEND = 0.36  # how far a curve stays level
 DIRECTIONS = ("LR", "RL", "TB", "BT")
 
 
@@ -38,7 +40,7 @@ def arrange(sizes: Sequence[Point], edges: Sequence[tuple[int, int]], direction:
     the others that do. Raises ValueError for another direction and for edges that run in a circle.
 
     >>> arrange([(60, 30), (60, 30)], [(0, 1)]).centres
-    [(30.0, 15.0), (128.0, 15.0)]
+    [(30.0, 15.0), (130.0, 15.0)]
     """
     if direction not in DIRECTIONS:
         raise ValueError(f"arrange: unknown direction {direction!r}; there are {', '.join(DIRECTIONS)}")
@@ -77,7 +79,7 @@ class _Paper:
     def settle(self) -> None:
         """Move every cell towards its neighbours: those on one side first, then those on both."""
         for column in self.cells.columns:
-            self._place(column, [0.0] * len(column))
+            self._place(column, [(0.0, 1.0)] * len(column))
         for turn in range(16):
             rightward, both = turn % 2 == 0, turn >= 6
             for column in self.cells.columns if rightward else reversed(self.cells.columns):
@@ -85,29 +87,32 @@ class _Paper:
         top = min(y - h / 2 for y, h in zip(self.y, self.height))
         self.y = [y - top for y in self.y]
 
-    def _wish(self, v: int, left: bool, right: bool) -> float:
-        """The mean of its neighbours on these sides; lanes count more, so that long edges run straight."""
+    def _wish(self, v: int, left: bool, right: bool) -> tuple[float, float]:
+        """The mean place of its neighbours on these sides, few of few before many of many; and how much it counts."""
+        before, after = self.cells.before, self.cells.after
         total = weight = 0.0
-        for side in ([self.cells.before[v]] if left else []) + ([self.cells.after[v]] if right else []):
-            for u in side:
-                pull = (1.0, 2.0, 8.0)[(u >= self.cells.n) + (v >= self.cells.n)] / len(side)
+        for side, back in [(before, after)] * left + [(after, before)] * right:
+            for u in side[v]:
+                lanes = (u >= self.cells.n) + (v >= self.cells.n)
+                pull = STRAIGHT[lanes] / max(len(side[v]), len(back[u]))
                 total += pull * self.y[u]
                 weight += pull
-        return total / weight if weight else self.y[v]
+        return (total / weight, weight) if weight else (self.y[v], 0.01)
 
-    def _place(self, column: Sequence[int], wishes: Sequence[float]) -> None:
+    def _place(self, column: Sequence[int], wishes: Sequence[tuple[float, float]]) -> None:
         """The places nearest to all wishes that keep order and distance (pool adjacent violators)."""
         offsets = [0.0]
         for u, v in pairwise(column):
             offsets.append(offsets[-1] + (self.height[u] + self.height[v]) / 2 + self._gap(u, v))
-        blocks: list[tuple[float, int]] = []  # the mean of a block's wishes, and how many there are
-        for wish, offset in zip(wishes, offsets):
+        blocks: list[tuple[float, float, int]] = []  # a block's mean wish, its weight, and how many are in it
+        for (wish, weight), offset in zip(wishes, offsets):
             mean, count = wish - offset, 1
             while blocks and blocks[-1][0] > mean:
-                other, more = blocks.pop()
-                mean, count = (mean * count + other * more) / (count + more), count + more
-            blocks.append((mean, count))
-        places = [mean for mean, count in blocks for _ in range(count)]
+                other, heavy, more = blocks.pop()
+                mean = (mean * weight + other * heavy) / (weight + heavy)
+                weight, count = weight + heavy, count + more
+            blocks.append((mean, weight, count))
+        places = [mean for mean, _, count in blocks for _ in range(count)]
         for v, place, offset in zip(column, places, offsets):
             self.y[v] = place + offset
 
@@ -157,15 +162,16 @@ class _Paper:
 
 
 def _straight(route: Route, x: float) -> None:
-    (x0, y) = route[-1]
+    x0, y = route[-1]
     if x > x0:
-        route += [(x0, y), (x, y), (x, y)]
+        route += [(x0 + (x - x0) / 3, y), (x - (x - x0) / 3, y), (x, y)]
 
 
 def _curve(route: Route, end: Point) -> None:
+    """Level at both ends, and nearly straight between."""
     (x0, y0), (x1, y1) = route[-1], end
-    middle = (x0 + x1) / 2
-    route += [(middle, y0), (middle, y1), end]
+    bend = BEND * (x1 - x0)
+    route += [(x0 + bend, y0), (x1 - bend, y1), end]
 
 
 def path(route: Route) -> str:
