@@ -23,6 +23,7 @@ FILLS = {
 }
 DEAD_FILL, STALE_FILL = "#e3e6ea", "#ffe9b8"
 LONGEST = 26  # cells of a label; the whole is in the tooltip
+TURNS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # controls that reorder what follows
 MOST_NAMED = 4  # leaves in the line about a stale graph
 
 
@@ -59,7 +60,7 @@ class Arrow:
 
 
 def visible(text: str) -> str:
-    r"""Text in which nothing is invisible or illegal: control characters and lone surrogates as \uXXXX.
+    r"""Text in which nothing is illegal in XML, breaks the line or turns its direction: that becomes \uXXXX.
 
     >>> print(visible("a\x00b\nc"))
     a\u0000b\u000ac
@@ -68,7 +69,9 @@ def visible(text: str) -> str:
 
 
 def _hidden(c: str) -> bool:
-    return not c.isprintable() and (category(c) in ("Cc", "Cs", "Zl", "Zp") or ord(c) & 0xFFFE == 0xFFFE)
+    if c.isprintable():
+        return False
+    return category(c) in ("Cc", "Cs", "Zl", "Zp") or c in TURNS or ord(c) & 0xFFFE == 0xFFFE
 
 
 def cells(text: str) -> int:

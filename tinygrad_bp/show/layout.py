@@ -88,7 +88,7 @@ class _Paper:
         self.y = [y - top for y in self.y]
 
     def _wish(self, v: int, left: bool, right: bool) -> tuple[float, float]:
-        """The mean place of its neighbours on these sides, few of few before many of many; and how much it counts."""
+        """The mean place of its neighbours on these sides, few before many, and how much that counts."""
         before, after = self.cells.before, self.cells.after
         total = weight = 0.0
         for side, back in [(before, after)] * left + [(after, before)] * right:
