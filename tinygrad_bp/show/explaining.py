@@ -158,12 +158,12 @@ class _Derivation:
 
     def route(self, path: Sequence[Edge], number: str) -> Sentence:
         """w → ... → L, in the order of the computation."""
-        nodes = [self.symbol(x) for x in (self.w, *[v for v, _ in reversed(path)])]
+        nodes = [self.w, *[v for v, _ in reversed(path)]]
         more = len(nodes) - MOST_FACTORS
+        symbols = [self.symbol(v) for v in (nodes if more < 2 else [*nodes[: MOST_FACTORS - 1], nodes[-1]])]
         if more > 1:
-            dots = Symbol(r"\cdots", f"… {more:,} more …")
-            nodes = [*nodes[: MOST_FACTORS - 1], dots, nodes[-1]]
-        arrows = Symbol(r" \to ".join(x.tex for x in nodes), " → ".join(x.text for x in nodes))
+            symbols.insert(-1, Symbol(r"\cdots", f"… {more:,} more …"))
+        arrows = Symbol(r" \to ".join(x.tex for x in symbols), " → ".join(x.text for x in symbols))
         return Sentence([number, arrows])
 
     def chain(self, path: Sequence[Edge], term: float) -> Equations:

@@ -10,6 +10,7 @@ from tinygrad_bp.engine import Value
 from tinygrad_bp.show.records import shown
 
 SUPERSCRIPTS, SUBSCRIPTS = (str.maketrans("0123456789", digits) for digits in ("⁰¹²³⁴⁵⁶⁷⁸⁹", "₀₁₂₃₄₅₆₇₈₉"))
+BEYOND = 0x20000  # the characters from here on are rare, and not typeset
 SIX = 6  # digits of a number in a derivation
 
 
@@ -85,10 +86,10 @@ def parameter(name: str) -> tuple[str, str, list[str]] | None:
 
 
 def _letters(word: str) -> str:
-    if len(word) == 1 and word.isalpha():
-        return word
-    safe = "".join(ESCAPED.get(c, c if c.isprintable() else "?") for c in word)
-    return rf"\mathrm{{{safe}}}" if safe else r"\mathrm{?}"
+    safe = "".join(ESCAPED.get(c, c if c.isprintable() and ord(c) < BEYOND else "?") for c in word)
+    if len(safe) == 1 and safe.isalpha():
+        return safe
+    return rf"\mathrm{{{safe or '?'}}}"
 
 
 ESCAPED = {c: "\\" + c for c in " _%${}"}
