@@ -183,9 +183,8 @@ def notices(picture: Picture) -> list[str]:
     if picture.stale:
         named = [f"{clipped(visible(v.label)) or 'a leaf'} (now {number(v._data)})" for v in picture.stale]
         more = f" and {len(named) - MOST_NAMED:,} more" if len(named) > MOST_NAMED else ""
-        lines.append(
-            f"stale: {', '.join(named[:MOST_NAMED])}{more} set after this graph was built: rebuild it"
-        )
+        changed = f"{', '.join(named[:MOST_NAMED])}{more}"
+        lines.append(f"stale: {changed} changed after this graph was built; call your function again")
     hidden = picture.total - len(picture.nodes)
     if picture.detail in ("neuron", "layer") and hidden > 0:
         lines.append(f'{picture.total:,} nodes, one box for each {picture.detail}; detail="node" shows all')

@@ -11,14 +11,22 @@ FONT = "Helvetica,Arial,sans-serif"
 LETTERS = f'fontname="{FONT}" fontsize=10'
 
 
-def quoted(*lines: str, end: str = "\\n") -> str:
+def quoted(*lines: str) -> str:
     r"""Lines of text as one string of DOT.
 
     >>> print(quoted('say "hi" \\N', "a & b"))
     "say \"hi\" \\N\na &amp; b"
     """
-    escaped = [s.replace("\\", "\\\\").replace('"', '\\"').replace("&", "&amp;") for s in lines]
-    return '"' + end.join(escaped) + '"'
+    escapes = (("\\", "\\\\"), ('"', '\\"'), ("&", "&amp;"))
+    text = "\n".join(lines)
+    for sign, escape in escapes:
+        text = text.replace(sign, escape)
+    return '"' + text.replace("\n", "\\n") + '"'
+
+
+def tooltip(text: str) -> str:
+    """Text under the pointer: Graphviz reads escapes twice in it, so two signs get their wide twins."""
+    return quoted(*text.replace("\\", "＼").replace("&", "＆").splitlines())
 
 
 def dot_text(picture: Picture, rankdir: str = "LR") -> str:
@@ -46,15 +54,14 @@ def _node(card: Card) -> str:
     style = "filled,rounded" + ",dashed" * card.dashed
     sheets = " peripheries=2" if card.kind == "box" else ""
     return (
-        f'  {card.id} [label={quoted(*lines)} tooltip={quoted(*card.tip.splitlines())} style="{style}" '
+        f'  {card.id} [label={quoted(*lines)} tooltip={tooltip(card.tip)} style="{style}" '
         f'fillcolor="{card.fill}" color="{card.color}" penwidth={card.width:g}{sheets}]'
     )
 
 
 def _edge(arrow: Arrow) -> str:
     style = " style=dashed" if arrow.dashed else ""
-    tip = quoted(*arrow.tip.splitlines())
     return (
         f"  {arrow.source} -> {arrow.target} "
-        f'[color="{arrow.color}" penwidth={arrow.width:g} tooltip={tip}{style}]'
+        f'[color="{arrow.color}" penwidth={arrow.width:g} tooltip={tooltip(arrow.tip)}{style}]'
     )

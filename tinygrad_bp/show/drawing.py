@@ -47,8 +47,12 @@ class Drawing:
     def svg(self) -> str:
         """The drawing as SVG text. Raises DrawError if `dot` fails, or takes more than 20 seconds."""
         if self.engine == "dot":
-            text = _run_dot(self.source, "svg").decode("utf-8")
-            return text[text.index("<svg") :]
+            head, tag, rest = _run_dot(self.source, "svg").decode("utf-8", "replace").partition("<svg")
+            if not tag:
+                raise DrawError(
+                    f"dot answered something else than SVG: {head!r:.80}. {OTHERWISE.capitalize()}"
+                )
+            return tag + rest
         return svg(self._picture, self._rankdir)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
@@ -97,7 +101,8 @@ def draw(
     is there. Raises DrawError for a graph above `max_nodes`, and for "dot" where it is not installed.
 
     >>> a, b = Value(2.0, label="a"), Value(-3.0, label="b")
-    >>> path = draw(a * b + a, engine="builtin").save("/tmp/graph.svg")  # doctest: +SKIP
+    >>> draw(a * b + a)  # in a notebook, the picture; in a file by draw(...).save("graph.svg")
+    <Drawing of 4 nodes>
     """
     picture = read(root, detail, depth, max_nodes)
     return Drawing(picture, _known("rankdir", rankdir, DIRECTIONS), _engine(engine))
