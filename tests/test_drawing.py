@@ -467,8 +467,9 @@ PIECES = [
     '"', "\\", "\\N", "\\G", "\\l", '\\"', "<b>", "</b>", "{|}", "<", ">", "&", "&lt;", "&#60;", "&amp;",
     "]]>", "<!--", "-->", "\n", "\r", "\t", "\0", "\x07", "\x1b[31m", "\x7f", "\x85", "\u2028", "\ufffe",
     "\uffff", "\ud800", "\udfff", "</script>", "<img src=x onerror=alert(1)>", "</text></svg>",
-    "javascript:alert(1)", "'", "`", ";", "]", "}", "n0", "->", "digraph {", "//", "/*", "#", "%n", "{0}", "é", "e\u0301", "שלום",
-    "عربى", "\u202e", "\u2066", "日本語", "🎉", "👩\u200d🔬", "\U0010ffff", " ", "  ", "\u00a0", "w", "loss", "0",
+    "javascript:alert(1)", "'", "`", ";", "]", "}", "n0", "->", "digraph {", "//", "/*", "#", "%n", "{0}",
+    "é", "e\u0301", "שלום", "عربى", "\u202e", "\u2066", "日本語", "🎉", "👩\u200d🔬", "\U0010ffff", " ",
+    "  ", "\u00a0", "w", "loss", "0",
 ]  # fmt: skip
 ELEMENTS = {"svg", "title", "g", "rect", "text", "path"}
 ATTRIBUTES = {
@@ -813,3 +814,7 @@ def test_draw_dot_draws_every_node():
     picture = draw_dot(loss_of(network(8, 8, 1)), rankdir="TB")
     assert repr(picture) == "<Drawing of 143 nodes>"
     assert "rankdir=TB" in picture.source
+    model = network(16, 16, 16, 16, 16, 16, 16, 16, 16, 1)
+    with pytest.raises(DrawError, match=r"draw_dot\(root, depth=6\), detail='neuron' or max_nodes=\d+$"):
+        draw_dot(loss_of(model))
+    assert repr(draw_dot(loss_of(model), depth=2)) == "<Drawing of 4 nodes>"

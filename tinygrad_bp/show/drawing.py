@@ -108,26 +108,39 @@ def draw(
     return Drawing(picture, _known("rankdir", rankdir, DIRECTIONS), _engine(engine))
 
 
-def draw_dot(root: Value, format: str = "svg", rankdir: str = "LR") -> Drawing:
-    """The graph as micrograd's notebook draws it: every node, whatever its number up to 2,000.
+def draw_dot(
+    root: Value,
+    format: str = "svg",
+    rankdir: str = "LR",
+    *,
+    detail: str | None = "node",
+    depth: int | None = None,
+    max_nodes: int = LARGEST,
+) -> Drawing:
+    """The graph as micrograd's notebook draws it: every node; `format` is for files saved without a suffix.
 
     >>> draw_dot(Value(2.0).relu())
     <Drawing of 2 nodes>
     """
-    picture = read(root, "node", name="draw_dot")
+    picture = read(root, detail, depth, max_nodes, name="draw_dot")
     return Drawing(picture, _known("rankdir", rankdir, DIRECTIONS), _engine(None), known_format(format))
 
 
 def to_dot(
-    root: Value, *, detail: str | None = None, depth: int | None = None, max_nodes: int = LARGEST,
+    root: Value,
+    *,
+    detail: str | None = None,
+    depth: int | None = None,
+    max_nodes: int = LARGEST,
     rankdir: str = "LR",
-) -> str:  # fmt: skip
+) -> str:
     """The graph that ends in root in DOT, the language of Graphviz; arguments and errors are those of `draw`.
 
     >>> print(to_dot(Value(2.0, label="a").relu()).splitlines()[0])
     digraph {
     """
-    return dot_text(read(root, detail, depth, max_nodes, "to_dot"), _known("rankdir", rankdir, DIRECTIONS))
+    picture = read(root, detail, depth, max_nodes, name="to_dot")
+    return dot_text(picture, _known("rankdir", rankdir, DIRECTIONS))
 
 
 def trace(root: Value) -> tuple[set[Value], set[tuple[Value, Value]]]:
@@ -137,9 +150,8 @@ def trace(root: Value) -> tuple[set[Value], set[tuple[Value, Value]]]:
     (2, 1)
     """
     if not isinstance(root, Value):
-        raise TypeError(
-            f"trace takes the Value a graph ends in, not {root!r:.60} of type {type(root).__name__}"
-        )
+        kind = type(root).__name__
+        raise TypeError(f"trace takes the Value a graph ends in, not {root!r:.60} of type {kind}")
     nodes, edges, todo = {root}, set(), [root]
     while todo:
         v = todo.pop()

@@ -207,7 +207,6 @@ class _Reader:
             group=box.place if level == "neuron" else box.place[:1],
             mark=mark if single or not mark else f"{mark} in {len(marks)} of {len(results)}",
             size=len(members) + len(taken) - len(outside),
-            cut=not members <= self.known,
         )
         self.ids.update(dict.fromkeys(results, target))
         partials: dict[str, float | None] = {}

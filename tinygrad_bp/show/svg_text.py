@@ -6,7 +6,7 @@ brightness, so that a drawing reads on white and on black.
 """
 
 from collections import Counter
-from xml.sax.saxutils import escape
+from html import escape
 
 from tinygrad_bp.show.cards import FAINT_INK, INK, Arrow, Card, cards, cells, in_order, notices, size_of
 from tinygrad_bp.show.layout import Point, Route, arrange, path
@@ -64,7 +64,7 @@ def _arrow(arrow: Arrow, route: Route, among: int) -> str:
     line = [*route[:-1], (x - along * length * 0.8, y - across * length * 0.8)]
     dash = ' stroke-dasharray="3 3"' if arrow.dashed else ""
     return (
-        f'<g class="edge"><title>{escape(arrow.tip)}</title>'
+        f'<g class="edge"><title>{escape(arrow.tip, quote=False)}</title>'
         f'<path d="{path(line)}" fill="none" stroke="{arrow.color}" stroke-width="{arrow.width:g}"{dash}/>'
         f'<path d="{_polygon([(x, y), *sides])}" fill="{arrow.color}"/></g>'
     )
@@ -81,7 +81,7 @@ def _card(card: Card, size: Point, centre: Point) -> str:
         f'width="{width:.1f}" height="{height:.1f}" rx="{round_}" fill="{card.fill}" stroke="{card.color}"'
     )
     parts = [f'<g class="node" id="{card.id}" transform="translate({x:.1f},{y:.1f})">']
-    parts.append(f"<title>{escape(card.tip)}</title>")
+    parts.append(f"<title>{escape(card.tip, quote=False)}</title>")
     if card.kind == "box":
         parts.append(f'<rect x="3" y="3" {shape}/>')  # a second sheet: there is more inside
     dash = ' stroke-dasharray="4 3"' if card.dashed else ""
@@ -106,4 +106,5 @@ def _head(card: Card, y: float) -> str:
 
 
 def _text(x: float, y: float, text: str, fill: str, more: str = "") -> str:
-    return f'<text x="{x:.1f}" y="{y:g}" fill="{fill}"{more} xml:space="preserve">{escape(text)}</text>'
+    inside = escape(text, quote=False)
+    return f'<text x="{x:.1f}" y="{y:g}" fill="{fill}"{more} xml:space="preserve">{inside}</text>'
