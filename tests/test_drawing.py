@@ -178,6 +178,14 @@ def test_a_neuron_written_by_hand_is_a_box_too():
     ]
 
 
+def test_a_parameter_that_is_used_once_more_makes_a_box_of_its_own():
+    model = network(2, 1)
+    out = model.layers[0].neurons[0]([Value(1.0), Value(2.0)])
+    picture = read(out * model.layers[0].neurons[0].w[0], "neuron")
+    assert [node.sign for node in picture.nodes if node.kind == "box"] == ["ReLU", "×"]
+    assert len(drawn(draw(out, detail="neuron", engine="builtin").svg)["n2"].findall(f"{SVG}rect")) == 2
+
+
 def test_a_box_that_would_reach_itself_stays_open():
     a, b = Value(2.0, label="cell.0.w.0"), Value(3.0, label="cell.0.w.1")
     first = a * 1.5
