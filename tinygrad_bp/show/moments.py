@@ -163,7 +163,7 @@ class _Forms:
         return [self.number(loose, tight) for loose, tight in zip(*slopes)]
 
     def number(self, loose: Symbol, tight: Symbol) -> int:
-        pair = _form(loose.text, tight.text), _form(loose.tex, tight.tex)
+        pair = _form(*[x.text.replace("-", "−") for x in (loose, tight)]), _form(loose.tex, tight.tex)
         key = repr(pair)
         if key not in self.known:
             self.known[key] = len(self.forms)
@@ -187,7 +187,7 @@ def _form(loose: str, tight: str) -> Form:
     for part in PLACE.split(tight):
         found = PLACE.fullmatch(part)
         if not found:
-            form += [part.replace("-", "−") if "\\" not in tight else part] if part else []
+            form += [part] if part else []
             continue
         i = ord(part) - (0xE000 if part < "\U000f0000" else 0xF0000 - 6400)
         at = loose.index(part, at)

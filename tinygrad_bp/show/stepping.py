@@ -57,6 +57,7 @@ def stepper(loss: Any, path: str | os.PathLike[str] | None = None) -> Stepper:
     neither a Value nor such a history, StaleGraphError if a leaf was set after the graph was built, DrawError
     for a graph above 5,000 nodes and for a file that cannot be written.
 
+    >>> from tinygrad_bp import Value
     >>> a, b = Value(2.0, label="a"), Value(-3.0, label="b")
     >>> stepper(a * b + a)
     <stepper page of ... kB: .save('backprop.html') and open it>
@@ -101,14 +102,14 @@ def _page(data: Json, title: str, scripts: Sequence[str], styles: Sequence[str])
 def _squeezed(name: str) -> str:
     """A file of the page without what only its readers need: comments, indentation, spaces around signs.
 
-    Quoted text stays as it is, and so do spaces around + and -, which would run together.
+    Quoted text stays as it is, and so do signs that would run together.
     """
     lines = [line.strip() for line in (PAGE / name).read_text(encoding="utf-8").splitlines()]
     text = "\n".join(line for line in lines if line and not line.startswith(("//", "/*")))
     if name.endswith(".css"):
-        return re.sub(r"(?<=[;:,{}]) | (?=[{}])", "", text)
+        return re.sub(r"(?<=[;:,{}]) | (?=[{}])|; ?(?=})", "", text)
     parts = re.split(r'(`[^`]*`|"(?:\\.|[^"\\])*")', text)
-    parts[::2] = [re.sub(r" ?([=<>*?:;,(){}&|!]+) ?", r"\1", part) for part in parts[::2]]
+    parts[::2] = [re.sub(r" ?([=<>*?:;,(){}&|!]+) ?| (\+) (?!\+)", r"\1\2", part) for part in parts[::2]]
     return "".join(parts)
 
 

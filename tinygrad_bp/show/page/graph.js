@@ -99,7 +99,7 @@ class Drawing {
   curve(edge) {
     const path = `M${edge.points[0]}C${edge.points.slice(1).join(" ")}`;
     edge.line = make("path", {d: path, class: "line"});
-    const element = make("g", {class: "edge", "data-edge": edge.i}, make("path", {d: path, class: "touch"}), edge.line);
+    const element = make("g", {}, make("path", {d: path, class: "touch"}), edge.line);
     element.addEventListener("click", () => this.pick({edge}));
     this.tag(edge);
     return element;
@@ -208,7 +208,7 @@ class Drawing {
     if (showing) this.word(edge);
     set(edge.tag, "class", "tag" + state + (showing ? "" : " absent"));
     set(edge.tag, "tabindex", showing ? 0 : -1);
-    set(edge.tag, "aria-label", `edge from ${edge.from.name} to ${edge.to.name}, local partial ${edge.partial === null ? "none" : told(edge.partial)}`);
+    set(edge.tag, "aria-label", `${TEXT.slope(edge.to, edge.from)} ${edge.words.textContent}`);
   }
 
   // --- size and place ---

@@ -109,18 +109,18 @@ class Page {
       this.timer = setTimeout(beat, 1600 / $("speed").value);
     };
     this.timer = setTimeout(beat, 50);
-    this.playing(true);
+    this.telling("pause");
   }
 
   halt() {
     clearTimeout(this.timer);
     this.timer = 0;
-    this.playing(false);
+    this.telling("play");
   }
 
-  playing(now) {
-    set($("play"), "data-on", now);
-    set($("play"), "aria-label", now ? "pause" : "play");
+  telling(label) {
+    set($("play"), "data-on", label === "pause");
+    set($("play"), "aria-label", label);
   }
 
   // --- links: #step=7&node=n3, or a node by its name ---
