@@ -153,7 +153,7 @@ def test_the_boundary_is_where_the_output_is_zero():
     (line,) = [c for c in ax.collections if list(getattr(c, "levels", [])) == [0.0]]
     (path,) = line.get_paths()
     assert {round(float(x), 12) for x in path.vertices[:, 0]} == {0.5}
-    assert legend(ax) == ["class -1", "class 1"]
+    assert legend(ax) == ["class −1", "class 1"]
 
 
 def test_a_model_sure_of_one_class_has_no_boundary():

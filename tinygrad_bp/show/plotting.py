@@ -146,7 +146,9 @@ def decision_boundary(
     for k, kind in enumerate(kinds):
         some = [x for x, y in zip(xs, ys) if y == kind]
         look: Any = {"color": CLASSES[k % 6], "marker": MARKERS[k % 6], "edgecolors": "white"}
-        ax.scatter(*zip(*some), s=34, linewidths=0.7, label=f"class {kind:g}", zorder=3, **look)
+        ax.scatter(
+            *zip(*some), s=34, linewidths=0.7, label=f"class {kind:g}".replace("-", "−"), zorder=3, **look
+        )
     ax.grid(False)
     ax.legend(framealpha=0.85, edgecolor="none")
     return _figure(ax)
