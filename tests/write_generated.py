@@ -47,9 +47,9 @@ def page() -> str:
         "Made from the table in [`ops.py`](../tinygrad_bp/ops.py) by `tests/write_generated.py`.\n",
         "Each is a function, `tg.tanh(x)`, and one with up to three operands also a method, `x.tanh()`.\n",
         "*Partials* are the rules of the table, read on symbols: $o$ is the result, and $[a > b]$ is 1\n",
-        "where that is so, else 0. *Slope* says where an operation has none anywhere (—), where it selects a\n",
-        "branch (P4 of [semantics](semantics.md)), and where a partial can be infinite or nan at finite\n",
-        "operands.\n\n",
+        "where that is so, else 0. *Slope* says where an operation has none anywhere (—), where it\n",
+        "selects a branch (P4 of [semantics](semantics.md)), and where a partial can be infinite or nan at\n",
+        "finite operands.\n\n",
         "| call | formula | partials | operator | slope |\n|---|---|---|---|---|\n",
     ]
     for row in (OPS[name] for name in sorted(TABLE)):
