@@ -453,6 +453,14 @@ def test_how_formulas_are_bracketed():
     assert str(2.0 * Symbol.shown(-3.0)) == "2·(-3)"
 
 
+def test_powers_are_differentiated_as_one_writes_it():
+    x, y = Symbol.named("x"), Symbol.named("y")
+    slope = tg.powc_x(x, 5.0)
+    assert (str(slope), str(tg.powc_x(x, 5.0, 2.0)), str(tg.powc_x(x, 2.0, 2.0))) == ("5·x⁴", "20·x³", "2")
+    assert str(partials(OPS["powc_x"].at(5.0, 1.0), slope, [x])[0]) == "20·x³"
+    assert str(tg.pow_x(x, y)) == "y·x^(y - 1)"
+
+
 def test_a_symbol_decides_nothing():
     x = Symbol.named("x")
     for question in (lambda: x > 0, lambda: x == x, lambda: bool(x)):

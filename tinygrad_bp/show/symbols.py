@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from functools import cache
 from itertools import pairwise
-from math import isfinite
+from math import isfinite, prod
 from typing import Any, NamedTuple, NoReturn
 
 from tinygrad_bp.ops import (
@@ -139,9 +139,10 @@ def formula(op: Op, xs: Sequence[Symbol]) -> Symbol:
         return plain
     if op is SUM or op is DOT:
         return _added(op, xs)
-    if op.name == POWC_X.name and op.constant_values[1] == 1.0:  # n x**(n-1), as one writes it
-        n = op.constant_values[0]
-        return formula(MUL, [Symbol.constant(n), formula(POWC.at(n - 1.0), xs)])
+    if op.name == POWC_X.name:  # n (n-1) ... x**(n-order), as one writes it
+        n, order = op.constant_values
+        factor = prod(n - i for i in range(int(order)))
+        return formula(MUL, [Symbol.constant(factor), formula(POWC.at(n - order), xs)])
     if op.name == POW_X.name and op.constant_values[0] == 1.0:
         return formula(MUL, [xs[1], formula(POW, [xs[0], formula(SUB, [xs[1], Symbol.constant(1.0)])])])
     operands = [*xs, *map(Symbol.constant, op.constant_values)]
