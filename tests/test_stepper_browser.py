@@ -248,7 +248,7 @@ def test_a_gradient_is_not_shown_before_it_is_known(visit):
 )
 def test_as_many_steps_back_as_forward_give_the_same_page(visit, make):
     tab = visit(stepper(make()))
-    seen, most = [], 25
+    seen, most = [], 15
     while not tab.locator("#on").is_disabled() and len(seen) < most:
         seen.append(tab.evaluate(TEXT))
         press(tab, "ArrowRight")

@@ -99,9 +99,10 @@ def page_data(recording: Recording, losses: Sequence[float]) -> Json:
     """What the page gets; the losses thinned, since a few hundred points draw a curve of many thousand."""
     stride = 1 + len(losses) // 600
     curve = [(i, losses[i]) for i in range(0, len(losses), stride)]
+    loss_at = [losses[min(step, len(losses) - 1)] if losses else None for step in recording.steps]
     return {
         "kind": "training", "graphs": recording.graphs, "moments": recording.moments,
-        "steps": recording.steps, "losses": curve, "sample": recording.sample,
+        "steps": recording.steps, "losses": curve, "lossAt": loss_at, "sample": recording.sample,
         "points": recording.points, "targets": recording.targets, "places": recording.places,
         "answers": [[float(f"{x:.5g}") for x in row] for row in recording.answers],
     }  # fmt: skip

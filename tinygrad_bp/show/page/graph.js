@@ -11,7 +11,8 @@ function stretch(intervals) {
     const key = Math.round(centre), most = Math.max(wide - width, grown.get(key)?.more || 0);
     grown.set(key, {low: centre - width / 2, width, more: most});
   }
-  return x => [...grown.values()].reduce((sum, {low, width, more}) => sum + more * Math.min(1, Math.max(0, (x - low) / width)), x);
+  const part = (x, {low, width}) => Math.min(1, Math.max(0, (x - low) / width));
+  return x => [...grown.values()].reduce((sum, one) => sum + one.more * part(x, one), x);
 }
 
 const LONGEST = 26;  // letters of a name in a box
@@ -35,7 +36,8 @@ class Drawing {
   // An opened neuron stretches the paper across its whole width and height, so nothing can come to lie on it.
   arrange() {
     const {nodes, groups, edges} = this.graph, opened = groups.filter(group => this.open.has(group.i));
-    const across = stretch(opened.map(({x, w, inside}) => [x, w, inside.w])), down = stretch(opened.map(({y, h, inside}) => [y, h, inside.h]));
+    const across = stretch(opened.map(({x, w, inside}) => [x, w, inside.w]));
+    const down = stretch(opened.map(({y, h, inside}) => [y, h, inside.h]));
     for (const item of [...nodes.filter(node => node.group < 0), ...groups]) {
       const {w, h} = this.open.has(item.i) && item.inside || item;
       Object.assign(item, {width: w, height: h, left: across(item.x) - w / 2, top: down(item.y) - h / 2});
@@ -68,7 +70,8 @@ class Drawing {
     straighten(last, -1, end);
     points[0][0] = start.left + start.width;
     points[last][0] = end.left;
-    if (start !== from && !this.closed(from)) points.unshift(...joint([from.left + from.width, from.top + from.height / 2], points[0]));
+    if (start !== from && !this.closed(from))
+      points.unshift(...joint([from.left + from.width, from.top + from.height / 2], points[0]));
     if (end !== to && !this.closed(to)) {
       const inner = [to.left, to.top + to.height / 2];
       points.push(...joint(points[points.length - 1], inner).slice(1), inner);
@@ -82,7 +85,7 @@ class Drawing {
     const {nodes, edges, groups} = this.graph;
     const drawn = edges.filter(edge => !this.closed(edge.to) || edge.to.group !== edge.from.group);
     const tagged = drawn.length <= TAGS;
-    for (const edge of edges) edge.line = edge.tag = null;
+    for (const edge of edges) edge.line = edge.tag = edge.state = null;
     this.things = [];
     this.tags = [];
     this.lines = drawn.map(edge => this.curve(edge));
@@ -90,7 +93,8 @@ class Drawing {
     const lids = groups.filter(group => !this.open.has(group.i)).map(group => this.box(group, nodes[group.result], group));
     const boxes = nodes.filter(node => !this.closed(node)).map(node => this.box(node, node));
     const [w, h] = this.size;
-    this.svg = make("svg", {viewBox: `-8 -8 ${w} ${h}`, role: "group", "aria-label": "the graph", class: tagged ? "" : "crowded"},
+    this.svg = make("svg",
+      {viewBox: `-8 -8 ${w} ${h}`, role: "group", "aria-label": "the graph", class: tagged ? "" : "crowded"},
       frames, this.lines, drawn.map(edge => edge.tag), lids, boxes);
     this.place.replaceChildren(this.svg);
     this.resize();
@@ -126,7 +130,8 @@ class Drawing {
     const places = [0.5, 0.4, 0.6, 0.3, 0.7, 0.2, 0.8].map(t => ({x: at(t, 1 - t, 0), y: at(t, 1 - t, 1), width}));
     const place = places.find(({x, y}) => !covers(x, y)) || places[0];
     this.tags.push(place);
-    edge.tag = make("g", {"data-edge": edge.i, transform: `translate(${place.x.toFixed(1)},${place.y.toFixed(1)})`}, edge.pill, edge.words);
+    edge.tag = make("g", {"data-edge": edge.i, transform: `translate(${place.x.toFixed(1)},${place.y.toFixed(1)})`},
+      edge.pill, edge.words);
     this.button(edge.tag, () => this.pick({edge}));
   }
 
@@ -148,7 +153,8 @@ class Drawing {
   }
 
   frame(group) {
-    const close = make("g", {class: "close", "aria-label": `close ${group.name}`, transform: `translate(${group.width - 24},6)`},
+    const close = make("g",
+      {class: "close", "aria-label": `close ${group.name}`, transform: `translate(${group.width - 24},6)`},
       make("rect", {width: 18, height: 18, rx: 4}), make("path", {d: "M5 9h8"}));
     this.button(close, () => this.toggle(group));
     return make("g", {class: "frame", transform: `translate(${group.left},${group.top})`},
@@ -176,38 +182,49 @@ class Drawing {
 
   // --- one moment ---
 
+  // Most of a step leaves most of the graph as it was: what is as before is not touched.
   show(moment) {
     const {step, current, hide} = moment, {most} = this;
     for (const thing of this.things) {
-      const {node, group} = thing, home = one => one === node || (group && one?.group === group.i), known = node.known <= step, grad = this.graph.gradAt(node, step);
-      const masked = hide && current.node === node;
-      const hideValue = masked && current.kind === "value", hideGrad = masked && current.kind !== "value";
+      const {node, group} = thing, known = node.known <= step;
+      const home = one => one === node || (group && one?.group === group.i);
+      const hidden = hide && current.node === node, noValue = !known || hidden && current.kind === "value";
+      const grad = hidden && current.kind !== "value" ? "?" : this.graph.gradAt(node, step);
+      const sign = grad < 0 ? " minus" : grad > 0 ? " plus" : "";
+      const slope = grad === undefined ? known ? "–" : "" : `∂ ${grad === "?" ? grad : told(grad)}`;
+      const value = noValue ? known ? "?" : "" : told(node.data);
+      const look = `node${group ? " lid" : ""}${node.ins.length ? "" : " leaf"}${known ? "" : " unknown"}${sign}`
+        + (home(current.node) || home(current.edge?.to) ? " current" : "") + (moment.node === node ? " picked" : "");
+      const strength = sign ? (0.12 + 0.4 * Math.min(1, Math.abs(grad) / most || 0)).toFixed(2) : 0;
+      const state = [look, value, slope, strength, node.mark].join();
+      if (thing.state === state) continue;
+      thing.state = state;
       write(thing.mark, known && node.mark || "");
-      write(thing.value, hideValue ? "?" : known ? told(node.data) : "");
-      write(thing.slope, hideGrad ? "∂ ?" : grad === undefined ? known ? "–" : "" : `∂ ${told(grad)}`);
-      const sign = grad === undefined || hideGrad || !grad ? "" : grad < 0 ? " minus" : " plus";
-      set(thing.strip, "fill-opacity", sign ? (0.12 + 0.4 * Math.min(1, Math.abs(grad) / most || 0)).toFixed(2) : 0);
-      set(thing.element, "class", `node${group ? " lid" : ""}${node.ins.length ? "" : " leaf"}${known ? "" : " unknown"}`
-        + sign + (home(current.node) || home(current.edge?.to) ? " current" : "") + (moment.node === node ? " picked" : ""));
-      set(thing.element, "aria-label", `${group ? "open " + group.name : node.name}, `
-        + (known && !hideValue ? `value ${told(node.data)}` : "value not yet") + ", "
-        + (grad === undefined || hideGrad ? "gradient not yet" : `gradient ${told(grad)}`));
+      write(thing.value, value);
+      write(thing.slope, slope);
+      set(thing.strip, "fill-opacity", strength);
+      set(thing.element, "class", look);
+      const name = group ? `open ${group.name}` : node.name;
+      set(thing.element, "aria-label", `${name}, value ${value || "not yet"}, gradient ${slope.slice(2) || "not yet"}`);
     }
     for (const edge of this.graph.edges) if (edge.line) this.showEdge(edge, moment, most);
   }
 
   showEdge(edge, {step, current, edge: picked, hide}, most) {
     const known = edge.to.known <= step, done = edge.step <= step, now = current.edge === edge;
-    const carries = done && edge.live && !(now && hide), into = current.kind === "value" && current.node === edge.to;
+    const into = current.kind === "value" && current.node === edge.to, carries = done && edge.live && !(now && hide);
     const strength = carries ? 1.5 + 4 * Math.min(1, Math.abs(edge.contribution) / most || 0) : 1.5;
+    const sign = !carries || !edge.contribution ? "" : edge.contribution < 0 ? " minus" : " plus";
+    const look = (now ? " current" : "") + (into ? " into" : "") + (picked === edge ? " picked" : "")
+      + (known ? "" : " unknown") + (done && !edge.live ? " cut" : "") + sign;
+    const tagged = known && step >= this.graph.seed, state = [look, strength, tagged, edge.partial].join();
+    if (edge.state === state) return;
+    edge.state = state;
+    if (tagged) this.word(edge);
     set(edge.line, "stroke-width", strength.toFixed(2));
-    const state = (now ? " current" : "") + (into ? " into" : "") + (picked === edge ? " picked" : "") + (known ? "" : " unknown")
-      + (done && !edge.live ? " cut" : "") + (carries && edge.contribution ? edge.contribution < 0 ? " minus" : " plus" : "");
-    set(edge.line, "class", "line" + state);
-    const showing = known && step >= this.graph.seed;
-    if (showing) this.word(edge);
-    set(edge.tag, "class", "tag" + state + (showing ? "" : " absent"));
-    set(edge.tag, "tabindex", showing ? 0 : -1);
+    set(edge.line, "class", "line" + look);
+    set(edge.tag, "class", "tag" + look + (tagged ? "" : " absent"));
+    set(edge.tag, "tabindex", tagged ? 0 : -1);
     set(edge.tag, "aria-label", `${TEXT.slope(edge.to, edge.from)} ${edge.words.textContent}`);
   }
 
@@ -226,12 +243,12 @@ class Drawing {
   }
 
   // Bring what happens into view, if it is outside.
-  reveal(node, calm) {
+  reveal(node) {
     const thing = this.things.find(one => one.node === node || (one.group && node.group === one.group.i));
     if (!thing) return;
     const box = thing.element.getBoundingClientRect(), view = this.place.getBoundingClientRect(), margin = 40;
     const along = (low, high, from, to) => low < from + margin || high > to - margin ? (low + high - from - to) / 2 : 0;
     const left = along(box.left, box.right, view.left, view.right), top = along(box.top, box.bottom, view.top, view.bottom);
-    if (left || top) this.place.scrollBy({left, top, behavior: calm ? "instant" : "smooth"});
+    if (left || top) this.place.scrollBy({left, top});
   }
 }

@@ -29,7 +29,8 @@ function gradEquation(graph, node, say, {step, current, hide}) {
   const masked = hide && come.includes(current.edge);
   const parts = come.map(({to, from}) => say.slope(graph.root, to) + say.times + say.slope(to, from));
   const numbers = come.map(({to, partial}) => say.wrapped(to.grad) + say.times + say.wrapped(partial));
-  return [[left, [abridged(parts).join(" + "), abridged(numbers).join(" + "), masked ? "?" : say.number(graph.gradAt(node, step))]]];
+  const total = masked ? "?" : say.number(graph.gradAt(node, step));
+  return [[left, [abridged(parts).join(" + "), abridged(numbers).join(" + "), total]]];
 }
 
 const abridged = terms => terms.length > 8 ? [...terms.slice(0, 6), "…", terms[terms.length - 1]] : terms;
@@ -39,7 +40,8 @@ function edgeEquations(graph, edge, say, moment) {
   const slope = [say.slope(to, from), [...(symbols ? [symbols] : []), number]];
   if (edge.step > moment.step || !edge.live) return edge.to.known > moment.step ? [] : [slope];
   const masked = moment.hide && moment.current.edge === edge, first = from.shares[0] === edge && from !== graph.root;
-  const sum = (first ? "" : say.number(edge.before) + " + ") + (masked ? "?" : first ? say.number(edge.contribution) : say.wrapped(edge.contribution));
+  const share = masked ? () => "?" : write => write(edge.contribution);
+  const sum = first ? share(say.number) : say.number(edge.before) + " + " + share(say.wrapped);
   return [slope, [say.slope(graph.root, to) + say.times + say.slope(to, from),
     [say.wrapped(to.grad) + say.times + say.wrapped(partial), masked ? "?" : say.number(edge.contribution)]],
   [say.slope(graph.root, from), first ? [sum] : [sum, masked ? "?" : say.number(edge.after)]]];
@@ -56,11 +58,14 @@ function obstacle({partial, from, to}) {
 function sentence(graph, {step, current, hide}) {
   const {kind, node, edge} = current, end = step === graph.steps.length - 1 ? ". All gradients are complete." : "";
   if (kind === "start") return "The leaves hold their numbers. Press → to compute the first operation.";
-  if (kind === "value") return `Forward: ${node.name} = ${graph.filled(node.form, node, TEXT, true)} = ${hide ? "?" : told(node.data)}`;
-  if (kind === "seed") return `Backward begins at ${node.name}: nudge it, and it moves by just as much, so ∂${node.name}/∂${node.name} = ${hide ? "?" : 1}` + end;
+  const {name} = node;
+  if (kind === "value") return `Forward: ${name} = ${graph.filled(node.form, node, TEXT, true)} = ${hide ? "?" : told(node.data)}`;
+  if (kind === "seed")
+    return `Backward begins at ${name}: nudge it, and it moves by just as much, so ∂${name}/∂${name} = ${hide ? "?" : 1}${end}`;
   if (!edge.live) return obstacle(edge) + end;
   const sum = hide ? "?" : `${told(edge.before)} + ${TEXT.wrapped(edge.contribution)} → ${told(edge.after)}`;
-  return `${edge.to.name} hands ${edge.from.name} ${TEXT.wrapped(edge.to.grad)} × ${TEXT.wrapped(edge.partial)}. ${node.name}.grad: ${sum}` + end;
+  const product = `${TEXT.wrapped(edge.to.grad)} × ${TEXT.wrapped(edge.partial)}`;
+  return `${edge.to.name} hands ${name} ${product}. ${name}.grad: ${sum}${end}`;
 }
 
 // --- as elements ---
@@ -68,7 +73,7 @@ function sentence(graph, {step, current, hide}) {
 function panel(graph, moment, act) {
   const {current, node, edge} = moment, about = edge || (node ? null : current.edge);
   if (about) return edgePanel(graph, about, moment, act);
-  const title = node && make("h2", {}, make("b", {}, node.label || node.name), node.mark && make("span", {class: "mark"}, ` ${node.mark}`));
+  const title = node && make("h2", {}, node.label || node.name, node.mark && make("span", {class: "mark"}, ` ${node.mark}`));
   const parts = [title, ...equations(graph, moment, TEXT).map(equation), question(moment, act)];
   if (node && moment.step >= graph.seed) parts.push(table(graph, node, moment), ways(graph, node, moment));
   return parts;
@@ -81,7 +86,8 @@ function edgePanel(graph, edge, moment, act) {
   const {from, to} = edge, reached = edge.step <= moment.step, masked = moment.hide && moment.current.edge === edge;
   const why = obstacle(edge), parts = [moment.edge && make("h2", {}, make("b", {}, `${to.name} → ${from.name}`))];
   if (why && moment.edge && (reached || edge.step === Infinity)) parts.push(make("p", {}, why));
-  if (!reached || !edge.live) return [...parts, ...edgeEquations(graph, edge, TEXT, moment).map(equation), question(moment, act)];
+  if (!reached || !edge.live)
+    return [...parts, ...edgeEquations(graph, edge, TEXT, moment).map(equation), question(moment, act)];
   const symbols = graph.slope(edge, TEXT);
   parts.push(make("div", {class: "product"},
     factor("up", told(to.grad), "upstream", TEXT.slope(graph.root, to)), "×",
@@ -92,7 +98,8 @@ function edgePanel(graph, edge, moment, act) {
   return [...parts, table(graph, from, moment)];
 }
 
-const factor = (kind, number, caption, symbols) => make("div", {class: kind}, make("b", {}, number), make("span", {}, caption), make("i", {}, symbols));
+const factor = (kind, number, caption, symbols) =>
+  make("div", {class: kind}, make("b", {}, number), make("span", {}, caption), make("i", {}, symbols));
 
 // Where a node's gradient comes from, a row for each consumer; those whose turn has not come are empty.
 function table(graph, node, {step, current, hide}) {
@@ -106,9 +113,10 @@ function table(graph, node, {step, current, hide}) {
   if (node === graph.root) rows.unshift(row("seed", "", "", hide && current.kind === "seed" ? "?" : "1"));
   const masked = hide && (current.node === node && current.kind !== "value"), grad = graph.gradAt(node, step);
   const waiting = node.outs.filter(edge => edge.step > step && edge.step < Infinity).length;
-  return make("table", {"data-of": node.id}, make("caption", {}, `Contributions to ∂${graph.root.name}/∂${node.name}`),
-    make("thead", {}, make("tr", {}, ["via", "upstream", "local partial", "contribution"].map(name => make("th", {scope: "col"}, name)))),
-    make("tbody", {}, rows), make("tfoot", {}, make("tr", {}, make("th", {scope: "row", colspan: 3}, waiting ? `Σ so far, ${waiting} to come` : "Σ"),
+  const head = ["via", "upstream", "local partial", "contribution"].map(name => make("th", {scope: "col"}, name));
+  return make("table", {}, make("caption", {}, `Contributions to ${TEXT.slope(graph.root, node)}`),
+    make("thead", {}, make("tr", {}, head)), make("tbody", {}, rows), make("tfoot", {}, make("tr", {},
+      make("th", {scope: "row", colspan: 3}, waiting ? `Σ so far, ${waiting} to come` : "Σ"),
       make("td", {}, masked ? "?" : grad === undefined ? "–" : told(grad)))));
 }
 
@@ -116,16 +124,19 @@ function table(graph, node, {step, current, hide}) {
 function ways(graph, node, {hide}) {
   const {count, found} = graph.paths(node, PATHS);
   if (node === graph.root || !count || hide) return null;
-  if (!found.length) return make("p", {}, `${count.toLocaleString("en")} paths lead from ${node.name} to ${graph.root.name}: the sums above take them all, without listing one.`);
+  if (!found.length)
+    return make("p", {}, `${count.toLocaleString("en")} paths lead to ${graph.root.name}: the sum above takes them all.`);
   const lines = found.map(edges => make("li", {}, [node.name, ...edges.map(edge => edge.to.name)].join(" → "),
-    make("span", {}, edges.map(edge => TEXT.wrapped(edge.partial)).join(" × "), " = ", told(edges.reduce((product, edge) => product * edge.partial, 1)))));
-  return make("div", {class: "paths"}, make("h3", {}, count === 1 ? "The one path" : `The sum over ${count} paths`), make("ol", {}, lines));
+    make("span", {}, edges.map(edge => TEXT.wrapped(edge.partial)).join(" × "),
+      " = ", told(edges.reduce((product, edge) => product * edge.partial, 1)))));
+  const title = count === 1 ? "The one path" : `The sum over ${count} paths`;
+  return make("div", {class: "paths"}, make("h3", {}, title), make("ol", {}, lines));
 }
 
 // With numbers hidden: a place for a guess, and a way to see.
 function question({hide, answer}, act) {
   if (!hide) return null;
-  const guess = make("input", {id: "guess", inputmode: "text", "aria-label": "your prediction", placeholder: "your prediction", autocomplete: "off"});
+  const name = "your prediction", guess = make("input", {id: "guess", "aria-label": name, placeholder: name});
   const verdict = make("span", {role: "status"});
   const check = () => {
     const x = Number(guess.value.trim().replace("−", "-").replace(",", "."));
@@ -142,7 +153,8 @@ function question({hide, answer}, act) {
 // --- as text to paste ---
 
 function inLatex(graph, moment) {
-  const lines = equations(graph, moment, LATEX).flatMap(([left, steps]) => steps.map((step, i) => `${i ? "" : left} &= ${step}`));
+  const lines = equations(graph, moment, LATEX).flatMap(([left, steps]) =>
+    steps.map((step, i) => `${i ? "" : left} &= ${step}`));
   return ["\\begin{aligned}", lines.join(" \\\\\n"), "\\end{aligned}"].join("\n");
 }
 

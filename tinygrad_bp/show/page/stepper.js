@@ -27,15 +27,15 @@ class Page {
   complain() {
     const wrong = this.graph.disagreements();
     $("notice").hidden = !wrong.length;
-    const list = wrong.slice(0, 5).map(({name, grad, engine}) => `${name} (here ${told(grad)}, engine ${told(engine)})`).join(", ");
-    write($("notice"), `The sums on this page are not the engine's: ${list}. The file was changed, or this is a mistake of the page.`);
+    const list = wrong.slice(0, 5).map(({name, grad, engine}) => `${name} (here ${told(grad)}, engine ${told(engine)})`);
+    write($("notice"), `The sums on this page are not the engine's: ${list.join(", ")}. The file was changed, or the page errs.`);
   }
 
   // --- showing ---
 
   moment() {
     const {step, node, edge} = this, current = this.graph.steps[step];
-    const answer = {value: () => current.node.data, seed: () => 1, edge: () => current.edge.live ? current.edge.contribution : 0}[current.kind]?.();
+    const {kind} = current, answer = kind === "edge" ? current.edge.contribution || 0 : kind === "seed" ? 1 : current.node?.data;
     return {step, node, edge, current, answer, hide: this.hidden && !this.seen && current.kind !== "start"};
   }
 
@@ -53,6 +53,9 @@ class Page {
     for (const id of ["latex", "markdown"]) $(id).disabled = !equations(this.graph, moment, TEXT).length;
     set($("hide"), "aria-pressed", String(this.hidden));
     $("copied").hidden = true;
+    const at = this.node || current.node;
+    if (at && at !== this.at) this.drawing.reveal(at);
+    this.at = at;
     this.link();
   }
 
@@ -69,8 +72,6 @@ class Page {
     this.step = Math.max(0, Math.min(this.last, step));
     this.seen = this.node = this.edge = null;
     this.show();
-    const {node} = this.graph.steps[this.step];
-    if (node) this.drawing.reveal(node, matchMedia("(prefers-reduced-motion: reduce)").matches);
   }
 
   // Where stepping stops: what goes on inside a closed neuron is one stop.
@@ -141,7 +142,8 @@ class Page {
   // --- listening ---
 
   listen() {
-    const press = {first: () => this.go(0), back: () => this.move(-1), on: () => this.on(), last: () => this.go(this.last), hide: () => this.hide()};
+    const press = {first: () => this.go(0), back: () => this.move(-1), on: () => this.on(), last: () => this.go(this.last),
+      hide: () => this.hide()};
     for (const id in press) $(id).addEventListener("click", () => { this.halt(); press[id](); });
     $("play").addEventListener("click", () => this.play());
     $("where").addEventListener("input", () => { this.halt(); this.go(+$("where").value); });

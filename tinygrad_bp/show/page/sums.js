@@ -34,7 +34,8 @@ function digits(x, many) {
 
 function told(x, many = 4) {
   if (!Number.isFinite(x)) return String(x).replace("NaN", "nan").replace("-", "−").replace("Infinity", "∞");
-  const [number, power] = digits(x, many), raised = String(power).replace(/./g, c => "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(c)]);
+  const [number, power] = digits(x, many);
+  const raised = String(power).replace(/./g, c => "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(c)]);
   return number.replace("-", "−") + (power ? `·10${raised}` : "");
 }
 
@@ -133,7 +134,8 @@ class Graph {
   filled(form, node, say, numbers = false) {
     const at = i => i < node.ins.length ? node.ins[i].from : node;
     const bare = x => numbers ? say.number(x.data) : say.name(x), inside = x => numbers ? say.wrapped(x.data) : say.inside(x);
-    return this.forms[form][say.form].map(part => part < 0 ? inside(at(-1 - part)) : part >= 0 ? bare(at(part)) : part).join("");
+    const written = part => part < 0 ? inside(at(-1 - part)) : part >= 0 ? bare(at(part)) : part;
+    return this.forms[form][say.form].map(written).join("");
   }
 
   // The local partial in symbols: "" where it is a plain number, or its rule cannot be read on symbols.
