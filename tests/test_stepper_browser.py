@@ -191,7 +191,7 @@ def test_nan_infinities_and_cut_edges_are_told(visit):
     for step in range(tab.evaluate("page.last")):
         tab.evaluate(f"page.go({step})")
         said.add(told(tab, "#said"))
-    assert "v2 did not select y: its local partial is 0, and the path ends here" in said
+    assert "ReLU lets nothing through to y: the path ends here" in said
     assert "> has no slope anywhere: the path ends here" in said
 
 

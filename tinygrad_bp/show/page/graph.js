@@ -122,9 +122,11 @@ class Drawing {
     return width;
   }
 
-  // The local partial, on the last bend of the curve, where no other has been put yet.
+  // The local partial, on the last long piece of the curve, where no other has been put yet.
   tag(edge) {
-    const [a, b, c, d] = edge.points.slice(-4), width = this.word(edge);
+    let last = edge.points.length - 4;
+    while (last && edge.points[last + 3][0] - edge.points[last][0] < 30) last -= 3;
+    const [a, b, c, d] = edge.points.slice(last), width = this.word(edge);
     const covers = (x, y) => this.tags.some(tag => Math.abs(tag.y - y) < 19 && Math.abs(tag.x - x) < (tag.width + width) / 2);
     const at = (t, s, i) => s * s * s * a[i] + 3 * s * s * t * b[i] + 3 * s * t * t * c[i] + t * t * t * d[i];
     const places = [0.5, 0.4, 0.6, 0.3, 0.7, 0.2, 0.8].map(t => ({x: at(t, 1 - t, 0), y: at(t, 1 - t, 1), width}));

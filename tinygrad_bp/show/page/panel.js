@@ -51,7 +51,7 @@ function edgeEquations(graph, edge, say, moment) {
 function obstacle({partial, from, to}) {
   if (partial !== null) return to.reached ? "" : `No gradient reaches ${to.name}, so it has none to hand on`;
   if (to.flat) return `${to.op} has no slope anywhere: the path ends here`;
-  return `${to.name} did not select ${from.name}: its local partial is 0, and the path ends here`;
+  return `${to.op} lets nothing through to ${from.name}: the path ends here`;
 }
 
 // One sentence for the step, read aloud by screen readers.

@@ -47,13 +47,17 @@ class Training {
     return figure;
   }
 
+  path(points) {
+    return points.length ? `M${points.join("L")}` : "";
+  }
+
   lossPlot() {
     const {losses, steps} = this.data, values = losses.map(([, loss]) => number(loss)).filter(Number.isFinite);
     const logarithmic = values.length && Math.min(...values) > 0, height = logarithmic ? Math.log10 : x => x;
     this.across = scale([0, Math.max(...steps, 1)], [36, 312]);
     this.up = scale([height(Math.min(...values)), height(Math.max(...values))], [164, 12]);
     const finite = losses.filter(([, loss]) => Number.isFinite(number(loss)));
-    const line = make("path", {class: "curve", d: `M${finite.map(([step, loss]) => [this.across(step), this.up(height(loss))]).join("L")}`});
+    const line = make("path", {class: "curve", d: this.path(finite.map(([step, loss]) => [this.across(step), this.up(height(loss))]))});
     const most = values.length ? [Math.max(...values), Math.min(...values)] : [];
     const texts = most.map((x, i) => make("text", {x: 2, y: i ? 164 : 16}, told(x, 2)));
     this.now = make("path", {class: "now"});
@@ -109,7 +113,7 @@ class Training {
     if (this.grid) this.grid.forEach((cell, i) => set(cell, "class", `class${this.kind(number(now[i]))}`));
     else if (this.fit) {
       const points = places.map(([x], i) => [this.x(x).toFixed(1), this.y(number(now[i])).toFixed(1)]);
-      set(this.fit, "d", `M${points.filter(([, y]) => Number.isFinite(+y)).join("L")}`);
+      set(this.fit, "d", this.path(points.filter(([, y]) => Number.isFinite(+y))));
     }
     if (this.page) {
       const moment = moments[this.at], complete = this.page.step === this.page.last;
