@@ -158,6 +158,8 @@ def test_edges_run_from_border_to_border_and_over_no_node(seed):
         assert route[0] == pytest.approx((xa + wa / 2, ya))
         assert route[-1][0] == pytest.approx(xb - wb / 2)
         assert abs(route[-1][1] - yb) <= hb / 2
+        assert route[-2][1] == route[-1][1]  # it arrives level, from afar enough to have a direction
+        assert route[-1][0] - route[-2][0] > 0.003
         path = list(points_on(route))
         assert all(p[0] <= q[0] + 1e-9 for p, q in pairwise(path))
         for c, ((x, y), (w, h)) in enumerate(zip(layout.centres, sizes)):

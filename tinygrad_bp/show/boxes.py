@@ -45,8 +45,9 @@ class Application:
 
     def operands(self) -> Iterable[Value]:
         """What it takes from outside, but for parameters, which stand for themselves."""
-        inside = {*self.members, *self.parameters}
-        return [x for v in self.members for x in v.inputs if x not in inside and not place(x.label)]
+        taken = [x for v in self.members for x in v.inputs if x not in self.parameters]
+        members = {*self.members}
+        return [x for x in taken if x not in members and (x.op or not place(x.label))]
 
 
 def applications(inner: Sequence[Value]) -> list[Application]:
