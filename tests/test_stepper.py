@@ -6,6 +6,7 @@ What a browser makes of it is in test_stepper_browser.py.
 import gc
 import html
 import json
+import math
 import os
 import random
 import re
@@ -415,6 +416,28 @@ def test_a_graph_too_large_is_left_out():
     history = tg.fit(model, ([[1.0, 2.0]], [1.0]), tg.losses.mse, sgd, 1, record=1)
     assert history.recording.graphs == [] == history.recording.moments
     assert data_of(stepper(history))[1]["graphs"] == []
+
+
+def test_recording_hides_no_error_and_makes_none():
+    w = Value(1.0, label="w")
+
+    def trained(loss, model=lambda x: w * x[0]):
+        data = ([[0.01, 1.0], [1.0, 2.0]], [1.0, 2.0])
+        return tg.fit(model, data, loss, tg.optim.SGD([w], lr=0.1), 3, record=1)
+
+    with pytest.raises(TypeError, match="fit: the loss of sample 0 is 'none', not a Value"):
+        trained(lambda prediction, y: "none")
+    with pytest.raises(tg.NonFiniteError, match=r"log of 0\.0"):
+        trained(lambda prediction, y: (prediction - prediction).log())
+    with tg.trap():  # beyond the data, below 0, the model answers nan
+        history = trained(tg.losses.mse, lambda x: w * Value(x[0]).log())
+    assert any(math.isnan(answer) for answer in history.recording.answers[0])
+    assert "NaN" not in data_of(stepper(history))[0]
+
+
+def test_no_step_is_a_training_too():
+    page = stepper(recorded(steps=0)[1])
+    assert data_of(page)[1]["steps"] == [0]
 
 
 def test_a_training_page_keeps_its_losses_few():

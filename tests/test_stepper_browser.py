@@ -545,6 +545,11 @@ def test_a_training_shows_its_loss_and_what_the_model_answers(visit, nin, marks)
     assert not re.search("NaN|undefined|Infinity", tab.evaluate("document.getElementById('plots').innerHTML"))
 
 
+def test_a_training_of_no_steps_is_shown(visit):
+    tab = visit(stepper(recorded(steps=0)[1]))
+    assert told(tab, "#recorded") == "step 0"
+
+
 def test_a_training_whose_graph_is_too_large_shows_the_rest(visit):
     model = tg.MLP(2, [32, 32, 1], rng=random.Random(0))
     sgd = tg.optim.SGD(model.parameters(), lr=0.01)

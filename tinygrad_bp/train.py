@@ -57,12 +57,14 @@ def fit(
     Each x is a number or a row of numbers, and the model is called with a list; each y is what
     `loss(prediction, y)` takes.  A batch is all samples, or `batch_size` of them, shuffled anew each epoch by
     `seed`; its loss is the sum or the mean ("sum", "mean") over its samples, plus `penalty()`, evaluated once
-    a step.  The engine is "eager", "compiled", or "auto", which compiles where it pays.  With `record=k` the
-    history keeps every k-th moment for `stepper(history)`: the parameters, what the model answers, and the
-    graph of the sample of that number.  Raises ValueError
-    for data that is empty, of unequal lengths or not finite; NonFiniteError, naming the operation and the
-    path to the loss, when a loss or gradient is not finite: the parameters are then as they were before that
-    step.
+    a step.  The engine is "eager", "compiled", or "auto", which compiles where it pays.
+
+    With `record=k` the history keeps every k-th moment for `tg.stepper(history)`: the parameters, what the
+    model answers, and the graph of one sample, by its number in the data.
+
+    Raises ValueError for data that is empty, of unequal lengths or not finite; NonFiniteError, naming the
+    operation and the path to the loss, when a loss or gradient is not finite: the parameters are then as they
+    were before that step.
 
     >>> from tinygrad_bp.losses import squared_error
     >>> from tinygrad_bp.nn import Neuron

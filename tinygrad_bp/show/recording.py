@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tinygrad_bp.engine import Value, no_grad
+from tinygrad_bp.engine import Value
+from tinygrad_bp.modes import entered
 from tinygrad_bp.show.moments import Json, numbers, shape, structure
 from tinygrad_bp.show.nodes import count
 
@@ -82,11 +83,12 @@ class Recorder:
             return
         kept.steps.append(done)
         kept.parameters.append(array("d", [p.data for p in self.parameters]))
-        with no_grad():
+        with entered(record=False, trap=False):  # beyond the data a model may answer inf
             kept.answers.append([_answer(self.model([*place])) for place in kept.places])
         x, y = self.samples[kept.sample]
-        root = self.loss(self.model([*x]), y)
-        if count(root) > MOST_NODES:
+        with entered(trap=False):
+            root = self.loss(self.model([*x]), y)
+        if not isinstance(root, Value) or count(root) > MOST_NODES:
             return
         key = structure(root)
         if key not in self.known:
