@@ -175,6 +175,7 @@ def test_a_negative_operand_gets_brackets_where_it_needs_them():
     assert written(a + b) in ("A + (B)", "(A) + (B)")
     assert written(a.tanh()) == "tanh(A)"
     assert written(a**2) == "(A)²"
+    assert written(a.silu()) == "(A)·σ(A)"
 
 
 def test_a_rule_that_symbols_cannot_follow_has_no_formula():

@@ -545,6 +545,22 @@ def test_a_training_shows_its_loss_and_what_the_model_answers(visit, nin, marks)
     assert not re.search("NaN|undefined|Infinity", tab.evaluate("document.getElementById('plots').innerHTML"))
 
 
+def test_units_that_die_and_wake_while_training_are_shown_as_they_are(visit):
+    w, b = Value(-1.0, label="w"), Value(0.5, label="b")
+    sgd, data = tg.optim.SGD([w, b], lr=0.3), ([1.0, 0.0], [1.0, 3.0])
+    history = tg.fit(lambda x: (w * x[0] + b).relu(), data, tg.losses.squared_error, sgd, 3, record=1)
+    tab = visit(stepper(history))
+    seen = []
+    for moment in history.recording.moments:
+        grads = tab.locator(".node .grad").all_text_contents()
+        assert all(close(text, x) for text, x in zip(grads, moment["grads"]))
+        last = tab.evaluate("page.last")
+        assert told(tab, "#count") == f"{last} / {last}"
+        seen.append((tab.locator(".line.cut").count(), last))
+        press(tab, "]")
+    assert seen == [(1, 13), (0, 17), (0, 17), (0, 17)]  # dead until the other sample has moved the bias
+
+
 def test_a_training_of_no_steps_is_shown(visit):
     tab = visit(stepper(recorded(steps=0)[1]))
     assert told(tab, "#recorded") == "step 0"

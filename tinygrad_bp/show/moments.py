@@ -183,17 +183,18 @@ PLACE = re.compile("([\ue000-\uf8ff\U000f0000-\U000ffffd])")
 def _form(loose: str, tight: str) -> Form:
     """Both wrote the same; where the loosely bound operand got brackets, the page has to add them."""
     form: Form = []
-    at = 0
-    for part in PLACE.split(tight):
-        found = PLACE.fullmatch(part)
-        if not found:
-            form += [part] if part else []
-            continue
-        i = ord(part) - (0xE000 if part < "\U000f0000" else 0xF0000 - 6400)
-        at = loose.index(part, at)
-        wrapped = loose[at - 1 : at + 2] == f"({part})" and tight.find(f"({part})") < 0
-        form.append(-1 - i if wrapped else i)
-    return form
+    end = 0
+    for here, there in zip(PLACE.finditer(tight), PLACE.finditer(loose)):
+        mark = here[0]
+        i = ord(mark) - (0xE000 if mark < "\U000f0000" else 0xF0000 - 6400)
+        wrapped = _around(loose, there) == f"({mark})" != _around(tight, here)
+        form += [tight[end : here.start()], -1 - i if wrapped else i]
+        end = here.end()
+    return [part for part in (*form, tight[end:]) if part != ""]
+
+
+def _around(text: str, found: "re.Match[str]") -> str:
+    return text[max(found.start() - 1, 0) : found.end() + 1]
 
 
 # --- places -------------------------------------------------------------------------------------------------
@@ -253,9 +254,7 @@ def _grouped(root: Value, nodes: list[Json], index: dict[Value, int]) -> list[Js
         )
     home = {v: box for box in boxes(applications([v for v in index if v.op]), "neuron") for v in box.members}
     shown = {node.value for node in picture.nodes}
-    found = [
-        node for node in picture.nodes if node.kind == "box"
-    ]  # of those that reach themselves there is none
+    found = [node for node in picture.nodes if node.kind == "box"]  # a neuron that reaches itself is none
     members: list[list[int]] = []
     for g, node in enumerate(found):
         inner = home[node.value].members

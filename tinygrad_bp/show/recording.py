@@ -31,12 +31,8 @@ class Recording:
     places: list[list[float]]  # where the model is asked
     steps: list[int] = field(default_factory=list)
     parameters: "list[array[float]]" = field(default_factory=list, repr=False)
-    answers: list[list[float]] = field(
-        default_factory=list, repr=False
-    )  # at the places; a class, of several outputs
-    graphs: list[Json] = field(
-        default_factory=list, repr=False
-    )  # one, unless the graph depends on the numbers
+    answers: list[list[float]] = field(default_factory=list, repr=False)  # at the places
+    graphs: list[Json] = field(default_factory=list, repr=False)  # one, if it does not depend on numbers
     moments: list[Json] = field(default_factory=list, repr=False)
 
 
@@ -58,13 +54,8 @@ class Recorder:
             raise ValueError(
                 f"fit: sample is the number of a sample, from 0 to {len(samples) - 1}, not {sample!r}"
             )
-        self.model, self.samples, self.loss, self.parameters, self.every = (
-            model,
-            samples,
-            loss,
-            parameters,
-            every,
-        )
+        self.model, self.samples, self.loss = model, samples, loss
+        self.parameters, self.every = parameters, every
         self.known: dict[Any, int] = {}  # of the graphs so far, by their structure
         rows = [x for x, _ in samples]
         drawn = len(rows[0]) in (1, 2) and not any(hasattr(y, "__len__") for _, y in samples)

@@ -104,7 +104,8 @@ def _squeezed(name: str) -> str:
 
     Quoted text stays as it is, and so do signs that would run together.
     """
-    lines = [line.strip() for line in (PAGE / name).read_text(encoding="utf-8").splitlines()]
+    lines = (PAGE / name).read_text(encoding="utf-8").splitlines()
+    lines = [line.split("  // ")[0].strip() for line in lines]
     text = "\n".join(line for line in lines if line and not line.startswith(("//", "/*")))
     if name.endswith(".css"):
         return re.sub(r"(?<=[;:,{}]) | (?=[{}])|; ?(?=})", "", text)

@@ -68,7 +68,6 @@ class Graph {
     this.order = graph.order.map(i => this.nodes[i]);
     this.root = this.nodes[graph.root];
     this.take(values);
-    this.steps = this.listSteps();
   }
 
   // The numbers of one moment: of the user's graph, or of one recorded step of its training.
@@ -79,6 +78,7 @@ class Graph {
     });
     this.edges.forEach((edge, i) => { edge.partial = number(values.partials[i]); });
     this.accumulate();
+    this.steps = this.listSteps();  // which edges are cut depends on the numbers
   }
 
   // Backpropagation: newest node first, each hands its operands upstream × local partial.
