@@ -95,3 +95,11 @@ def test_few_iterations(tmp_path):
     ran = run([DEMOS / "step_through.py", "--iterations", 1, "--output", tmp_path / "a.html"])
     assert (ran.returncode, ran.stderr) == (0, "")
     assert "of 4 right" in ran.stdout
+
+
+def test_the_drawing_in_the_docs_is_current(tmp_path):
+    run([DEMOS / "draw_neuron.py", "--output", tmp_path / "a.svg"])
+    drawn, kept = tmp_path / "a.svg", DEMOS.parent / "docs" / "draw_neuron.svg"
+    assert drawn.read_text(encoding="utf-8") == kept.read_text(encoding="utf-8"), (
+        "run: python demos/draw_neuron.py --output docs/draw_neuron.svg"
+    )
