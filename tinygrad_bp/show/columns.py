@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from random import Random
 
 MOST_LANES = 6000  # what is more runs straight
-WORK = 20000  # cells and edges that may be looked at for a better order
+WORK = 14000  # cells and edges that may be looked at for a better order
 MOST_ROUNDS = 20  # of exchanges in a sweep
 
 
