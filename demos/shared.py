@@ -1,26 +1,39 @@
 """What the demos have in common: their options, and how a picture is saved.
 
-Each demo runs by itself, as `python demos/NAME.py`; pictures go to demos/out/ unless --output says otherwise.
+Each demo runs by itself, as `python demos/NAME.py`; pictures and pages go to demos/out/ unless --output says
+otherwise.
 """
 
 import argparse
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import tinygrad_bp as tg
 
-PICTURES = (".png", ".svg", ".pdf")
+PICTURES, DRAWINGS, PAGES = (".png", ".svg", ".pdf"), (".svg",), (".html",)
 
 
-def options(doc: str | None, name: str, iterations: int | None, seed: int | None) -> argparse.Namespace:
-    """--iterations, --seed and --output, with these defaults."""
-    told = f"default: {iterations or 'as many as are quick here'}"
+def options(
+    doc: str | None,
+    name: str,
+    iterations: int | None = None,
+    seed: int | None = None,
+    training: bool = True,
+    kinds: tuple[str, ...] = PICTURES,
+) -> argparse.Namespace:
+    """--output, a file of the first of these kinds by default; for a training --iterations and --seed too."""
     parser = argparse.ArgumentParser(description=(doc or "").splitlines()[0])
-    parser.add_argument("--iterations", type=positive, default=iterations, help=told)
-    parser.add_argument("--seed", type=int, default=seed, help="of the first weights; default: %(default)s")
-    picture = Path(__file__).parent / "out" / f"{name}.png"
-    parser.add_argument("--output", type=writable, default=picture, help=f"default: demos/out/{name}.png")
+    if training:
+        told = f"default: {iterations or 'as many as are quick here'}"
+        parser.add_argument("--iterations", type=positive, default=iterations, help=told)
+        parser.add_argument(
+            "--seed", type=int, default=seed, help="of the first weights; default: %(default)s"
+        )
+    path = Path(__file__).parent / "out" / f"{name}{kinds[0]}"
+    good = partial(writable, kinds=kinds)
+    parser.add_argument("--output", type=good, default=path, help=f"default: demos/out/{path.name}")
     return parser.parse_args()
 
 
@@ -30,11 +43,12 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def writable(text: str) -> Path:
-    """The path of a picture, found to be good before the training and not after it."""
+def writable(text: str, kinds: tuple[str, ...] = PICTURES) -> Path:
+    """The path of a picture or a page, found to be good before the training and not after it."""
     path = Path(text)
-    if path.suffix.lower() not in PICTURES:
-        raise argparse.ArgumentTypeError(f"a picture's name ends in {' or '.join(PICTURES)}, unlike {text!r}")
+    if path.suffix.lower() not in kinds:
+        what = "page" if kinds == PAGES else "picture"
+        raise argparse.ArgumentTypeError(f"a {what}'s name ends in {' or '.join(kinds)}, unlike {text!r}")
     place = next(folder for folder in path.absolute().parents if folder.exists())
     if path.is_dir() or not os.access(place, os.W_OK) or not place.is_dir():
         raise argparse.ArgumentTypeError(f"{text!r} cannot be written: choose another file")

@@ -12,7 +12,7 @@ from programs import random_program, run
 import tinygrad_bp as tg
 from tinygrad_bp import Value
 from tinygrad_bp.compiler import compile
-from tinygrad_bp.compiler.trace import structure_of
+from tinygrad_bp.compiler.tracing import structure_of
 from tinygrad_bp.ops import OPS
 
 

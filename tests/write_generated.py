@@ -13,6 +13,7 @@ from pathlib import Path
 
 import tinygrad_bp
 from tinygrad_bp.ops import OPS, TABLE, Op
+from tinygrad_bp.show.symbols import Symbol, partials
 
 PACKAGE = Path(tinygrad_bp.__file__).parent
 STUB = PACKAGE / "methods.pyi"
@@ -50,14 +51,17 @@ def page() -> str:
         "# Operations\n\n",
         "Made from the table in [`ops.py`](../tinygrad_bp/ops.py) by `tests/write_generated.py`.\n",
         "Each is a function, `tg.tanh(x)`, and one with up to three operands also a method, `x.tanh()`.\n",
-        "*Slope* says where an operation has none anywhere (—), where it selects a branch (P4 of\n",
-        "[semantics](semantics.md)), and where a partial can be infinite or nan at finite operands.\n\n",
-        "| call | formula | operator | slope |\n|---|---|---|---|\n",
+        "*Partials* are the rules of the table, read on symbols: $o$ is the result, and $[a > b]$ is 1\n",
+        "where that is so, else 0. *Slope* says where an operation has none anywhere (—), where it\n",
+        "selects a branch (P4 of [semantics](semantics.md)), and where a partial can be infinite or nan at\n",
+        "finite operands.\n\n",
+        "| call | formula | partials | operator | slope |\n|---|---|---|---|---|\n",
     ]
     for row in (OPS[name] for name in sorted(TABLE)):
         slope = [] if row.partials else ["—"]
         slope += ["selects"] * row.selects + ["can be infinite"] * row.singular
-        lines.append(f"| `{call(row)}` | ${formula(row)}$ | {operator(row)} | {', '.join(slope)} |\n")
+        cells = [f"`{call(row)}`", f"${formula(row)}$", slopes(row), operator(row), ", ".join(slope)]
+        lines.append(f"| {' | '.join(cells)} |\n")
     return "".join(lines)
 
 
@@ -78,6 +82,21 @@ def formula(row: Op) -> str:
     names = operands(row)
     constants = [rf"\text{{{name}}}" for name in row.constants]
     return row.tex.format(*names, *constants, xs=", ".join(names)).replace("|", r"\vert ")
+
+
+def slopes(row: Op) -> str:
+    """The partials by each operand; where symbols cannot be the constants of another row, with numbers."""
+    if row.partials is None:
+        return ""
+    names = operands(row) if row.operands else ["x_0", "x_1"] * (1 + (row.name == "dot"))
+    names = ["w_0", "w_1", "x_0", "x_1"] if row.name == "dot" else names
+    o, xs = Symbol.named("o"), [Symbol.named(name) for name in names]
+    said, ds = "", row.constants and partials(row, o, [*xs, *map(Symbol.named, row.constants)])
+    if not ds:
+        filled = {name: default or 3.0 for name, default in row.constants.items()}
+        said = ", ".join(f"{name}={number:g}" for name, number in filled.items()) + ": " * bool(filled)
+        ds = partials(row.at(**filled), o, xs)
+    return said + ", ".join(f"${d.tex}$" for d in ds)
 
 
 def operator(row: Op) -> str:

@@ -215,11 +215,11 @@ div        = op("div",        floats.div,        lambda o, x, y: (div(1.0, y), d
 neg        = op("neg",        floats.neg,        lambda o, x: (-1.0,),
                 tex="-{0}", sign="−", dunder="neg")
 fmod       = op("fmod",       floats.fmod,       lambda o, x, y: (nan_if(o, 1.0), nan_if(o, laps(o, x, y))),
-                tex=r"{0} \bmod_0 {1}",
+                tex=r"{0} \operatorname{{mod}}_0 {1}",
                 kink=lambda x, y: sin(pi * div(x, y)), singular=True,
                 hint="the divisor must not be 0")
 remainder  = op("remainder",  floats.remainder,  lambda o, x, y: (nan_if(o, 1.0), nan_if(o, laps(o, x, y))),
-                tex=r"{0} \bmod {1}", sign="%", dunder="mod",
+                tex=r"{0} \operatorname{{mod}} {1}", sign="%", dunder="mod",
                 kink=lambda x, y: sin(pi * div(x, y)), singular=True,
                 hint="the divisor must not be 0")
 sum        = op("sum",        floats.sum,        lambda o, *xs: (1.0,) * len(xs),

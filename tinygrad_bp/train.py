@@ -18,6 +18,7 @@ from tinygrad_bp.losses import Loss
 from tinygrad_bp.modes import entered
 from tinygrad_bp.nn import Module
 from tinygrad_bp.optim import Optimizer
+from tinygrad_bp.show.recording import Recorder, Recording
 from tinygrad_bp.steps import Sample, Task, chosen
 
 
@@ -28,6 +29,7 @@ class History:
     losses: list[float] = field(default_factory=list, repr=False)
     seconds: float = 0.0
     engine: str = "eager"  # or "machine code", or "generated Python"
+    recording: Recording | None = field(default=None, repr=False)  # of fit(..., record=k): for tg.stepper
 
     @property
     def rate(self) -> float:
@@ -47,16 +49,22 @@ def fit(
     seed: int = 0,
     progress: bool = True,
     engine: str = "auto",
+    record: int | None = None,
+    sample: int = 0,
 ) -> History:
     """Train `model` for `steps` steps on data = (xs, ys), and return the history of the loss.
 
     Each x is a number or a row of numbers, and the model is called with a list; each y is what
     `loss(prediction, y)` takes.  A batch is all samples, or `batch_size` of them, shuffled anew each epoch by
     `seed`; its loss is the sum or the mean ("sum", "mean") over its samples, plus `penalty()`, evaluated once
-    a step.  The engine is "eager", "compiled", or "auto", which compiles where it pays.  Raises ValueError
-    for data that is empty, of unequal lengths or not finite; NonFiniteError, naming the operation and the
-    path to the loss, when a loss or gradient is not finite: the parameters are then as they were before that
-    step.
+    a step.  The engine is "eager", "compiled", or "auto", which compiles where it pays.
+
+    With `record=k` the history keeps every k-th moment for `tg.stepper(history)`: the parameters, what the
+    model answers, and the graph of one sample, by its number in the data.
+
+    Raises ValueError for data that is empty, of unequal lengths or not finite; NonFiniteError, naming the
+    operation and the path to the loss, when a loss or gradient is not finite: the parameters are then as they
+    were before that step.
 
     >>> from tinygrad_bp.losses import squared_error
     >>> from tinygrad_bp.nn import Neuron
@@ -83,7 +91,10 @@ def fit(
         raise ValueError(f"fit: reduce is 'sum' or 'mean', not {reduce!r}")
     if not isinstance(steps, int) or steps < 0:
         raise ValueError(f"fit: steps is a whole number from 0 up, not {steps!r}")
-    history = History()
+    history, recorder = History(), None
+    if record is not None:
+        recorder = Recorder(model, samples, loss, optimizer.parameters, record, sample)
+        history.recording = recorder.recording
     start = time.perf_counter()
     batches = _batches(len(samples), batch_size, random.Random(seed))
     whole = batch_size is None or batch_size >= len(samples)
@@ -91,12 +102,17 @@ def fit(
     with entered(record=True), _Progress(steps, progress and on_terminal) as shown:
         task = Task(model, samples, loss, optimizer, reduce, penalty)
         chosen_engine = chosen(engine, task, steps, len(samples) if whole else batch_size or 1)
-        while len(history.losses) < steps:
-            done = len(history.losses)
-            history.losses += chosen_engine.take(next(batches), done, steps - done if whole else 1)
+        while (done := len(history.losses)) < steps:
+            at_most = steps - done if whole else 1
+            if recorder:
+                recorder.take(done)
+                at_most = min(at_most, recorder.until_next(done))
+            history.losses += chosen_engine.take(next(batches), done, at_most)
             history.seconds = time.perf_counter() - start
             history.engine = chosen_engine.name
             shown.update(len(history.losses) - done, history.losses[-1], history.rate)
+        if recorder:
+            recorder.take(steps, last=True)
     return history
 
 

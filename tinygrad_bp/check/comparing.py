@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from math import hypot, inf, isfinite, nan
 from typing import NamedTuple
 
+from tinygrad_bp.check.outcome import KINK, RIGHT, UNSURE, WRONG, Row
 from tinygrad_bp.check.quotients import (
     FIRST,
     HALVINGS,
@@ -21,7 +22,6 @@ from tinygrad_bp.check.quotients import (
     one_sided,
     quotients,
 )
-from tinygrad_bp.check.outcome import KINK, RIGHT, UNSURE, WRONG, Row
 from tinygrad_bp.check.subject import Sides, Subject
 from tinygrad_bp.engine import Value, edges, sweep
 

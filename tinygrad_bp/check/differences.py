@@ -3,8 +3,8 @@
 Three independent witnesses are heard.  Difference quotients of the function say what the gradient should be;
 forward mode walks the graph in the other direction; and quotients of the gradient check the gradient of the
 gradient.  Then every node is checked by itself, which is far sharper and can name what is wrong.  Read
-quotients.py, nodes.py and comparing.py for how, subject.py for how the function is called, outcome.py for what
-comes out.
+quotients.py, nodes.py and comparing.py for how, subject.py for how the function is called, outcome.py for
+what comes out.
 """
 
 import random

@@ -10,7 +10,7 @@ from array import array
 from collections.abc import Sequence
 from typing import Any
 
-from tinygrad_bp.compiler.trace import Structure, flat, size_of, structure_of
+from tinygrad_bp.compiler.tracing import Structure, flat, size_of, structure_of
 from tinygrad_bp.floats import to_float
 
 

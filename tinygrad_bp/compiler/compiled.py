@@ -2,7 +2,7 @@
 
 `compile(f, params)` sums f over samples, with gradients, and trains; `compile(f)` is f itself, made fast,
 with gradients by its inputs.  A function is traced at the first call, and again for arguments of another
-structure. The passes stand in files of their own, in this order: trace, lower, fuse, schedule, roll,
+structure. The passes stand in files of their own, in this order: tracing, lower, fuse, schedule, roll,
 emit_python, emit_matrix or llvm/.
 """
 
@@ -26,7 +26,7 @@ from tinygrad_bp.compiler.lower import lower
 from tinygrad_bp.compiler.report import report
 from tinygrad_bp.compiler.roll import roll
 from tinygrad_bp.compiler.schedule import schedule
-from tinygrad_bp.compiler.trace import Structure, Trace, fill, name_of, size_of, structure_of, trace
+from tinygrad_bp.compiler.tracing import Structure, Trace, fill, name_of, size_of, structure_of, trace
 from tinygrad_bp.engine import Value
 from tinygrad_bp.errors import CompileError
 from tinygrad_bp.floats import to_float

@@ -1,20 +1,40 @@
-"""Plots of training, with matplotlib (the extra `plots`): the fit of a function, and loss curves.
+"""Plots with matplotlib (the extra `plots`): fits and losses, decision boundaries, what layers are at.
 
 Every function draws into the axes it is given, or makes a figure of its own, and returns the figure.  Figures
-are made without pyplot, so nothing needs a display and nothing has to be closed.
+are made without pyplot, so nothing needs a display and nothing has to be closed.  Nothing here trains, and no
+`.grad` is touched.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from math import isfinite, log10
 from typing import Any
 
 from tinygrad_bp.errors import MissingExtraError
+from tinygrad_bp.nn import MLP, Module
+from tinygrad_bp.show.measures import (
+    activations_by_layer,
+    field,
+    gradients_by_layer,
+    quotient_errors,
+    spread,
+    weight_matrix,
+)
 
 try:
+    from matplotlib import colormaps
+    from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.figure import Figure
 except ImportError as error:
     raise MissingExtraError("plotting", "matplotlib", "plots") from error
 
-DATA, MODEL, GRID = "#5b7083", "#d1495b", "#e6e9ec"
+DATA, MODEL, GRID, INK = "#5b7083", "#d1495b", "#e6e9ec", "#22303c"
+CLASSES = ["#3a7ca5", "#d1495b", "#e3a72f", "#3f9b7a", "#7b5ea7", "#8c6d53"]
+SIGNED = LinearSegmentedColormap.from_list("signed", [CLASSES[0], "#f7f7f7", CLASSES[1]])
+PALE = LinearSegmentedColormap.from_list("pale", ["#93bad3", "#fafafa", "#ecabb4"])  # the same, behind points
+MARKERS = "os^Dv*"  # so that classes are told apart without colour
+
+
+# --- functions and training ---------------------------------------------------------------------------------
 
 
 def fit(xs: Sequence[Any], ys: Sequence[float], predictions: Sequence[float], ax: Any = None) -> Figure:
@@ -25,19 +45,43 @@ def fit(xs: Sequence[Any], ys: Sequence[float], predictions: Sequence[float], ax
     >>> figure = fit([0.0, 1.0, 2.0], [0.0, 1.0, 4.0], [0.1, 0.9, 4.2]); len(figure.axes)
     1
     """
-    if not len(xs) == len(ys) == len(predictions):
-        counts = f"{len(xs)} xs, {len(ys)} ys and {len(predictions)} predictions"
-        raise ValueError(f"fit: {counts}; give as many of all")
-    if not len(xs):
-        raise ValueError("fit: no points to draw")
+    across, data, model = _points("fit", xs, ys, predictions)
     ax = styled(ax or side_by_side(1, width=6.0)[1], "x", "y")
-    points = sorted(zip((x[0] if hasattr(x, "__len__") else x for x in xs), ys, predictions))
-    across, data, model = zip(*points)
     ax.scatter(across, data, s=14, color=DATA, alpha=0.55, linewidths=0, label="data")
     ax.plot(across, model, color=MODEL, linewidth=2.0, label="prediction")
     ax.legend(frameon=False)
-    figure: Figure = ax.figure
-    return figure
+    return _figure(ax)
+
+
+def residuals(xs: Sequence[Any], ys: Sequence[float], predictions: Sequence[float], ax: Any = None) -> Figure:
+    """What the data is above the prediction, y − ŷ, at every x.
+
+    Raises ValueError if the three have not the same length.
+
+    >>> figure = residuals([0.0, 1.0], [0.0, 1.0], [0.5, 0.75]); len(figure.axes[0].collections)
+    2
+    """
+    across, data, model = _points("residuals", xs, ys, predictions)
+    errors = [y - p for y, p in zip(data, model)]
+    ax = styled(ax or side_by_side(1, width=6.0)[1], "x", "y − ŷ")
+    ax.vlines(across, 0.0, errors, color=DATA, alpha=0.35, linewidth=1.0)
+    ax.scatter(across, errors, s=10, color=DATA, linewidths=0)
+    ax.axhline(0.0, color=MODEL, linewidth=2.0)
+    return _figure(ax)
+
+
+def _points(
+    name: str, xs: Sequence[Any], ys: Sequence[float], predictions: Sequence[float]
+) -> tuple[Any, Any, Any]:
+    """The three columns, in the order of x."""
+    if not len(xs) == len(ys) == len(predictions):
+        counts = f"{len(xs)} xs, {len(ys)} ys and {len(predictions)} predictions"
+        raise ValueError(f"{name}: {counts}; give as many of all")
+    if not len(xs):
+        raise ValueError(f"{name}: no points to draw")
+    x0 = (x[0] if hasattr(x, "__len__") else x for x in xs)
+    across, data, model = zip(*sorted(zip(x0, ys, predictions)))
+    return across, data, model
 
 
 def loss_curve(losses: Sequence[float], ax: Any = None, label: str = "") -> Figure:
@@ -58,8 +102,162 @@ def loss_curve(losses: Sequence[float], ax: Any = None, label: str = "") -> Figu
     ax.set_yscale("log" if all(min(line.get_ydata()) > 0 for line in ax.lines) else "linear")
     if label:
         ax.legend(frameon=False)
-    figure: Figure = ax.figure
+    return _figure(ax)
+
+
+# --- classes ------------------------------------------------------------------------------------------------
+
+
+def decision_boundary(
+    model: Callable[[list[float]], Any],
+    xs: Sequence[Sequence[float]],
+    ys: Sequence[float],
+    ax: Any = None,
+    grid: int = 80,
+) -> Figure:
+    """Points of the plane by their class, over what a model makes of every place.
+
+    A model of one output tells two classes apart by its sign; with more outputs, the largest is the class.
+    `ys` are the classes: -1 and 1, or 0, 1, 2, ... The model is called grid x grid times. Raises ValueError
+    for points that are not in the plane, and for no points.
+
+    >>> figure = decision_boundary(lambda x: x[0] - x[1], [[0.0, 1.0], [1.0, 0.0]], [-1, 1], grid=5)
+    """
+    if not len(xs) or any(len(x) != 2 for x in xs):
+        raise ValueError("decision_boundary: xs are points in the plane, rows of two numbers, at least one")
+    if len(xs) != len(ys):
+        raise ValueError(f"decision_boundary: {len(xs)} xs and {len(ys)} ys; give as many of both")
+    ax = styled(ax or side_by_side(1, width=6.0, height=5.0)[1], "x₀", "x₁")
+    across, up = (spread([x[i] for x in xs], grid) for i in (0, 1))
+    outputs = field(model, across, up)
+    kinds = sorted(set(ys))
+    if len(outputs[0][0]) == 1:
+        heights = [[output[0] for output in row] for row in outputs]
+        far = max((abs(z) for row in heights for z in row if isfinite(z)), default=0.0) or 1.0
+        clipped = [[max(-1.0, min(1.0, 2.0 * z / far)) for z in row] for row in heights]
+        ax.contourf(across, up, clipped, levels=24, cmap=PALE, vmin=-1.0, vmax=1.0)
+        if min(map(min, heights)) < 0.0 < max(map(max, heights)):
+            ax.contour(across, up, heights, levels=[0.0], colors=[INK], linewidths=1.6)
+    else:
+        for k in range(len(outputs[0][0])):  # where output k is above all others
+            lead = [[z[k] - max([*z[:k], *z[k + 1 :]]) for z in row] for row in outputs]
+            if max(map(max, lead)) > 0.0:
+                ax.contourf(across, up, lead, levels=[0.0, float("inf")], colors=[CLASSES[k % 6]], alpha=0.3)
+    for k, kind in enumerate(kinds):
+        some = [x for x, y in zip(xs, ys) if y == kind]
+        look: Any = {"color": CLASSES[k % 6], "marker": MARKERS[k % 6], "edgecolors": "white"}
+        ax.scatter(
+            *zip(*some), s=34, linewidths=0.7, label=f"class {kind:g}".replace("-", "−"), zorder=3, **look
+        )
+    ax.grid(False)
+    ax.legend(framealpha=0.85, edgecolor="none")
+    return _figure(ax)
+
+
+# --- layers -------------------------------------------------------------------------------------------------
+
+
+def gradient_histogram(model: Module, ax: Any = None) -> Figure:
+    """How large the gradients of each layer's parameters are, on a logarithmic scale; how many are 0.
+
+    A layer whose curve lies far left of the others learns slowly. Raises ValueError if no backward pass has
+    set the gradients.
+
+    >>> model = MLP(2, [3, 1]); model([1.0, 2.0]).backward(); figure = gradient_histogram(model)
+    """
+    layers = gradients_by_layer(model)
+    ax = styled(ax or side_by_side(1, width=6.0)[1], "|gradient|", "share of the parameters")
+    ax.set_xscale("log")
+    sizes = [log10(g) for gs in layers.values() for g in gs if g > 0.0 and isfinite(g)] or [0.0]
+    low, high = min(sizes) - 0.1, max(sizes) + 0.1
+    bins = [10.0 ** (low + (high - low) * i / 24) for i in range(25)]
+    for color, (name, gs) in zip(_ordered(len(layers)), layers.items()):
+        zeros = sum(g == 0.0 for g in gs)
+        label = f"{name} ({zeros} of {len(gs)} are 0)" if zeros else name
+        _curve(ax, [g for g in gs if g > 0.0 and isfinite(g)], bins, color, label, len(gs))
+    return _figure(ax)
+
+
+def activation_histogram(model: MLP, xs: Sequence[Sequence[float]], ax: Any = None) -> Figure:
+    """What comes out of each hidden layer over these samples; how many units are 0 on all of them.
+
+    Raises TypeError for a model without layers, ValueError for no samples.
+
+    >>> figure = activation_histogram(MLP(2, [3, 1]), [[1.0, 2.0], [0.5, -1.0]])
+    """
+    outputs = activations_by_layer(model, xs)
+    hidden = outputs[:-1] or outputs
+    ax = styled(ax or side_by_side(1, width=6.0)[1], "activation", "share of the activations")
+    everything = [a for rows in hidden for row in rows for a in row if isfinite(a)] or [0.0]
+    low, high = min(everything), max(everything)
+    bins = [low + (high - low or 1.0) * i / 30 for i in range(31)]
+    for i, (color, rows) in enumerate(zip(_ordered(len(hidden)), hidden)):
+        dead = sum(all(a == 0.0 for a in unit) for unit in zip(*rows))
+        label = f"layers.{i} ({dead} of {len(rows[0])} always 0)" if dead else f"layers.{i}"
+        _curve(
+            ax, [a for row in rows for a in row if isfinite(a)], bins, color, label, len(rows) * len(rows[0])
+        )
+    return _figure(ax)
+
+
+def _curve(ax: Any, xs: Sequence[float], bins: Sequence[float], color: Any, label: str, n: int) -> None:
+    share = [1.0 / n] * len(xs)
+    ax.hist(xs, bins=bins, weights=share, histtype="stepfilled", color=color, alpha=0.15)
+    ax.hist(xs, bins=bins, weights=share, histtype="step", color=color, linewidth=1.8, label=label)
+    ax.legend(framealpha=0.85, edgecolor="none")
+
+
+def _ordered(n: int) -> list[Any]:
+    """Colours for layers, from the first to the last."""
+    return [colormaps["viridis"](0.85 * i / max(n - 1, 1)) for i in range(n)]
+
+
+def weight_matrices(
+    before: Mapping[str, float], after: Mapping[str, float], layer: int = 0, axes: Any = None
+) -> Figure:
+    """The weights of a layer before training, after it, and the change, from two `model.state_dict()`.
+
+    A row is a neuron, a column an input. Raises ValueError for a layer that the model has not.
+
+    >>> model = MLP(2, [3, 1]); start = model.state_dict(); figure = weight_matrices(start, start)
+    """
+    first, last = weight_matrix(before, layer), weight_matrix(after, layer)
+    change = [[y - x for x, y in zip(*rows)] for rows in zip(first, last)]
+    axes = axes if axes is not None else side_by_side(3, width=9.0, height=3.2)[1]
+    far = max((abs(w) for row in (*first, *last) for w in row if isfinite(w)), default=0.0) or 1.0
+    for ax, name, rows in zip(axes, ("before", "after", "change"), (first, last, change)):
+        image = ax.imshow(rows, cmap=SIGNED, vmin=-far, vmax=far, aspect="auto", interpolation="nearest")
+        ax.set_title(name)
+        ax.set_xlabel("input")
+        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.yaxis.get_major_locator().set_params(integer=True)
+    axes[0].set_ylabel(f"neuron of layers.{layer}")
+    figure = _figure(axes[0])
+    figure.colorbar(image, ax=list(axes), shrink=0.9)
     return figure
+
+
+# --- difference quotients -----------------------------------------------------------------------------------
+
+
+def difference_error(f: Callable[[Any], Any], x: float, ax: Any = None) -> Figure:
+    """How far difference quotients of f at x are from the engine's gradient, against their step h.
+
+    A large h errs by the curvature, a small one by rounding: the best of both is far from exact.
+
+    >>> figure = difference_error(lambda x: x.tanh(), 0.7); len(figure.axes[0].lines)
+    2
+    """
+    steps = [10.0 ** (-i / 8.0) for i in range(129)]
+    ax = styled(ax or side_by_side(1, width=6.0)[1], "h", "relative error")
+    names = "(f(x + h) − f(x)) / h", "(f(x + h) − f(x − h)) / 2h"
+    for name, color, errors in zip(names, (DATA, MODEL), zip(*quotient_errors(f, x, steps))):
+        ax.loglog(steps, [max(e, 1e-17) for e in errors], color=color, linewidth=1.6, label=name)
+    ax.legend(frameon=False)
+    return _figure(ax)
+
+
+# --- figures ------------------------------------------------------------------------------------------------
 
 
 def side_by_side(columns: int = 2, width: float = 10.0, height: float = 4.2) -> tuple[Figure, Any]:
@@ -76,3 +274,8 @@ def styled(ax: Any, across: str, up: str) -> Any:
     ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)
     return ax
+
+
+def _figure(ax: Any) -> Figure:
+    figure: Figure = ax.figure
+    return figure

@@ -1,4 +1,4 @@
-"""Trace: call the user's function on placeholders, and keep the graph it builds.
+"""Tracing: call the user's function on placeholders, and keep the graph it builds.
 
 Placeholders are Values with made-up numbers.  Code that looks at such a number would freeze one choice for
 all data, so while tracing every comparison raises (see `modes.forbid`), and the function is called twice, on

@@ -1,0 +1,161 @@
+"use strict";
+// What the page knows without drawing anything: the graph, the steps, and the sums that backpropagation is.
+// graph.js draws it, panel.js puts it in words, stepper.js listens.  No text is ever read as markup.
+
+const $ = id => document.getElementById(id);
+const number = x => typeof x === "string" ? {nan: NaN, inf: Infinity, "-inf": -Infinity}[x] : x;
+
+// An element with attributes and children; strings become text.
+function make(tag, attributes = {}, ...children) {
+  const space = /^(svg|g|path|rect|text|circle)$/.test(tag) ? "http://www.w3.org/2000/svg" : "http://www.w3.org/1999/xhtml";
+  const element = document.createElementNS(space, tag);
+  for (const name in attributes) set(element, name, attributes[name]);
+  element.append(...children.flat(9).filter(child => child != null && child !== ""));
+  return element;
+}
+
+// Touch the page only where something changed: most of a step changes little.
+function set(element, name, value) {
+  if (value == null || value === false) element.removeAttribute(name);
+  else if (element.getAttribute(name) !== String(value)) element.setAttribute(name, value === true ? "" : value);
+}
+
+function write(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+// Four digits are shown; what is added and multiplied are the whole numbers.
+function digits(x, many) {
+  let [number, power] = x.toPrecision(many).split("e");
+  if (!power && x && Math.abs(x) < 1e-3) [number, power] = x.toExponential(many - 1).split("e");
+  if (number.includes(".")) number = number.replace(/\.?0+$/, "");
+  return [number === "-0" ? "0" : number, +(power || 0)];
+}
+
+function told(x, many = 4) {
+  if (!Number.isFinite(x)) return String(x).replace("NaN", "nan").replace("-", "−").replace("Infinity", "∞");
+  const [number, power] = digits(x, many);
+  const raised = String(power).replace(/./g, c => "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(c)]);
+  return number.replace("-", "−") + (power ? `·10${raised}` : "");
+}
+
+function toldInLatex(x) {
+  if (!Number.isFinite(x)) return String(x).replace("NaN", "\\mathrm{nan}").replace("Infinity", "\\infty");
+  const [number, power] = digits(x, 4);
+  return number + (power ? ` \\cdot 10^{${power}}` : "");
+}
+
+const brackets = (text, when) => when.test(text) ? `(${text})` : text;
+
+// Two ways to write the same: text for the page and for Markdown, and LaTeX.
+const TEXT = {form: 0, times: " × ", name: node => node.name, number: told,
+  inside: node => brackets(node.name, /[-−+*/×·^ ]/),
+  wrapped: x => brackets(told(x), /^−|·/), slope: (a, b) => `∂${TEXT.inside(a)}/∂${TEXT.inside(b)}`};
+const LATEX = {form: 1, times: " \\cdot ", name: node => node.tex, number: toldInLatex, inside: node => brackets(node.tex, /^-/),
+  wrapped: x => brackets(toldInLatex(x), /^-|\\cdot/), slope: (a, b) => `\\frac{\\partial ${a.tex}}{\\partial ${b.tex}}`};
+
+class Graph {
+  constructor(graph, values) {
+    this.nodes = graph.nodes.map((node, i) => ({...node, i, ins: [], outs: []}));
+    this.edges = graph.edges.map((edge, i) => ({...edge, i, from: this.nodes[edge.src], to: this.nodes[edge.dst]}));
+    for (const edge of this.edges) {
+      edge.from.outs.push(edge);
+      edge.to.ins.push(edge);
+    }
+    this.groups = graph.groups.map((group, i) => ({...group, i}));
+    this.forms = graph.forms;
+    this.size = graph.size;
+    this.order = graph.order.map(i => this.nodes[i]);
+    this.root = this.nodes[graph.root];
+    this.take(values);
+  }
+
+  // The numbers of one moment: of the user's graph, or of one recorded step of its training.
+  take(values) {
+    this.nodes.forEach((node, i) => {
+      Object.assign(node, {data: number(values.data[i]), engine: number(values.grads[i]), mark: values.marks[i]});
+      if (node.constant) Object.assign(node, {name: told(node.data), tex: toldInLatex(node.data)});
+    });
+    this.edges.forEach((edge, i) => { edge.partial = number(values.partials[i]); });
+    this.accumulate();
+    this.steps = this.listSteps();  // which edges are cut depends on the numbers
+  }
+
+  // Backpropagation: newest node first, each hands its operands upstream × local partial.
+  accumulate() {
+    for (const node of this.nodes) { node.grad = 0; node.reached = node === this.root; node.shares = []; }
+    this.root.grad = 1;
+    for (const node of [...this.order].reverse()) for (const edge of node.ins) {
+      edge.live = node.reached && edge.partial !== null;
+      edge.contribution = edge.live ? edge.partial * node.grad : undefined;
+      edge.before = edge.from.grad;
+      if (edge.live) {
+        edge.from.grad += edge.contribution;
+        edge.from.reached = true;
+        edge.from.shares.push(edge);
+      }
+      edge.after = edge.from.grad;
+    }
+  }
+
+  // Where these sums are not the engine's; there is no such node, and the page says so if there is.
+  disagreements() {
+    return this.nodes.filter(({grad, engine}) => grad !== engine && !(Number.isNaN(grad) && Number.isNaN(engine)));
+  }
+
+  // The largest gradient there is: colour and width are measured by it.
+  strongest() {
+    return Math.max(...this.nodes.map(node => Math.abs(node.grad)).filter(Number.isFinite), 1e-300);
+  }
+
+  listSteps() {
+    const steps = [{kind: "start"}, ...this.order.map(node => ({kind: "value", node})), {kind: "seed", node: this.root}];
+    this.nodes.forEach(node => { node.known = 0; });
+    this.order.forEach((node, i) => { node.known = i + 1; });
+    this.seed = steps.length - 1;
+    for (const node of [...this.order].reverse()) for (const edge of node.ins) {
+      edge.step = node.reached ? steps.length : Infinity;
+      if (node.reached) steps.push({kind: "edge", edge, node: edge.from});
+    }
+    return steps;
+  }
+
+  // A node's gradient so far: undefined before the first contribution (it is not 0, it is not known).
+  gradAt(node, step) {
+    if (step < this.seed) return undefined;
+    const come = node.shares.filter(edge => edge.step <= step);
+    if (come.length) return come[come.length - 1].after;
+    if (node === this.root) return 1;
+    return step === this.steps.length - 1 ? node.grad : undefined;
+  }
+
+  // A form is a list such as [0, " · ", 1]: operand 0 times operand 1. Of one that needs brackets where it is
+  // negative, the place is written as -1 - i. The place after the last operand is the result.
+  filled(form, node, say, numbers = false) {
+    const at = i => i < node.ins.length ? node.ins[i].from : node;
+    const bare = x => numbers ? say.number(x.data) : say.name(x), inside = x => numbers ? say.wrapped(x.data) : say.inside(x);
+    const written = part => part < 0 ? inside(at(-1 - part)) : part >= 0 ? bare(at(part)) : part;
+    return this.forms[form][say.form].map(written).join("");
+  }
+
+  // The local partial in symbols: "" where it is a plain number, or its rule cannot be read on symbols.
+  slope(edge, say) {
+    const form = this.forms[edge.form];
+    return form && form[0].some(part => typeof part === "number") ? this.filled(edge.form, edge.to, say) : "";
+  }
+
+  // All ways from a node to the root over edges that carry something, up to a number of them.
+  paths(node, most) {
+    const counts = new Map([[this.root, 1]]);
+    for (const at of [...this.order].reverse()) for (const {from, live} of at.ins) {
+      if (live) counts.set(from, (counts.get(from) || 0) + (counts.get(at) || 0));
+    }
+    const count = counts.get(node) || 0, found = [];
+    const walk = (at, edges) => {
+      if (at === this.root) found.push(edges);
+      else for (const edge of at.outs) if (edge.live) walk(edge.to, [...edges, edge]);
+    };
+    if (count <= most) walk(node, []);
+    return {count, found};
+  }
+}

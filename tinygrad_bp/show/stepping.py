@@ -1,0 +1,127 @@
+"""stepper: a page that steps through backpropagation on your own graph, forward and backward.
+
+One HTML file with its script, style and data in it: it asks no network for anything, and its
+Content-Security-Policy lets nothing run but its own script.  moments.py makes the data; the page itself is
+in page/, where sums.js is the one to read first: it adds up the gradients anew, and says so if the engine's
+differ.
+"""
+
+import json
+import os
+import re
+from base64 import b64encode
+from collections.abc import Sequence
+from hashlib import sha256
+from html import escape
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from tinygrad_bp.show.files import write
+from tinygrad_bp.show.moments import Json, numbers, shape
+from tinygrad_bp.show.recording import Recording, page_data
+
+PAGE = Path(__file__).parent / "page"
+SCRIPTS = ("sums.js", "graph.js", "panel.js", "stepper.js", "start.js")
+STYLES = ("stepper.css",)
+
+
+class Stepper:
+    """A page as one text of HTML: save it, or let a notebook show it."""
+
+    def __init__(self, html: str) -> None:
+        self.html = html
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the page to a file, whole; raise DrawError and leave what is there if that cannot be."""
+        write(Path(path), self.html.encode())
+
+    def _repr_html_(self) -> str:
+        frame = "width: 100%; height: 720px; border: 0"
+        return (
+            f'<iframe srcdoc="{escape(self.html)}" sandbox="allow-scripts" allow="clipboard-write" '
+            f'title="stepper" style="{frame}"></iframe>'
+        )
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        return {"text/plain": repr(self), "text/html": self._repr_html_()}
+
+    def __repr__(self) -> str:
+        return f"<stepper page of {len(self.html.encode()) // 1000} kB: .save('backprop.html') and open it>"
+
+
+def stepper(loss: Any, path: str | os.PathLike[str] | None = None) -> Stepper:
+    """A page to step through the graph that ends in `loss`, written to `path` if one is given.
+
+    For the history of `fit(..., record=...)`, the page plays the training. Raises TypeError for what is
+    neither a Value nor such a history, StaleGraphError if a leaf was set after the graph was built, DrawError
+    for a graph above 5,000 nodes and for a file that cannot be written.
+
+    >>> from tinygrad_bp import Value
+    >>> a, b = Value(2.0, label="a"), Value(-3.0, label="b")
+    >>> stepper(a * b + a)
+    <stepper page of ... kB: .save('backprop.html') and open it>
+    """
+    if isinstance(getattr(loss, "losses", None), list):
+        page = Stepper(_training_page(loss))
+    else:
+        graph = shape(loss)
+        data = {"kind": "graph", "graphs": [graph], "moments": [numbers(loss)]}
+        name = graph["nodes"][graph["root"]]["name"] or "a constant"
+        page = Stepper(_page(data, f"Backpropagation through {name}", SCRIPTS, STYLES))
+    if path is not None:
+        page.save(path)
+    return page
+
+
+def _training_page(history: Any) -> str:
+    """The page of what `fit` returned: any object with `losses` and a `recording`."""
+    recording = getattr(history, "recording", None)
+    if not isinstance(recording, Recording):
+        raise ValueError("stepper: nothing of this training was recorded: train with fit(..., record=10)")
+    scripts, styles = SCRIPTS[:-1] + ("training.js", "start.js"), STYLES + ("training.css",)
+    return _page(page_data(recording, history.losses), "A training, step by step", scripts, styles)
+
+
+def _page(data: Json, title: str, scripts: Sequence[str], styles: Sequence[str]) -> str:
+    script = "\n".join(map(_squeezed, scripts))
+    style = "\n".join(map(_squeezed, styles))
+    policy = f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'"
+    parts = {
+        "policy": f"{policy}; base-uri 'none'; form-action 'none'",
+        "title": escape(title),
+        "style": style,
+        "data": json.dumps(_finite(data), separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"),
+        "script": script,
+    }
+    page = (PAGE / "stepper.html").read_text(encoding="utf-8")
+    first, *rest = page.split("@")
+    return first + "".join(parts[word] if i % 2 == 0 else word for i, word in enumerate(rest))
+
+
+def _squeezed(name: str) -> str:
+    """A file of the page without what only its readers need: comments, indentation, spaces around signs.
+
+    Quoted text stays as it is, and so do signs that would run together.
+    """
+    lines = (PAGE / name).read_text(encoding="utf-8").splitlines()
+    lines = [line.split("  // ")[0].strip() for line in lines]
+    text = "\n".join(line for line in lines if line and not line.startswith(("//", "/*")))
+    if name.endswith(".css"):
+        return re.sub(r"(?<=[;:,{}]) | (?=[{}])|; ?(?=})", "", text)
+    parts = re.split(r'(`[^`]*`|"(?:\\.|[^"\\])*")', text)
+    parts[::2] = [re.sub(r" ?([=<>*?:;,(){}&|!]+) ?| (\+) (?!\+)", r"\1\2", part) for part in parts[::2]]
+    return "".join(parts)
+
+
+def _hash(text: str) -> str:
+    return f"sha256-{b64encode(sha256(text.encode()).digest()).decode()}"
+
+
+def _finite(data: Any) -> Any:
+    """JSON has no nan and no infinities: they become texts."""
+    if isinstance(data, dict):
+        return {key: _finite(entry) for key, entry in data.items()}
+    if isinstance(data, (list, tuple)):
+        return [_finite(entry) for entry in data]
+    return str(data) if isinstance(data, float) and not isfinite(data) else data
