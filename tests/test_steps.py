@@ -112,3 +112,18 @@ def test_auto_says_why_it_does_without():
 def test_an_unknown_engine():
     with pytest.raises(ValueError, match="engine is 'auto', 'eager' or 'compiled', not 'gpu'"):
         trained("gpu")
+
+
+def test_threads_give_the_same_training():
+    pytest.importorskip("llvmlite")
+    xs, ys = tg.data.quadratic()
+    found = []
+    for threads in (1, 2, 5):
+        model = tg.MLP(1, [8, 8, 1], rng=random.Random(0))
+        sgd = tg.optim.SGD(model.parameters(), lr=1e-6)
+        tg.fit(model, (xs, ys), tg.losses.squared_error, sgd, steps=20, engine="compiled", threads=threads)
+        found.append([p.data for p in model.parameters()])
+    assert found[0] == found[1] == found[2]
+    for wrong in (0, 1.5, "2"):
+        with pytest.raises(ValueError, match="fit: threads is a whole number from 1 up, not"):
+            tg.fit(model, (xs, ys), tg.losses.squared_error, sgd, steps=1, threads=wrong)

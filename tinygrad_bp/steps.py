@@ -41,15 +41,17 @@ class Task:
         return 1.0 / len(batch) if self.reduce == "mean" else 1.0
 
 
-def chosen(engine: str, task: Task, steps: int, batch_size: int) -> "Eager | Compiled":
+def chosen(engine: str, task: Task, steps: int, batch_size: int, threads: int = 1) -> "Eager | Compiled":
     """The engine of that name; "auto" compiles where it pays, and where it can't goes without and warns."""
     if engine not in ("auto", "eager", "compiled"):
         raise ValueError(f"fit: engine is 'auto', 'eager' or 'compiled', not {engine!r}")
+    if not isinstance(threads, int) or threads < 1:
+        raise ValueError(f"fit: threads is a whole number from 1 up, not {threads!r}")
     work = steps * batch_size * len(task.optimizer.parameters)
     if engine == "eager" or (engine == "auto" and work < WORTH_COMPILING):
         return Eager(task)
     try:
-        return Compiled(task)
+        return Compiled(task, threads)
     except (CompileError, TypeError) as error:
         if engine == "compiled":
             raise
@@ -103,10 +105,12 @@ class Eager:
 class Compiled:
     """The loss of a batch as one kernel, the penalty as another; plain descent on all samples stays in it."""
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, threads: int = 1) -> None:
         self.task, self.eager = task, Eager(task)
         parameters = task.optimizer.parameters
-        self.losses = compile(lambda x, y: task.loss(task.model(x), y), parameters, example=task.samples[0])
+        self.losses = compile(
+            lambda x, y: task.loss(task.model(x), y), parameters, example=task.samples[0], threads=threads
+        )
         self.penalty = compile(task.penalty, parameters) if task.penalty else None
         self.steps_at_once = 1
 

@@ -49,6 +49,7 @@ def fit(
     seed: int = 0,
     progress: bool = True,
     engine: str = "auto",
+    threads: int = 1,
     record: int | None = None,
     sample: int = 0,
 ) -> History:
@@ -57,7 +58,8 @@ def fit(
     Each x is a number or a row of numbers, and the model is called with a list; each y is what
     `loss(prediction, y)` takes.  A batch is all samples, or `batch_size` of them, shuffled anew each epoch by
     `seed`; its loss is the sum or the mean ("sum", "mean") over its samples, plus `penalty()`, evaluated once
-    a step.  The engine is "eager", "compiled", or "auto", which compiles where it pays.
+    a step.  The engine is "eager", "compiled", or "auto", which compiles where it pays; compiled code divides
+    large batches among `threads`, with the same bits.
 
     With `record=k` the history keeps every k-th moment for `tg.stepper(history)`: the parameters, what the
     model answers, and the graph of one sample, by its number in the data.
@@ -101,7 +103,7 @@ def fit(
     on_terminal = sys.stderr is not None and sys.stderr.isatty()
     with entered(record=True), _Progress(steps, progress and on_terminal) as shown:
         task = Task(model, samples, loss, optimizer, reduce, penalty)
-        chosen_engine = chosen(engine, task, steps, len(samples) if whole else batch_size or 1)
+        chosen_engine = chosen(engine, task, steps, len(samples) if whole else batch_size or 1, threads)
         while (done := len(history.losses)) < steps:
             at_most = steps - done if whole else 1
             if recorder:
