@@ -9,7 +9,7 @@ from itertools import combinations, pairwise
 from math import comb
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import example, given, settings, strategies as st
 
 from tinygrad_bp import MLP
 from tinygrad_bp.show.columns import Columns, ranks
@@ -149,6 +149,7 @@ def test_nodes_stand_in_columns_and_apart(seed):
 
 
 @given(st.integers(0, 10**6))
+@example(424)
 def test_edges_run_from_border_to_border_and_over_no_node(seed):
     sizes, edges = random_dag(seed)
     layout = arrange(sizes, edges)
@@ -156,7 +157,7 @@ def test_edges_run_from_border_to_border_and_over_no_node(seed):
         assert len(route) % 3 == 1
         (xa, ya), (xb, yb), (wa, _), (wb, hb) = layout.centres[a], layout.centres[b], sizes[a], sizes[b]
         assert route[0] == pytest.approx((xa + wa / 2, ya))
-        assert route[-1][0] == pytest.approx(xb - wb / 2)
+        assert route[-1][0] == pytest.approx(xb - wb / 2, abs=0.01)  # a tenth of what is written
         assert abs(route[-1][1] - yb) <= hb / 2
         assert route[-2][1] == route[-1][1]  # it arrives level, from afar enough to have a direction
         assert route[-1][0] - route[-2][0] > 0.003

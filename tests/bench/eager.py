@@ -20,7 +20,7 @@ from tinygrad_bp.engine import sweep_graph
 Group = tuple[str, list[Row]]
 SAMPLES = 100
 LONGEST = 10_000_000
-RUNS = 1
+RUNS = 3
 
 
 def micrograd() -> Any:
@@ -86,22 +86,22 @@ def chains() -> Iterator[Group]:
             contenders.append(Contender(peer.NAME, lambda peer=peer, n=n: peer.chain(n), n))
         rows = compared("depth", contenders, in_turns(contenders, rounds=5), 1, 0.0, None)
         yield f"a chain of {n:,} multiplications, built and swept, one of them", rows + fallen
-    yield f"a chain of {LONGEST:,}, one of them", [nodes(LONGEST, True, runs=1)[-1]]
+    yield f"a chain of {LONGEST:,}, one of them", [nodes(LONGEST, True, recording=False)[-1]]
     yield "a chain of 1,000,000, one of them", [*nodes(1_000_000, True), *nodes(1_000_000, False), memory()]
 
 
-def nodes(n: int, collecting: bool, runs: int = RUNS) -> list[Row]:
+def nodes(n: int, collecting: bool, recording: bool = True) -> list[Row]:
     """Seconds a node to build, to sweep, to record the sweep, and to build and sweep."""
     (gc.enable if collecting else gc.disable)()
     build, back, recorded = [], [], []
-    for _ in range(runs):
+    for _ in range(RUNS if recording else 1):
         gc.collect()
         start = time.process_time()
         root = chained(n)
         built = time.process_time()
         root.backward()
         swept = time.process_time()
-        if runs > 1:
+        if recording:
             sweep_graph({root: tg.Value(1.0)})
         end = time.process_time()
         del root
