@@ -373,6 +373,7 @@ def test_zeros_are_no_sign_of_the_closest_mistake():
 def test_a_gradient_of_zeros_only():
     report = audited([0.0] * 55, *network())
     assert "every entry handed in is zero: is it what your backward pass filled?" in report.verdict
+    assert "-0" not in [line.split()[-1] for line in str(report).splitlines()]
 
 
 def test_thirty_two_bits_are_wrong_or_right_as_one_asks():

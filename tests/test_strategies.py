@@ -179,6 +179,14 @@ def test_expressions_of_nothing_are_refused(wrong):
         smallest(expressions(**wrong), bool)
 
 
+@pytest.mark.parametrize(
+    "strategy", [points("tanh"), expressions(ops=["tanh"])], ids=["points", "expressions"]
+)
+def test_the_name_of_an_operation_is_none(strategy):
+    with pytest.raises(TypeError, match=r": 'tanh' is no operation of the table, such as tinygrad_bp\.tanh"):
+        first(strategy, bool)
+
+
 # --- shrinking ----------------------------------------------------------------------------------------------
 
 
