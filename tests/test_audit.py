@@ -113,6 +113,7 @@ CASES = [
     ("half", "from the loss on", ("error = (z3 - y) / n", "error = 0.5 * (z3 - y) / n")),
     ("not averaged", "from the loss on", ("error = (z3 - y) / n", "error = z3 - y")),
     ("averaged once more", "from the loss on", ("error = (z3 - y) / n", "error = (z3 - y) / n / n")),
+    ("times the learning rate", "from the loss on", ("error = (z3 - y) / n", "error = lr * (z3 - y) / n")),
     ("derivative forgotten", "in layer 0", ("d1 = e1 * slope(z1)", "d1 = e1")),
     ("derivative forgotten", "in layer 1", ("d2 = e2 * slope(z2)", "d2 = e2")),
     ("derivative forgotten", "in the layers 0, 1",
@@ -134,6 +135,8 @@ CASES = [
     ("transposed", "in layer 2", ("dw3 = d3 @ a2.T", "dw3 = a2 @ d3.T")),
     ("outputs for inputs", "in layer 1", ("dw2 = d2 @ a1.T", "dw2 = d2 @ a2.T")),
     ("pre-activations for inputs", "in layer 2", ("dw3 = d3 @ a2.T", "dw3 = d3 @ z2.T")),
+    ("pre-activations for inputs", "in the layers 1, 2",
+     ("dw2 = d2 @ a1.T", "dw2 = d2 @ z1.T"), ("dw3 = d3 @ a2.T", "dw3 = d3 @ z2.T")),
     ("left-over gradients", "in all layers",
      *[(f"db{k} = d{k}.sum(axis=1)", f"db{k} = d{k}.sum(axis=1) + db{k}_before; dw{k} = dw{k} + dw{k}_before")
        for k in (1, 2, 3)]),
@@ -144,6 +147,9 @@ CASES = [
     ("bias averaged", "in all layers",
      *[(f"db{k} = d{k}.sum(axis=1)", f"db{k} = d{k}.mean(axis=1)") for k in (1, 2, 3)]),
     ("bias not averaged", "in layer 0", ("db1 = d1.sum(axis=1)", "db1 = d1.sum(axis=1) * n")),
+    ("weights averaged", "in all layers",
+     ("dw1 = d1 @ x.T", "dw1 = d1 @ x.T / n"), ("dw2 = d2 @ a1.T", "dw2 = d2 @ a1.T / n"),
+     ("dw3 = d3 @ a2.T", "dw3 = d3 @ a2.T / n")),
     ("bias left at zero", "in layer 1", ("db2 = d2.sum(axis=1)", "db2 = np.zeros(4)")),
 ]  # fmt: skip
 ONE_BY_ONE_CASES = [
@@ -158,7 +164,7 @@ ONE_BY_ONE_CASES = [
 ]  # fmt: skip
 OTHER_CASES = {  # each has a test of its own below
     "every prediction against every target", "mask of the wrong side", "bias summed over the units",
-    "not averaged over outputs", "averaged over outputs",
+    "not averaged over outputs", "averaged over outputs", "derivative that is in the loss",
 }  # fmt: skip
 
 
@@ -170,7 +176,7 @@ def test_every_mistake_of_the_table_is_committed_here():
 def test_every_mistake_of_the_table_has_its_switch():
     source = ast.walk(ast.parse(Path(backprop.__file__).read_text(encoding="utf-8")))
     words = {node.value for node in source if isinstance(node, ast.Constant)}
-    at_the_loss = {"every prediction against every target"}  # search.py has it
+    at_the_loss = {"every prediction against every target", "derivative that is in the loss"}  # in search.py
     assert {row.name for row in MISTAKES} - at_the_loss <= words
 
 
@@ -230,7 +236,7 @@ def test_two_mistakes_in_one_layer_and_three_in_all():
     said = " ".join(report.verdict.split())
     assert "not explained by any single mistake or pair tried the closest, for 35 of 55 entries:" in said
     assert "derivative at the activation, in layer 1" in said
-    assert "not tried: 'weights after their update' needs lr=; 'left-over gradients' needs before=" in said
+    assert "'weights after their update' needs lr=; 'left-over gradients' needs before=" in said
 
 
 def test_the_mask_of_the_wrong_side():
@@ -277,6 +283,37 @@ def test_the_mean_over_the_outputs(name, source_loss, loss):
     assert [names_of(e) for e in report.explanations] == [{f"{name}, from the loss on"}]
 
 
+@pytest.mark.parametrize("name", ["cross_entropy", "bce_with_logits"])
+def test_a_derivative_that_is_in_the_loss(name):
+    """(p − y) p (1 − p) is due for a squared error of p; for a loss of logits it is p − y."""
+    classes = 3 if name == "cross_entropy" else 1
+    model, xs, _ = network(sizes=(4, 5, classes))
+    ys = [i % max(2, classes) for i in range(7)]
+    (w1, w2), (b1, b2) = matrix.matrices(model)
+    x = np.array(xs).T
+    a1 = np.tanh(w1 @ x + b1)
+    e = np.exp(w2 @ a1 + b2)
+    p = e / e.sum(axis=0) if classes > 1 else e / (1 + e)
+    y = np.eye(3)[ys].T if classes > 1 else np.array([ys])
+    for d2, found in (
+        (p - y, []),
+        ((p - y) * p * (1 - p), ["derivative that is in the loss, from the loss on"]),
+    ):
+        d1 = (w2.T @ d2) * (1 - a1**2)
+        mine = [d1 @ x.T, d1.sum(axis=1), d2 @ a1.T, d2.sum(axis=1)]
+        report = tg.audit(model, (xs, ys), getattr(tg.losses, name), mine)
+        assert [names_of(e) for e in report.explanations] == [{name} for name in found]
+
+
+def test_without_biases_all_is_averaged_once_more():
+    rng = random.Random(0)
+    model, xs, ys = tg.MLP(2, [3, 1], act="tanh", bias=False, rng=rng), [[1.0, 2.0], [0.5, 3.0]], [1.0, 0.5]
+    right = [entry.engine for entry in audited([0.0] * 9, model, xs, ys).entries]
+    report = audited([g / 2 for g in right], model, xs, ys)
+    names = {name.partition(",")[0] for told in report.explanations for name in told}
+    assert names == {"half", "averaged once more"}  # of two samples, and no "weights averaged"
+
+
 # --- what the data cannot tell ------------------------------------------------------------------------------
 
 
@@ -309,9 +346,34 @@ def test_a_gradient_of_something_else():
     assert "and no single mistake gives even one of the entries: is it the same loss" in report.verdict
 
 
+def test_a_factor_and_weight_decay_are_seen_where_nothing_explains_them():
+    model, xs, ys = network()
+    mine, _ = ran(RIGHT, [], model, xs, ys)
+    report = audited([0.3 * part for part in mine], model, xs, ys)
+    assert "but every entry is 0.3 times the engine's: look for that number" in " ".join(str(report).split())
+    weights, _ = matrix.matrices(model)
+    decayed = [part + 0.3 * weights[i // 2] if i % 2 == 0 else part for i, part in enumerate(mine)]
+    report = audited(decayed, model, xs, ys)
+    assert not report.explanations
+    said = " ".join(str(report).split())
+    assert "but the gradient of every weight is the engine's plus 0.3 times the weight: weight decay" in said
+
+
+def test_zeros_are_no_sign_of_the_closest_mistake():
+    """Errors that add up to zero give only zeros to the layer below if the weights are left out."""
+    model, xs, _ = network(sizes=(3, 4, 2), act="relu")
+    ys = [i % 2 for i in range(7)]
+    mine = [entry.engine for entry in tg.audit(model, (xs, ys), tg.losses.cross_entropy, [1.0] * 26).entries]
+    wrong = [0.0] * 12 + [7.0, -5.0, 3.0, 2.0] + mine[16:]
+    report = tg.audit(model, (xs, ys), tg.losses.cross_entropy, wrong)
+    said = " ".join(str(report).split())
+    assert "the closest: no mistake at all, and 8 of 12 entries other than 0 are as they should be" in said
+
+
 def test_a_gradient_of_zeros_only():
     report = audited([0.0] * 55, *network())
     assert "every entry handed in is zero: is it what your backward pass filled?" in report.verdict
+    assert "-0" not in [line.split()[-1] for line in str(report).splitlines()]
 
 
 def test_thirty_two_bits_are_wrong_or_right_as_one_asks():
@@ -485,7 +547,7 @@ def test_what_numpy_would_stretch_is_stretched_and_noted():
 
 
 BAD = [
-    (None, TypeError, "mine is None: fill it by your backward pass first"),
+    (None, TypeError, "mine is None: nothing has filled it yet"),
     (3.0, TypeError, "mine is 3.0: the gradients of an MLP are a flat list"),
     (np.array(3.0), TypeError, "mine is array(3.): the gradients of an MLP are a flat list"),
     ("abc", TypeError, "mine is 'abc'"),
@@ -497,7 +559,7 @@ BAD = [
     ([1.0] * 12, ValueError, "mine has 12 entries, for 2 layers with biases and 13 parameters"),
     ([1.0] * 3 + [math.nan] + [1.0] * 9, ValueError, "mine['layers.0.neurons.1.w.0'] is nan"),
     ([1.0] * 3 + ["x"] + [1.0] * 9, TypeError, "mine['layers.0.neurons.1.w.0'] is 'x', not a number"),
-    ([[[1.0, 2.0]] * 3, [1.0] * 3, [[1.0] * 3], None], TypeError, "mine[3] is None: fill it"),
+    ([[[1.0, 2.0]] * 3, [1.0] * 3, [[1.0] * 3], None], TypeError, "mine[3] is None: nothing has"),
     ([[[1.0, 2.0]] * 3, [1.0] * 3, [[1.0] * 3], []], ValueError, "mine[3] is empty"),
     ([[[1.0, 2.0], [1.0, math.inf], [1.0, 2.0]], [1.0] * 3, [[1.0] * 3], [1.0]], ValueError,
      "mine[0][1][1] is inf: find where it began"),
@@ -507,6 +569,8 @@ BAD = [
      "mine[0] has the shape (3, 4), and the weight gradients of layer 0 are (3, 2), out and in"),
     ([[[1.0] * 2] * 3, [1.0] * 4, [[1.0] * 3], [1.0]], ValueError,
      "mine[1] has the shape (4,), and the bias gradients of layer 0 are (3,)"),
+    ([[[1.0] * 2] * 3, [1.0] * 7, [[1.0] * 3], [1.0]], ValueError,
+     "are (3,): this is one number for each sample; sum over the samples, the other axis"),
     ([([[1.0] * 2] * 3, [1.0] * 4), ([[1.0] * 3], [1.0])], ValueError, "mine[0][1] has the shape (4,)"),
     ({"W1": [[1.0] * 2] * 3, "b1": [1.0, "y", 1.0], "W2": [[1.0] * 3], "b2": [1.0]}, TypeError,
      "mine['b1'][1] is 'y'"),

@@ -194,16 +194,53 @@ def _nearest(search: Search, audit: Audit) -> str:
             f"but to {TWO_AND_THIRTY_BITS:g} of the largest of its matrix every entry agrees: if your code "
             f"has 32-bit numbers, audit with tolerance={TWO_AND_THIRTY_BITS:g}"
         )
-    count = len(audit.entries)
-    if not any(entry.mine for entry in audit.entries):
+    count = sum(entry.mine != 0.0 for entry in audit.entries)
+    if not count:
         return "every entry handed in is zero: is it what your backward pass filled?"
+    regular = _regular(search, audit)
+    if regular:
+        return wrapped(regular)
+    entries = "entries" if count == len(audit.entries) else "entries other than 0"
     agreeing, candidate = search.closest()
     told = candidate.told(len(search.net))
     if not agreeing:
         return "and no single mistake gives even one of the entries: is it the same loss, the same data?"
     if not told:
-        return f"the closest: no mistake at all, and {agreeing} of {count} entries are as they should be"
-    return "\n".join([f"the closest, for {agreeing} of {count} entries:", *(wrapped(t, "  ") for t in told)])
+        return f"the closest: no mistake at all, and {agreeing} of {count} {entries} are as they should be"
+    return "\n".join(
+        [f"the closest, for {agreeing} of {count} {entries}:", *(wrapped(t, "  ") for t in told)]
+    )
+
+
+def _regular(search: Search, audit: Audit) -> str:
+    """What is wrong with every entry alike, a factor or so much of the parameter itself; or ''."""
+    c = _common_factor([(entry.mine, entry.engine) for entry in audit.entries], search.tolerance)
+    if c:
+        return (
+            f"but every entry is {c:.6g} times the engine's: look for that number in the loss and in your "
+            "code, as a learning rate or a number of samples"
+        )
+    own = [
+        weight
+        for layer, (_, db) in zip(search.net, search.engine)
+        for row in layer.w
+        for weight in (row + [0.0] if db else row)
+    ]
+    more = [entry.mine - entry.engine for entry in audit.entries]
+    c = _common_factor([*zip(more, own)], search.tolerance)
+    if c:
+        return (
+            f"but the gradient of every weight is the engine's plus {c:.6g} times the weight: weight "
+            "decay, which the loss handed in does not have"
+        )
+    return ""
+
+
+def _common_factor(pairs: Sequence[tuple[float, float]], tolerance: float) -> float:
+    """c, if x = c y for all pairs (x, y); 0.0 if there is none, or nothing to compare."""
+    largest, divisor = max(pairs, key=lambda pair: abs(pair[1]))
+    c = largest / divisor if divisor and len(pairs) > 1 else 0.0
+    return c if all(abs(x - c * y) <= tolerance * abs(largest) for x, y in pairs) else 0.0
 
 
 def advice(search: Search) -> str:

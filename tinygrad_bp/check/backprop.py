@@ -36,6 +36,7 @@ class Plain:
     """A layer in plain lists: its weights, its activation, and what went in and out, a column a sample."""
 
     w: Matrix  # (out, in)
+    has_bias: bool
     act: Function
     slope: Function
     slope_by_output: Function | None
@@ -62,7 +63,8 @@ def forward(model: MLP, rows: Sequence[Sequence[float]]) -> list[Plain]:
         b = [[0.0 if neuron.b is None else neuron.b.data] for neuron in layer.neurons]
         act, slope, slope_by_output = on_floats(layer.neurons[0].act)
         sums = plus(matmul(w, xs), stretched(b, len(b), len(rows)))
-        net.append(Plain(w, act, slope, slope_by_output, xs, sums, each(act, sums)))
+        has_bias = layer.neurons[0].b is not None
+        net.append(Plain(w, has_bias, act, slope, slope_by_output, xs, sums, each(act, sums)))
         xs = net[-1].outs
     return net
 
@@ -93,7 +95,7 @@ def backprop(
     before left. Raises MisfitError where NumPy would refuse the shapes.
     """
     here, units, n = net[k], len(net[k].w), len(net[k].xs[0])
-    scale = factor(made, n, len(net[-1].w))
+    scale = factor(made, n, len(net[-1].w), abs(lr))
     one_by_one = len(errors) == n or not SAMPLE_BY_SAMPLE.isdisjoint(made)
     batches = apart if one_by_one else lambda matrix: [matrix]
     errors = errors if len(errors) == n else batches(errors[0])
@@ -152,6 +154,8 @@ def backprop(
         dws = [product(delta, flip(x)) for x, delta in zip(batches(xs), deltas)]
     dw = dws[-1] if "last sample only" in made else total(dws)
     dw = scaled(scale, stretched(dw, units, len(here.w[0])))
+    if "weights averaged" in made:
+        dw = scaled(1 / n, dw) if here.has_bias else usable(None)  # all are: "averaged once more"
     if "transposed" in made:
         dw = flip(dw)
     if "left-over gradients" in made:
@@ -171,10 +175,11 @@ def backprop(
     yield [matmul(turned, delta) for delta in carried]
 
 
-def factor(made: Made, n: int, outputs: int) -> float:
+def factor(made: Made, n: int, outputs: int, lr: float) -> float:
     """What the scalar mistakes multiply by, with n samples: 1.0 without them."""
     known = {"twice": 2.0, "half": 0.5, "not averaged": n, "averaged once more": 1 / n}
     known |= {"not averaged over outputs": outputs, "averaged over outputs": 1 / outputs}
+    known |= {"times the learning rate": lr}
     result = -1.0 if "negative" in made else 1.0
     for name, number in known.items():
         result *= number if name in made else 1.0

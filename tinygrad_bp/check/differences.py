@@ -54,14 +54,16 @@ def gradcheck(
       input  analytic  numeric  rel. error  verdict
       x      3         6        5.0e-01     wrong
       ...
-      why: every partial is right ... does it read a number (v.data, v.detach()), or compute under no_grad()?
+      why: every partial is right ... does it read a number (v.data, v.grad, v.detach()), or ...
     """
     if order not in (1, 2):
         raise ValueError(f"gradcheck: order is 1 or 2, not {order!r}: for a third, check grad(f)")
     if method not in METHODS:
         raise ValueError(f"gradcheck: no method {method!r}: there are {', '.join(METHODS)}")
-    if not samples >= 1:
-        raise ValueError(f"gradcheck: samples is 1 or more, not {samples!r}")
+    if not (isinstance(samples, int) and samples >= 1):
+        raise ValueError(f"gradcheck: samples is a whole number, 1 or more, not {samples!r}")
+    if not (isinstance(rtol, (int, float)) and 0.0 < rtol < 1.0):
+        raise ValueError(f"gradcheck: rtol is a number between 0 and 1, not {rtol!r}")
     subject = Subject(f, inputs, params)
     with subject.at(subject.numbers) as call:
         check = Check(subject, call, Comparison(subject, method, rtol, call.sides()), samples, seed)
@@ -220,11 +222,13 @@ class Check:
             )
         if row.kink:
             return (
-                f"by {row.name} there is a kink, and {row.analytic:.9g} is not between the slopes beside it"
+                f"by {row.name} there is a kink, and {row.analytic:.9g} is not between the slopes beside it; "
+                "every partial is right, but where several kinks meet the chain rule may give no slope: "
+                "check beside it"
             )
         return (
             f"every partial is right where it is recorded, but {name} also depends on {row.name} past the "
-            "graph: does it read a number (v.data, v.detach()), or compute under no_grad()?"
+            "graph: does it read a number (v.data, v.grad, v.detach()), or compute under no_grad()?"
         )
 
 

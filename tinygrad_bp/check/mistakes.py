@@ -18,7 +18,7 @@ class Mistake:
     name: str  # also of the switch
     what: str
     mend: str
-    where: str = "layer"  # or "down", on the way to the layer below; "loss"; "factor": at the loss or a layer
+    where: str = "layer"  # or "above" the first layer only; "loss"; "factor": at the loss or in a layer
     needs: str = ""  # a keyword of `audit` without which it cannot be tried
     several_outputs: bool = False
 
@@ -42,9 +42,15 @@ MISTAKES = (
             "divide the error by the number of outputs", "factor", several_outputs=True),
     Mistake("averaged over outputs", "divided by the number of outputs, where the loss takes the sum",
             "leave the division out", "factor", several_outputs=True),
+    Mistake("times the learning rate", "these are the steps, lr times the gradient",
+            "hand in the gradient itself: lr belongs into the update alone", "factor", needs="lr"),
     Mistake("every prediction against every target",
             "a column of predictions minus a row of targets makes a table of each against each",
             "give both one shape before subtracting: y = y.reshape(ŷ.shape)", "loss"),
+    Mistake("derivative that is in the loss",
+            "the error p − y is multiplied by p (1 − p), the derivative of the sigmoid or softmax that a "
+            "loss of logits has inside",
+            "the delta of the logits is p − y: its fraction and that derivative have cancelled", "loss"),
     # --- the derivative of the activation
     Mistake("derivative forgotten", "the derivative of the activation is left out",
             "delta = error * f'(z)"),
@@ -56,7 +62,7 @@ MISTAKES = (
     Mistake("derivative of the layer above", "f' is taken at the numbers of the layer above",
             "delta of a layer takes f' at the sums of the same layer"),
     Mistake("derivative of the layer below", "f' is taken at the numbers of the layer below",
-            "delta of a layer takes f' at the sums of the same layer"),
+            "delta of a layer takes f' at the sums of the same layer", "above"),
     Mistake("mask of the wrong side", "the mask is the wrong way round: it lets pass where z < 0",
             "of ReLU the derivative is 1 where z > 0, and 0 elsewhere"),
     # --- the error that comes from above
@@ -68,13 +74,13 @@ MISTAKES = (
             "give both one shape: error = W.T @ delta is a column like z, as delta * W is not"),
     Mistake("derivative left out on the way back",
             "the error, not the delta, is handed down: f' of this layer is missing in all layers below",
-            "hand down W.T @ delta, where delta = error * f'(z)", "down"),
+            "hand down W.T @ delta, where delta = error * f'(z)", "above"),
     Mistake("weights left out on the way back", "the weights are left out on the way to the layer below",
-            "hand down W.T @ delta", "down"),
+            "hand down W.T @ delta", "above"),
     Mistake("weights not transposed", "W stands where its transpose is due, on the way to the layer below",
-            "hand down W.T @ delta for W of shape (out, in)", "down"),
+            "hand down W.T @ delta for W of shape (out, in)", "above"),
     Mistake("weights after their update", "the weights were updated before the error went back through them",
-            "compute the gradients of all layers, then update", "down", needs="lr"),
+            "compute the gradients of all layers, then update", "above", needs="lr"),
     # --- the gradient of the weights
     Mistake("transposed", "the weight gradient is transposed",
             "for W of shape (out, in): dW = delta @ a.T; if your code keeps its weights (in, out), yours may "
@@ -86,7 +92,7 @@ MISTAKES = (
     Mistake("outputs for inputs", "delta meets the outputs of its own layer, not what went into it",
             "dW = delta @ a.T with a from the layer below"),
     Mistake("pre-activations for inputs", "delta meets the sums z of the layer below, not its a = f(z)",
-            "dW = delta @ a.T with a = f(z)"),
+            "dW = delta @ a.T with a = f(z)", "above"),
     Mistake("last sample only", "the gradient is that of the last sample alone: assigned, not added up",
             "dW += ... over the samples, and db too"),
     Mistake("left-over gradients", "the gradients of the step before are still in it",
@@ -100,8 +106,10 @@ MISTAKES = (
             "name the axis: np.sum(delta, axis=...) over the samples"),
     Mistake("bias averaged", "the bias gradient is divided by the number of samples, the weights' is not",
             "treat both alike: delta.sum, not delta.mean, where dW = delta @ a.T"),
-    Mistake("bias not averaged", "the weight gradient is divided by the number of samples, the bias gradient "
-            "is not",
+    Mistake("bias not averaged", "the bias gradient is not divided by the number of samples, the weights' is",
+            "treat both alike: divide delta once, before both"),
+    Mistake("weights averaged",
+            "the weight gradient is divided by the number of samples, the bias gradient is not",
             "treat both alike: divide delta once, before both"),
     Mistake("bias left at zero", "the bias gradient is zero",
             "db = delta.sum over the axis of the samples"),
@@ -166,9 +174,9 @@ def scopes(row: Mistake, layers: int) -> Iterator[tuple[int, ...]]:
     """Where a mistake can be made: in one layer, in all hidden ones, in all; a factor at the loss."""
     if row.where in ("loss", "factor") and row is not NEGATIVE:
         yield (layers,)
-    first = 1 if row.where == "down" else 0
+    first = 1 if row.where == "above" else 0
     if row.where != "loss" and (row.where != "factor" or layers > 1):
         yield from ((k,) for k in range(first, layers))
-    if row.where in ("layer", "down"):
+    if row.where in ("layer", "above"):
         everywhere = tuple(range(first, layers))
         yield from (levels for levels in (everywhere[:-1], everywhere) if len(levels) > 1)

@@ -39,7 +39,7 @@ class Given:
 def plain(tree: Any, place: str) -> Any:
     """Nested lists of finite floats."""
     if tree is None:
-        raise TypeError(f"audit: {place} is None: fill it by your backward pass first")
+        raise TypeError(f"audit: {place} is None: nothing has filled it yet")
     if hasattr(tree, "tolist"):
         tree = tree.tolist()
     if isinstance(tree, (list, tuple)):
@@ -195,7 +195,10 @@ def _biases(b: Any, place: str, k: int, out: int, samples: int, notes: list[str]
     if found == (samples,) and out == 1:
         notes.append(f"{place} has a number for each of the {samples} samples: their sum stands in the table")
         return [b]
-    return _stretched(b, found, (out, 1), place, f"the bias gradients of layer {k} are ({out},)", notes)
+    wanted = f"the bias gradients of layer {k} are ({out},)"
+    if found in ((samples,), (samples, 1), (1, samples)) and samples > 1:
+        wanted += ": this is one number for each sample; sum over the samples, the other axis"
+    return _stretched(b, found, (out, 1), place, wanted, notes)
 
 
 def _stretched(

@@ -23,7 +23,7 @@ class Entry(NamedTuple):
 
     @property
     def ratio(self) -> float:
-        return self.mine / self.engine if self.engine else float("nan")
+        return self.mine / self.engine + 0.0 if self.engine else float("nan")  # + 0.0: no −0
 
 
 @dataclass(repr=False)

@@ -8,19 +8,34 @@ thousands of pairs, a few get further than the last layer.  `mistakes.py` says w
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import isclose
+from math import exp, isclose
 from typing import Any
 
-from tinygrad_bp.check.backprop import Matrix, MisfitError, Plain, backprop, factor, flip, scaled, total
+from tinygrad_bp.check.backprop import (
+    Matrix,
+    MisfitError,
+    Plain,
+    backprop,
+    factor,
+    flip,
+    scaled,
+    times,
+    total,
+)
 from tinygrad_bp.check.mistakes import MISTAKES, Candidate, candidates
 from tinygrad_bp.check.reading import Given
 from tinygrad_bp.engine import Value
-from tinygrad_bp.losses import Loss
+from tinygrad_bp.losses import Loss, bce_with_logits, cross_entropy
 from tinygrad_bp.modes import entered
+from tinygrad_bp.ops import logsumexp as LOGSUMEXP, sigmoid as SIGMOID
 from tinygrad_bp.transforms import gradients
 
 NO_MISTAKE = Candidate(())
 MOST_COMPARISONS = 20_000  # of predictions with targets that are not theirs
+SQUASHES: Any = (  # what a loss of logits has inside
+    (bce_with_logits, lambda zs: [SIGMOID.value(z) for z in zs]),
+    (cross_entropy, lambda zs: [exp(z - LOGSUMEXP.value(*zs)) for z in zs]),
+)
 
 
 @dataclass
@@ -65,7 +80,7 @@ class Search:
         return []
 
     def closest(self) -> tuple[int, Candidate]:
-        """The single mistake that gives the most entries, and how many."""
+        """The single mistake that gives the most entries, and how many; zeros are given by too many."""
         tried = candidates(len(self.net), len(self.net[-1].w), self.known, most=1)
         return max(self.walk(tried, prune=False), key=lambda found: (found[0], -len(found[1].made)))
 
@@ -97,7 +112,7 @@ class Search:
                 continue  # nobody can have made these mistakes here: the shapes forbid it
 
     def _compared(self, parts: Iterator[Matrix], k: int, prune: bool) -> int | None:
-        """How many entries of layer k are the user's; None if any is not, and that is the end of it."""
+        """How many entries of layer k are the user's, zeros aside; None if one is not, which ends it."""
         agreeing = 0
         for wanted in (self.mine.bs[k], self.mine.ws[k]):
             part = next(parts)
@@ -105,7 +120,8 @@ class Search:
                 same = self.same(part, wanted)
                 if prune and not all(same):
                     return None
-                agreeing += sum(same)
+                numbers = [x for row in wanted for x in row]
+                agreeing += sum(agrees and x != 0.0 for agrees, x in zip(same, numbers))
         return agreeing
 
     def same(self, part: Matrix, wanted: Matrix) -> list[bool]:
@@ -121,7 +137,16 @@ class Search:
     def _errors(self, made: frozenset[str]) -> Matrix:
         """The derivatives of the loss by the outputs; none if that would take too long."""
         errors = self._of_all_targets if "every prediction against every target" in made else self.errors
-        return scaled(factor(made, len(self.targets), len(self.net[-1].w)), errors)
+        if "derivative that is in the loss" in made:
+            errors = times(errors, self._squashed) if errors and self._squashed else []
+        return scaled(factor(made, len(self.targets), len(self.net[-1].w), self.lr or 0.0), errors)
+
+    @cached_property
+    def _squashed(self) -> Matrix:
+        """p (1 - p) of the sigmoid or softmax inside the loss; none if there is none."""
+        outs = flip(self.net[-1].outs)
+        found = [[squash(zs) for zs in outs] for loss, squash in SQUASHES if loss is self.loss]
+        return flip([[p * (1.0 - p) for p in ps] for ps in found[0]]) if found else []
 
     @cached_property
     def _of_all_targets(self) -> Matrix:

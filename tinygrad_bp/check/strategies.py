@@ -51,9 +51,15 @@ def points(
 
     Fill in constants first, `points(clip.at(0.0, 1.0))`; an operation on any number of operands gets 2 to 5.
     """
+    _require_operation("points", op)
     count = draw(st.integers(2, 5)) if op.operands is None else op.operands
     each = [_within(op, i, smooth, low, high) for i in range(count)]
     return draw(st.tuples(*each).filter(lambda xs: allows(op, xs, smooth)))
+
+
+def _require_operation(strategy: str, op: Any) -> None:
+    if not isinstance(op, Op):
+        raise TypeError(f"{strategy}: {op!r} is no operation of the table, such as tinygrad_bp.tanh")
 
 
 def _within(op: Op, i: int, smooth: bool, low: float, high: float) -> st.SearchStrategy[float]:
@@ -86,6 +92,8 @@ def expressions(
     choices = rows(smooth) if ops is None else list(ops)
     if not choices or max_size < 1 or inputs < 1:
         raise ValueError("expressions: at least one operation in ops, max_size and inputs 1 or more")
+    for choice in choices:
+        _require_operation("expressions", choice)
     xs = draw(st.lists(numbers(), min_size=1, max_size=inputs))
     nodes, steps = list(xs), []
     step = st.tuples(st.sampled_from(choices), st.lists(st.integers(0, 7), min_size=2, max_size=MOST))

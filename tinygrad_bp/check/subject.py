@@ -5,7 +5,7 @@ what its operations with a kink were doing.  That it always does the same, and l
 looked at here.  Read differences.py next.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from inspect import signature
 from math import isfinite
@@ -125,11 +125,11 @@ class Subject:
 
 
 def _parameters(params: Any) -> list[Value]:
-    found = [] if params is None else [params] if isinstance(params, Value) else list(params)
+    found = [] if params is None else list(params) if isinstance(params, Iterable) else [params]
     for p in found:
         if not isinstance(p, Value) or p.op is not None:
             raise TypeError(f"gradcheck: params are leaf Values, not {p!r}: pass model.parameters()")
-    return found
+    return list(dict.fromkeys(found))  # each but once
 
 
 def _argument_names(f: Callable[..., Any], inputs: tuple[Any, ...]) -> list[str]:
