@@ -14,7 +14,8 @@ from typing import Any
 from tinygrad_bp.errors import CompileError, MissingExtraError
 
 _lock = threading.RLock()
-os.register_at_fork(after_in_child=lambda: globals().update(_lock=threading.RLock()))
+if hasattr(os, "register_at_fork"):  # where processes fork
+    os.register_at_fork(after_in_child=lambda: globals().update(_lock=threading.RLock()))
 _ready: dict[str, Any] = {}
 
 PTR, INT, NUM = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
@@ -86,7 +87,8 @@ def _found(name: str) -> bool:
     binding = _ready["binding"]
     if binding.address_of_symbol(name):
         return True
-    for library in (None, ctypes.util.find_library("m"), "ucrtbase" if os.name == "nt" else None):
+    libraries = ("ucrtbase", "kernel32") if os.name == "nt" else (None, ctypes.util.find_library("m"))
+    for library in libraries:
         try:
             function = getattr(ctypes.CDLL(library), name)
         except (OSError, TypeError, AttributeError):
