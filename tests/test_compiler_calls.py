@@ -260,7 +260,7 @@ def test_a_pace_and_a_velocity_that_are_wrong() -> None:
     for wrong in ((-1.0, 0.0), (nan, 0.0), (0.1, 1.0)):
         with pytest.raises(ValueError, match="pace: lr is from 0 up and momentum from 0 to below 1, not"):
             step.bind([1.0], [1.0], lr=wrong[0], momentum=wrong[1])
-    with pytest.raises(ValueError, match="train: velocity has 5000 numbers; .* has 2 parameters"):
+    with pytest.raises(ValueError, match=r"train: velocity has 5000 numbers; .* has 2 parameters"):
         step.bind([1.0], [1.0]).train(1, 0.1, 0.5, 1.0, [0.0] * 5000)
     bound = compile(lambda x: x * x).bind(2.0)
     for descend in (lambda: bound.descend(), lambda: bound.train(1, 0.1, 0.0)):
@@ -589,6 +589,20 @@ def test_text_that_llvm_refuses_and_functions_that_are_missing(engine: str) -> N
     }"""
     with pytest.raises(CompileError, match="has no no_such_function"):
         native.make(text)
+
+
+def test_instructions_that_the_processor_lacks(monkeypatch: pytest.MonkeyPatch, engine: str) -> None:
+    """LLVM calls the C library instead, and would end the process for a function that is not there."""
+    if engine == "python":
+        return
+    native.llvm()
+    features = {**native._ready["features"], "fma": False, "sse4.1": False}
+    monkeypatch.setitem(native._ready, "features", features)
+    monkeypatch.setattr("tinygrad_bp.compiler.kernel._warned", set())
+    monkeypatch.setattr(native, "_found", lambda name: name not in ("fma", "roundeven"))
+    for f, missing in ((tg.exp, "fma"), (tg.round, "roundeven")):
+        with pytest.warns(RuntimeWarning, match=f"the C library here has no {missing}"):
+            assert compile(f)(0.0) == f(0.0)
 
 
 def test_operations_of_ones_own(engine: str) -> None:
