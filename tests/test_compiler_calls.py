@@ -6,10 +6,12 @@ Bad input is a clear error or a right answer, never a crash and never a silently
 import ctypes
 import mmap
 import os
+import runpy
 import threading
 import warnings
 from array import array
 from math import inf, isnan, nan
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ import tinygrad_bp as tg
 from tinygrad_bp import Value
 from tinygrad_bp.compiler import compile, native
 from tinygrad_bp.compiler.frame import bind
+from tinygrad_bp.compiler.llvm import calls
 from tinygrad_bp.compiler.llvm.blocks import Lanes
 from tinygrad_bp.compiler.llvm.module import emit_llvm
 from tinygrad_bp.errors import CompileError, MissingExtraError, NonFiniteError
@@ -205,6 +208,69 @@ def test_a_bound_function_takes_new_arguments_from_its_buffer() -> None:
         bound.inputs[:] = array("d", [r, a, b])
         assert bound.evaluate() == a * r * (r + b)
         assert list(bound.grads) == [a * (2 * r + b), r * (r + b), a * r]
+
+
+def test_bound_calls_read_captured_values() -> None:
+    w, c = Value(2.0), Value(3.0)
+    for bound in (compile(lambda x: w * x * c, [w]).bind([1.0]), compile(lambda x: x * c * 1.0).bind(2.0)):
+        c.data = 3.0
+        bound.read()
+        assert (bound.evaluate(), list(bound.grads)) == (6.0, [3.0])
+        c.data = 5.0
+        assert bound.evaluate() == 6.0
+        assert bound() == (10.0, array("d", [5.0]))
+        assert bound.evaluate() == 10.0
+    c.data = 4.0
+    fresh = compile(lambda x: w * x * c, [w]).bind([1.0]), compile(lambda x: x * c).bind(2.0)
+    assert [bound.evaluate() for bound in fresh] == [8.0, 8.0]
+
+
+def test_a_bound_call_answers_for_the_values_and_keeps_its_params() -> None:
+    w = Value(2.0)
+    step = compile(lambda x: w * x, [w])
+    bound = step.bind([1.0], lr=0.5)
+    assert bound()[0] == 2.0
+    bound.params[0] = 50.0
+    assert bound()[0] == 2.0
+    assert (list(bound.params), bound.descend(), list(bound.params)) == ([50.0], 50.0, [49.5])
+    assert bound()[0] == 2.0
+    params = bound.params
+    bound.release()
+    bound.release()
+    assert [step.value_and_grad([x])[0] for x in (1.0, 3.0)] == [2.0, 6.0]
+    assert list(params) == [49.5]
+
+
+def test_momentum_begins_at_rest() -> None:
+    w = Value(2.0)
+    step = compile(lambda x: w * x, [w])
+    step.train([1.0], lr=0.5, steps=10, momentum=0.5)
+    w.data = 2.0
+    bound = step.bind([1.0], lr=0.5, momentum=0.5)
+    found = []
+    for pace in ((0.5, 0.5), (1, 0.5), (1, 0), (1, 0.5)):  # v: 1, 1.5, none, 1
+        bound.pace = pace
+        bound.descend()
+        found += bound.params
+    assert found == [1.5, 0.0, -1.0, -2.0]
+
+
+def test_a_pace_and_a_velocity_that_are_wrong() -> None:
+    step, _ = line()
+    for wrong in ((-1.0, 0.0), (nan, 0.0), (0.1, 1.0)):
+        with pytest.raises(ValueError, match="pace: lr is from 0 up and momentum from 0 to below 1, not"):
+            step.bind([1.0], [1.0], lr=wrong[0], momentum=wrong[1])
+    with pytest.raises(ValueError, match=r"train: velocity has 5000 numbers; .* has 2 parameters"):
+        step.bind([1.0], [1.0]).train(1, 0.1, 0.5, 1.0, [0.0] * 5000)
+    bound = compile(lambda x: x * x).bind(2.0)
+    for descend in (lambda: bound.descend(), lambda: bound.train(1, 0.1, 0.0)):
+        with pytest.raises(TypeError, match=r"has no parameters to descend on: compile\(f, params\)"):
+            descend()
+
+
+def test_functions_without_results() -> None:
+    nothing = compile(lambda x: [])
+    assert (nothing(1.0), nothing.map([1.0] * 40)) == ([], [[]] * 40)
 
 
 def test_the_number_of_threads_is_checked() -> None:
@@ -422,6 +488,55 @@ def test_threads() -> None:
     assert all(len(found[i]) == 50 and all(r == expected[i] for r in found[i]) for i in range(8))
 
 
+def test_an_interrupted_call_leaves_no_thread_waiting(monkeypatch: pytest.MonkeyPatch, engine: str) -> None:
+    if engine == "python":
+        return
+    started: list[threading.Thread] = []
+
+    class Gate:
+        """Ctrl-C comes as it opens."""
+
+        def __init__(self) -> None:
+            self.lock = threading.Lock()
+            self.acquire = self.lock.acquire
+
+        def __enter__(self) -> None:
+            self.lock.acquire()
+
+        def __exit__(self, *_: Any) -> None:
+            self.lock.release()
+
+        def release(self) -> None:
+            self.lock.release()
+            raise KeyboardInterrupt
+
+    def thread(**given: Any) -> threading.Thread:
+        started.append(threading.Thread(**given))
+        return started[-1]
+
+    w = Value(2.0)
+    step = compile(lambda x: w * x, [w], threads=2)
+    with monkeypatch.context() as patch:
+        patch.setattr("tinygrad_bp.compiler.frame.threading", SimpleNamespace(Lock=Gate, Thread=thread))
+        with pytest.raises(KeyboardInterrupt):
+            step.train([0.5] * 70_000, lr=1e-9, steps=3)
+    for t in started:
+        t.join(30.0)
+    assert started and not any(t.is_alive() for t in started)
+    assert (w.data, step.value([0.5] * 70_000)) == (2.0, 70_000.0)
+
+
+def test_other_systems(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows does not fork, and has another name for letting a thread run."""
+    monkeypatch.delattr(os, "register_at_fork", raising=False)
+    assert "make" in runpy.run_path(native.__file__)
+    for name, expected in (("nt", "SwitchToThread"), ("posix", "sched_yield")):
+        monkeypatch.setattr(os, "name", name)
+        found = runpy.run_path(calls.__file__)["YIELD"]
+        monkeypatch.undo()
+        assert found == expected
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_after_fork() -> None:
     step, _ = line()
@@ -474,6 +589,20 @@ def test_text_that_llvm_refuses_and_functions_that_are_missing(engine: str) -> N
     }"""
     with pytest.raises(CompileError, match="has no no_such_function"):
         native.make(text)
+
+
+def test_instructions_that_the_processor_lacks(monkeypatch: pytest.MonkeyPatch, engine: str) -> None:
+    """LLVM calls the C library instead, and would end the process for a function that is not there."""
+    if engine == "python":
+        return
+    native.llvm()
+    features = {**native._ready["features"], "fma": False, "sse4.1": False}
+    monkeypatch.setitem(native._ready, "features", features)
+    monkeypatch.setattr("tinygrad_bp.compiler.kernel._warned", set())
+    monkeypatch.setattr(native, "_found", lambda name: name not in ("fma", "roundeven"))
+    for f, missing in ((tg.exp, "fma"), (tg.round, "roundeven")):
+        with pytest.warns(RuntimeWarning, match=f"the C library here has no {missing}"):
+            assert compile(f)(0.0) == f(0.0)
 
 
 def test_operations_of_ones_own(engine: str) -> None:

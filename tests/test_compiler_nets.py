@@ -104,11 +104,21 @@ def test_large_layers(width: int, cached: int, monkeypatch: pytest.MonkeyPatch) 
     assert f"[{2 * width * width} x double]" in step.source("llvm")  # where one side is transposed
 
 
+def test_a_function_of_several_large_layers_has_one_panel() -> None:
+    """Its frame is on the stack of whatever thread calls it."""
+    pytest.importorskip("llvmlite")
+    net = dense(40, 40, 40, 40, 40)
+    step = compile(net.loss, net.params, example=([0.0] * 40, [0.0] * 40))
+    parts = step.source("llvm").split("define ")
+    panels = [part.count(" x double], align 64") for part in parts]
+    assert max(panels) == 1
+
+
 def test_the_bits_do_not_depend_on_the_threads() -> None:
     pytest.importorskip("llvmlite")
     net = dense(3, 16, 16, 1, act="tanh")
     numbers = [p.data for p in net.params]
-    for n in (7, 200, 1000, 5000):
+    for n in (2, 4, 7, 200, 1000, 5000):
         data = columns(net, n)
         found = []
         for threads in (1, 2, 3, 16):

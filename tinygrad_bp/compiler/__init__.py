@@ -1,8 +1,8 @@
 """The compiler: any scalar graph as loops, in machine code or as Python that one can read.
 
-Start with `compiled.py`, the public face; then one file a pass: trace, lower, fuse, schedule, roll, and the
+Start with `compiled.py`, the public face; then one file a pass: tracing, lower, fuse, schedule, roll, and the
 emitters emit_python (with emit_loops and spelling), emit_matrix (with matrix/) and llvm/.  `native.py` makes
-machine code, `kernel.py` calls it.
+machine code, `frame.py` calls it.
 """
 
 from tinygrad_bp.compiler.compiled import CompiledFunction, CompiledSum, compile

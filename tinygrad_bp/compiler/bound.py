@@ -12,6 +12,17 @@ from typing import Any
 from tinygrad_bp.compiler.columns import Columns
 from tinygrad_bp.compiler.kernel import Kernel
 from tinygrad_bp.errors import NonFiniteError
+from tinygrad_bp.floats import to_float
+
+
+def checked_pace(where: str, lr: Any, momentum: Any) -> tuple[float, float]:
+    """Learning rate and momentum as floats. Raises ValueError for what is no descent."""
+    pace = to_float(lr), to_float(momentum)
+    if not pace[0] >= 0.0 or not 0.0 <= pace[1] < 1.0:
+        raise ValueError(
+            f"{where}: lr is from 0 up and momentum from 0 to below 1, not {lr!r} and {momentum!r}"
+        )
+    return pace
 
 
 class Bound(ABC):
@@ -25,6 +36,7 @@ class Bound(ABC):
     grads: Any
     evaluate: Any  # () -> float: value and gradient
     descend: Any  # () -> float: a step of gradient descent, and the loss before it; nan if it was not taken
+    velocity: Any  # doubles, one for each parameter
 
     def __init__(self, kernel: Kernel, columns: Columns) -> None:
         self.kernel, self.columns = kernel, columns
@@ -33,12 +45,37 @@ class Bound(ABC):
 
     @property
     def pace(self) -> tuple[float, float]:
-        """Learning rate and momentum of `descend`."""
+        """Learning rate and momentum of `descend`; momentum begins at rest."""
         return self._pace
 
     @pace.setter
     def pace(self, pace: tuple[float, float]) -> None:
+        pace = checked_pace("pace", *pace)
+        if pace[1] and not self._pace[1]:
+            self.velocity[:] = self.begun(None)
         self._pace = pace
+        self.paced()
+
+    @abstractmethod
+    def paced(self) -> None:
+        """The pace was set."""
+
+    def begun(self, velocity: Any) -> "array[float]":
+        """The velocity that a training begins with."""
+        params = self.kernel.params
+        numbers = array("d", bytes(8 * params) if velocity is None else velocity)
+        if len(numbers) != params:
+            raise ValueError(
+                f"train: velocity has {len(numbers)} numbers; {self.kernel.name} has {params} parameters"
+            )
+        return numbers
+
+    def need_params(self, what: str) -> None:
+        """Raises TypeError for a function bound without parameters."""
+        if not self.kernel.rolled.summed:
+            raise TypeError(
+                f"{what}: {self.kernel.name} has no parameters to descend on: compile(f, params).bind(...)"
+            )
 
     @abstractmethod
     def run(self) -> "array[float]":
@@ -62,9 +99,9 @@ class Bound(ABC):
         result = self.run()
         return result.pop(), result
 
+    @abstractmethod
     def read(self) -> None:
-        """Take the parameters from the Values."""
-        self.params[:] = array("d", self.kernel.numbers()[: self.kernel.params])
+        """Take the parameters, and whatever else f uses, from the Values."""
 
     def write(self) -> None:
         """Set the Values to the parameters."""
@@ -94,41 +131,57 @@ class Generated(Bound):
     def __init__(self, kernel: Kernel, columns: Columns) -> None:
         super().__init__(kernel, columns)
         self.runner = kernel.runner()
-        self.params = memoryview(array("d", kernel.numbers()[: kernel.params]))
+        self.numbers = kernel.numbers()
+        self.params = memoryview(array("d", self.numbers[: kernel.params]))
         self.grads = memoryview(array("d", bytes(8 * max(0, len(kernel.rolled.outputs) - 1))))
-        self.velocity = [0.0] * kernel.params
+        self.velocity = self.begun(None)
 
     def release(self) -> None:
         """Nothing is kept."""
 
+    def paced(self) -> None:
+        """It is looked up at each step."""
+
+    def __call__(self) -> tuple[float, "array[float]"]:
+        value, self.grads[:] = super().__call__()
+        return value, array("d", self.grads)
+
+    def read(self) -> None:
+        self.numbers = self.kernel.numbers()
+        self.params[:] = array("d", self.numbers[: self.kernel.params])
+
     def run(self) -> "array[float]":
-        return self._run(self.kernel.numbers())
+        self.numbers = self.kernel.numbers()
+        return self._run(self.numbers)
 
     def _run(self, numbers: list[float]) -> "array[float]":
         results = self.runner(numbers, self.columns.samples())
         return array("d", results if self.kernel.rolled.summed else [x for row in results for x in row])
 
     def evaluate(self) -> float:
-        result = self._run([*self.params, *self.kernel.numbers()[self.kernel.params :]])
+        result = self._run([*self.params, *self.numbers[self.kernel.params :]])
         value = result.pop()
         self.grads[:] = result
         return value
 
     def descend(self) -> float:
+        self.need_params("descend")
         value = self.evaluate()
         if not (isfinite(value) and all(map(isfinite, self.grads))):
             return nan
-        lr, momentum = self._pace
-        self.velocity = [momentum * v + g for v, g in zip(self.velocity, self.grads)]
-        self.params[:] = array("d", [p - lr * v for p, v in zip(self.params, self.velocity)])
+        (lr, momentum), moves = self._pace, self.grads
+        if momentum:
+            moves = self.velocity = array("d", [momentum * v + g for v, g in zip(self.velocity, self.grads)])
+        self.params[:] = array("d", [p - lr * v for p, v in zip(self.params, moves)])
         return value
 
     def train(
         self, steps: int, lr: float, momentum: float, scale: float = 1.0, velocity: Any = None
     ) -> Training:
+        self.need_params("train")
         kernel, samples = self.kernel, self.columns.samples()
         numbers = kernel.numbers()
-        kept = list(velocity or [0.0] * kernel.params)
+        kept = self.begun(velocity).tolist()
         losses = array("d")
         for _ in range(steps):
             *gradient, loss = [scale * x for x in self.runner(numbers, samples)]
@@ -141,6 +194,7 @@ class Generated(Bound):
             losses.append(0.0)
         if steps:
             kernel.write_back(numbers)
+            self.read()
         if momentum and velocity is not None:
             velocity[:] = kept
         done = len(losses) - 1

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from tinygrad_bp.compiler import native
-from tinygrad_bp.compiler.bound import Bound
+from tinygrad_bp.compiler.bound import Bound, checked_pace
 from tinygrad_bp.compiler.columns import Columns
 from tinygrad_bp.compiler.emit_matrix import argument_names, emit_matrix
 from tinygrad_bp.compiler.emit_python import emit_python
@@ -29,7 +29,6 @@ from tinygrad_bp.compiler.schedule import schedule
 from tinygrad_bp.compiler.tracing import Structure, Trace, fill, name_of, size_of, structure_of, trace
 from tinygrad_bp.engine import Value
 from tinygrad_bp.errors import CompileError
-from tinygrad_bp.floats import to_float
 from tinygrad_bp.transforms import gradients
 
 
@@ -206,12 +205,9 @@ class CompiledSum(_Compiled):
         """
         if not isinstance(steps, int) or steps < 0:
             raise ValueError(f"train: steps is a whole number from 0 up, not {steps!r}")
-        if not to_float(lr) >= 0.0 or not 0.0 <= to_float(momentum) < 1.0:
-            raise ValueError(
-                f"train: lr is from 0 up and momentum from 0 to below 1, not {lr!r} and {momentum!r}"
-            )
+        lr, momentum = checked_pace("train", lr, momentum)
         bound = self._bind("grads", self._data(columns))
-        training = bound.train(steps, to_float(lr), to_float(momentum))
+        training = bound.train(steps, lr, momentum)
         bound.release()
         training.raise_if_stopped()
         return training.losses
@@ -221,7 +217,7 @@ class CompiledSum(_Compiled):
 
         Called, it answers as value_and_grad; `evaluate()` does so from `.params` into `.grads`; `descend()`
         takes a step of gradient descent on `.params`. Changes that you make to an array of doubles are seen
-        by the next call; lists are copied.
+        by the next call; lists are copied. Other Values are read here, at a call, and by `read()`.
 
         >>> w = Value(1.0)
         >>> bound = compile(lambda x, y: (w * x - y) ** 2 / 2, [w]).bind([1.0], [3.0], lr=0.5)
@@ -230,7 +226,7 @@ class CompiledSum(_Compiled):
         """
         bound = self._bind("grads", self._data(columns))
         bound.read()
-        bound.pace = to_float(lr), to_float(momentum)
+        bound.pace = lr, momentum
         return bound
 
     def _data(self, columns: Sequence[Any]) -> Columns:
@@ -284,7 +280,9 @@ class CompiledFunction(_Compiled):
         >>> bound.evaluate(), list(bound.grads)
         (15.0, [3.0, 5.0])
         """
-        return self._bind("inputs", Columns.of_one_sample(self._name, arguments).together())
+        bound = self._bind("inputs", Columns.of_one_sample(self._name, arguments).together())
+        bound.read()
+        return bound
 
 
 @contextmanager

@@ -44,7 +44,7 @@ class _Memory:
         self.sums = array("d", bytes(8 * buffers * sums_size(rolled)))
         self.velocity = array("d", bytes(8 * (kernel.params + 1)))
         self.meeting = (ctypes.c_int64 * (LINE * (threads + 3)))()
-        self.stamp = -1  # of the engine's clock, when the scalars were read
+        self.stamp = -1  # of the engine's clock, when the scalars were read; -1: they may be others
         self.threads, self.buffers = threads, buffers
 
 
@@ -59,12 +59,13 @@ class Native(Bound):
         tile = -(-n // tiles // width) * width  # as even as can be
         each = -(-tiles // SHARES)
         shares = -(-tiles // each)
-        self.threads = max(1, min(threads, shares))
+        self.threads = min(threads, shares) if lanes.tile > width else 1  # a few samples are not divided
         buffers = 1 if self.threads == each == 1 else shares
         self.pool = kernel.memories[lanes]
         self.memory = self._memory(lanes, buffers)
         self.pointers, self.views = columns.addresses()
-        self.results = array("d", bytes(0 if rolled.summed else 8 * n * len(rolled.outputs)))
+        self.exposed = False  # whether the memory can be reached from outside
+        self.results = array("d", bytes(8 if rolled.summed else 8 * max(1, n * len(rolled.outputs))))
         memory, rows = self.memory, ctypes.addressof(self.memory.rows)
         self.frame = (ctypes.c_int64 * len(FRAME))()
         self.numbers = memoryview(self.frame).cast("B").cast("d")
@@ -91,12 +92,14 @@ class Native(Bound):
                 self.frame[FRAME.index(name)] = x.buffer_info()[0] if isinstance(x, array) else x
 
     def release(self) -> None:
-        self.pool.append(self.memory)
+        if not self.exposed:
+            self.exposed = True
+            self.pool.append(self.memory)
 
-    def refresh(self) -> None:
-        """Read the Values again, if something was made or set since."""
+    def read(self) -> None:
+        """Take them only if some Value was made or set since, or someone else can write to the memory."""
         now = tick()
-        if now != self.memory.stamp + 1:
+        if self.exposed or now != self.memory.stamp + 1:
             self.memory.scalars[: len(self.kernel.leaves)] = array("d", self.kernel.numbers())
         self.memory.stamp = now
 
@@ -106,12 +109,14 @@ class Native(Bound):
         if self.threads == 1:
             return call(frame, 0)
         threads: list[threading.Thread] = []
-        gate, shut = threading.Event(), False
+        gate, shut = threading.Lock(), False
+        gate.acquire()
 
         def work(rank: int) -> None:
-            gate.wait()
-            if not shut:
-                call(frame, rank)
+            with gate:
+                pass
+            if not shut:  # the memory lives as long as self
+                call(ctypes.addressof(self.frame), rank)
 
         try:
             with suppress(RuntimeError):  # no more threads are to be had: those that there are do the work
@@ -119,29 +124,41 @@ class Native(Bound):
                     thread = threading.Thread(target=work, args=(rank,), daemon=True)
                     thread.start()
                     threads.append(thread)
+            self.set(threads=len(threads) + 1)
         except BaseException:
             shut = True
-            gate.set()
+            gate.release()
             raise
-        self.set(threads=len(threads) + 1)
-        gate.set()
-        result = call(frame, 0)
+        try:
+            gate.release()
+        finally:  # also after Ctrl-C: the others wait for this one
+            result = call(frame, 0)
         for thread in threads:
             thread.join()
         return result
 
     def run(self) -> "array[float]":
-        self.refresh()
+        rolled, scalars = self.kernel.rolled, self.memory.scalars
+        params = scalars[: self.kernel.params] if self.exposed else None
+        self.read()
         self.go("evaluate")
-        rolled = self.kernel.rolled
-        return self.memory.sums[: len(rolled.outputs)] if rolled.summed else self.results[:]
+        if params is not None:
+            scalars[: self.kernel.params] = params
+        count = len(rolled.outputs)
+        return self.memory.sums[:count] if rolled.summed else self.results[: self.columns.count * count]
 
     @property
     def params(self) -> memoryview:
+        self.exposed = True
         return memoryview(self.memory.scalars)[: self.kernel.params]
 
     @property
+    def velocity(self) -> memoryview:
+        return memoryview(self.memory.velocity)[: self.kernel.params]
+
+    @property
     def grads(self) -> memoryview:
+        self.exposed = True
         rolled = self.kernel.rolled
         return memoryview(self.memory.sums if rolled.summed else self.results)[: len(rolled.outputs) - 1]
 
@@ -151,38 +168,36 @@ class Native(Bound):
 
     @cached_property
     def descend(self) -> Any:
+        self.need_params("descend")
         return self._baked("descend")
 
     def _baked(self, name: str) -> Any:
+        self.exposed = True
         if self.threads > 1:
             return lambda: self.go(name)
         work = self.columns.count * self.kernel.operations()
         keep = self.frame, self.memory, self.pointers, self.views, self.results
         return self.machine.baked(name, keep, ctypes.addressof(self.frame), brief=work < BRIEF)
 
-    @property
-    def pace(self) -> tuple[float, float]:
-        return self._pace
-
-    @pace.setter
-    def pace(self, pace: tuple[float, float]) -> None:
-        self._pace = pace
-        self.set(lr=pace[0], momentum=pace[1], scale=1.0)
+    def paced(self) -> None:
+        self.set(lr=self._pace[0], momentum=self._pace[1], scale=1.0)
 
     def train(
         self, steps: int, lr: float, momentum: float, scale: float = 1.0, velocity: Any = None
     ) -> Training:
+        self.need_params("train")
         kernel, memory = self.kernel, self.memory
-        self.refresh()
-        losses = array("d", bytes(8 * max(1, steps)))
         if momentum:
-            memory.velocity[: kernel.params] = array("d", velocity or bytes(8 * kernel.params))
+            self.velocity[:] = self.begun(velocity)
+        self.read()
+        before, memory.stamp = memory.stamp, -1  # an exception may come from here on
+        losses = array("d", bytes(8 * max(1, steps)))
         self.set(losses=losses, steps=steps, lr=lr, momentum=momentum, scale=scale)
         done = self.go("train")
-        self.pace = self._pace
+        self.paced()
         if steps:
-            kernel.write_back(self.params.tolist())
+            now = kernel.write_back(memory.scalars[: kernel.params])
+            memory.stamp = now if now == before + 1 else -1  # another thread may have set a Value meanwhile
         if momentum and velocity is not None:
-            velocity[:] = memory.velocity[: kernel.params].tolist()
-        memory.stamp = tick()
+            velocity[:] = self.velocity.tolist()
         return Training(kernel, losses[: done + 1 if done < steps else steps], done)

@@ -86,9 +86,10 @@ class Kernel:
         """Parameters and captured Values, as they are now."""
         return [x._data for x in self.leaves]
 
-    def write_back(self, numbers: Sequence[float]) -> None:
-        """Set the parameters: what `p.data = x` does, with one tick of the clock for all."""
+    def write_back(self, numbers: Sequence[float]) -> int:
+        """Set the parameters: what `p.data = x` does, with one tick of the clock for all: that tick."""
         now = tick()
         for p, x in zip(self.leaves[: self.params], numbers):
             p._data = x
             p.number = now
+        return now

@@ -14,12 +14,14 @@ from typing import Any
 from tinygrad_bp.errors import CompileError, MissingExtraError
 
 _lock = threading.RLock()
-os.register_at_fork(after_in_child=lambda: globals().update(_lock=threading.RLock()))
+if hasattr(os, "register_at_fork"):  # where processes fork
+    os.register_at_fork(after_in_child=lambda: globals().update(_lock=threading.RLock()))
 _ready: dict[str, Any] = {}
 
 PTR, INT, NUM = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
 CALLS: dict[str, Any] = {"evaluate": (NUM, PTR, INT), "descend": (NUM, PTR, INT), "train": (INT, PTR, INT)}
 ENTRIES = (*CALLS, "call")
+INSTRUCTIONS = {"fma": "fma", "floor": "sse4.1", "ceil": "sse4.1", "roundeven": "sse4.1"}  # of what feature
 BAKED = """define double @call() {{
   %result = call double inttoptr (i64 {function} to ptr)(ptr inttoptr (i64 {frame} to ptr), i64 0)
   ret double %result
@@ -86,7 +88,8 @@ def _found(name: str) -> bool:
     binding = _ready["binding"]
     if binding.address_of_symbol(name):
         return True
-    for library in (None, ctypes.util.find_library("m"), "ucrtbase" if os.name == "nt" else None):
+    libraries = ("ucrtbase", "kernel32") if os.name == "nt" else (None, ctypes.util.find_library("m"))
+    for library in libraries:
         try:
             function = getattr(ctypes.CDLL(library), name)
         except (OSError, TypeError, AttributeError):
@@ -94,6 +97,15 @@ def _found(name: str) -> bool:
         binding.add_symbol(name, ctypes.cast(function, PTR).value)
         return True
     return False
+
+
+def _in_the_c_library(function: Any) -> str:
+    """The name of a function that is called and not defined: an instruction is one where there is none."""
+    name: str = function.name
+    if name.startswith("llvm."):
+        name = name.split(".")[1]
+        return name if _ready["features"].get(INSTRUCTIONS.get(name)) is False else ""
+    return name if function.is_declaration else ""
 
 
 def make(text: str, effort: int = 2) -> Machine:
@@ -117,8 +129,7 @@ def _made(text: str, effort: int) -> tuple[tuple[Any, ...], dict[str, int]]:
             module.verify()
         except RuntimeError as error:
             raise CompileError(f"LLVM does not accept the code: {error}") from None
-        called = [f.name for f in module.functions if f.is_declaration and not f.name.startswith("llvm.")]
-        missing = [name for name in called if not _found(name)]
+        missing = [name for name in map(_in_the_c_library, module.functions) if name and not _found(name)]
         if missing:  # LLVM would end the process
             raise CompileError(f"the C library here has no {', '.join(missing)}")
         target = binding.Target.from_default_triple()

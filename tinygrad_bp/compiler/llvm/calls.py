@@ -6,6 +6,7 @@ are added in order: so the bits do not depend on how many threads there are.  Th
 of a step.  Read ../native.py next.
 """
 
+import os
 from collections.abc import Iterator
 
 from tinygrad_bp.compiler.llvm.blocks import Lanes
@@ -17,7 +18,7 @@ ADDRESSES = ("scalars", "columns", "sums", "rows", "results", "losses", "velocit
 COUNTS = ("samples", "tile", "per_share", "shares", "buffers", "threads", "steps")
 NUMBERS = ("lr", "momentum", "scale")
 FRAME = (*ADDRESSES, *COUNTS, *NUMBERS)  # eight bytes each
-YIELD = "sched_yield"  # of the C library: let another thread run
+YIELD = "SwitchToThread" if os.name == "nt" else "sched_yield"  # let another thread run
 PATIENCE = 1 << 12  # turns of waiting before that
 LINE = 8  # doubles in a line of the cache: threads that meet write to lines of their own
 FEW = 32  # sums: so many are written out

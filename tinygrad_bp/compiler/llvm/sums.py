@@ -142,7 +142,7 @@ class Sums(Block):
         text, width, tile = self.text, self.text.width, self.layout.tile
         (down, along), (across, _) = self.loops
         a, b = (0, 1) if along[1] else (1, 0)  # the operand that moves down, and the one that moves along
-        panel = text.variable(f"[{tile * width} x double]")
+        panel = text.panel(f"[{tile * width} x double]")
         with text.loop(0, across, width) as j:
             rows = [
                 self.address(b, [0, text.smallest(text.index(j, lane), across - 1)]) for lane in range(width)

@@ -24,6 +24,7 @@ class Text:
         self.width, self.declared = width, declared
         self.lines: list[str] = []
         self.variables: list[str] = []
+        self.panels: dict[str, str] = {}
         self.names = 0
 
     @property
@@ -63,6 +64,12 @@ class Text:
         register = self.name()
         self.variables.append(f"  {register} = alloca {kind}, align 64")
         return register
+
+    def panel(self, kind: str) -> str:
+        """A large place in the frame, one for all that need such a one in turn."""
+        if kind not in self.panels:
+            self.panels[kind] = self.variable(kind)
+        return self.panels[kind]
 
     def get(self, variable: str, kind: str = "") -> str:
         return self.let(f"load {kind or self.type}, ptr {variable}")
