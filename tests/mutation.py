@@ -61,7 +61,7 @@ class Mutant:
 
 
 def read_nodes(node: ast.AST) -> Iterator[ast.AST]:
-    """Every node that is run, in order; docstrings, annotations and what only a type checker reads are not."""
+    """Every node that is run, in order: no docstring, no annotation, nothing only a type checker reads."""
     yield node
     for field, child in ast.iter_fields(node):
         if field in UNREAD:
@@ -184,7 +184,15 @@ def survives(mutant: Mutant, sources: dict[str, str]) -> bool:
 
 # ---- what may survive --------------------------------------------------------------------------------------
 
-HARMLESS: dict[str, str] = {}
+ZERO = "of two equal numbers either is the greater: only the sign of a zero tells, and IEEE leaves that open"
+ZIP = "zip ends with the shorter sequence"
+ONE = "the same number by one node more"
+HARMLESS = {
+    "floats: x >= y -> (x > y)": ZERO,
+    "floats: x <= y -> (x < y)": ZERO,
+    "engine: 2 -> 3": ZIP,
+    "transforms: gather([1.0] * len(shares), shares) -> gather(shares, [1.0] * len(shares))": ONE,
+}
 
 
 def main() -> None:

@@ -426,7 +426,7 @@ def outside(program: Any, values: Mapping[int, float], gradients: Mapping[int, f
     return [text for _, text in sorted(wrong)]
 
 
-# ---- second derivatives: the slopes of exact gradients ------------------------------------------------------
+# ---- second derivatives: the slopes of exact gradients -----------------------------------------------------
 
 MANY_BITS, NARROW = 600, 2.0**-200  # of a difference quotient: it errs by far less than a double
 
@@ -445,7 +445,8 @@ def column(program: Any, i: int, numbers: Callable[[], SimpleNamespace]) -> list
     point = [context.mpf(x) for x in program.inputs]
     step = context.mpf(NARROW) * (abs(point[i]) or 1)
     low, here, high = (
-        gradient_at(program, [x + s * (k == i) for k, x in enumerate(point)], numbers()) for s in (-step, 0, step)
+        gradient_at(program, [x + s * (k == i) for k, x in enumerate(point)], numbers())
+        for s in (-step, 0, step)
     )
     left, right = ([(b - a) / step for a, b in zip(*ends)] for ends in ((low, here), (here, high)))
     sizes = [abs(a) + abs(b) for a, b in zip(left, right)]

@@ -82,7 +82,7 @@ def test_the_engine_is_right_on_a_million_random_programs(chunk):
 
 
 def magnitudes(gradient: Value) -> dict[Value, float]:
-    """The adjoints of a recorded gradient with every contribution taken positive: what rounding is a part of."""
+    """The adjoints of a recorded gradient, every contribution taken positive: rounding is a part of these."""
     sizes = defaultdict(float, {gradient: 1.0})
     for v in newest_first([gradient]):
         for x, d in edges(v):
@@ -91,7 +91,7 @@ def magnitudes(gradient: Value) -> dict[Value, float]:
 
 
 def second_failures(program: Program) -> list[str]:
-    """What the Hessian of a program gets wrong, away from kinks; 64 roundings of its contributions are allowed."""
+    """What the Hessian gets wrong, away from kinks; 64 roundings of the contributions are allowed besides."""
     leaves = [Value(x) for x in program.inputs]
     root = run(program, leaves, lambda name, xs, constants: OPS[name](*xs, *constants))[-1]
     rows = gradients(root, leaves, create_graph=True)
@@ -113,7 +113,9 @@ def moderate(program: Program) -> bool:
 
 @pytest.mark.parametrize("chunk", range(0, CHUNKS, 4))
 def test_hessians_are_right_on_random_programs(chunk):
-    seeds = range(SEED * 10_000_000 + HESSIANS * chunk // CHUNKS, SEED * 10_000_000 + HESSIANS * (chunk + 4) // CHUNKS)
+    seeds = range(
+        SEED * 10_000_000 + HESSIANS * chunk // CHUNKS, SEED * 10_000_000 + HESSIANS * (chunk + 4) // CHUNKS
+    )
     programs = [program for program in map(random_program, seeds) if moderate(program)]
     assert programs
     wrong = [text for program in programs for text in second_failures(program)]

@@ -45,7 +45,9 @@ def power_slope(o, x, y):
     """o y/x, whose range is wider than that of y x**(y-1), unless o or x says nothing any more."""
     if y == 0 or o != o:
         return y and nan
-    return y * power(x, y - 1) if x == 0 or o == 0 or math.isinf(o) else o * (y / x)
+    if x == 0 or o == 0 or math.isinf(o):
+        return y * power(x, y - 1)
+    return min(y * (o / x), o * (y / x), key=abs)  # either may overflow on the way
 
 
 def laps(o, x, y):
@@ -193,11 +195,21 @@ def special_program(seed: int) -> Program:
 
 
 def kind(x: float) -> str:
-    return "nan" if x != x else "zero" if x == 0 else "finite" if math.isfinite(x) else "inf" if x > 0 else "-inf"
+    return (
+        "nan"
+        if x != x
+        else "zero"
+        if x == 0
+        else "finite"
+        if math.isfinite(x)
+        else "inf"
+        if x > 0
+        else "-inf"
+    )
 
 
 def alike(got: float, expected: float, size: float = 0.0) -> bool:
-    """Whether two numbers are of one class; at the borders of the doubles, and where a sum cancels, nearly."""
+    """Whether two numbers are of one class; at the borders of the doubles and where a sum cancels, nearly."""
     if kind(got) == kind(expected):
         return True
     sizes = sorted((abs(got), abs(expected)))
