@@ -36,7 +36,7 @@ from tinygrad_bp.ops import OPS, TABLE
 
 PROGRAMS = int(os.environ.get("PROGRAMS", "20000"))
 MANY = int(os.environ.get("MANY", "1000000"))
-HESSIANS = int(os.environ.get("HESSIANS", "80"))
+HESSIANS = int(os.environ.get("HESSIANS", "60"))
 SEED = int(os.environ.get("SEED", "0"))
 CHUNKS = 40  # tests, so that several processes share the work
 INTERNAL = {"nan_if", "gauss", "normal_cdf", "powc_x"}  # rows that only rules and composite values use
@@ -124,11 +124,11 @@ def test_hessians_are_right_on_random_programs(chunk):
 
 def test_a_wrong_second_derivative_is_caught(monkeypatch):
     """With the slope of tanh's slope off in the tenth digit."""
-    programs = [p for p in map(random_program, range(40)) if any(s.name == "tanh" for s in p.steps)]
+    programs = [p for p in map(random_program, range(25)) if any(s.name == "tanh" for s in p.steps)]
     right = [p for p in programs if moderate(p) and not second_failures(p)]
     rule = OPS["sech2"].slopes
     monkeypatch.setattr(OPS["sech2"], "slopes", lambda o, x: (rule(o, x)[0] * (1.0 + 1e-10),))
-    assert len(right) >= 5 and sum(bool(second_failures(p)) for p in right) >= 3
+    assert len(right) >= 3 and sum(bool(second_failures(p)) for p in right) >= 2
 
 
 def test_the_table_and_the_oracle_have_the_same_operations():
