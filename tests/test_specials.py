@@ -270,3 +270,16 @@ def test_every_value_and_every_adjoint_is_of_the_right_class(chunk):
     for seed in range(PROGRAMS * chunk // CHUNKS, PROGRAMS * (chunk + 1) // CHUNKS):
         wrong += misclassified(special_program(seed))
     assert not wrong, f"{len(wrong)} are of another class; the first:\n\n" + "\n\n".join(wrong[:3])
+
+
+@pytest.mark.parametrize(
+    "name, slopes",
+    [
+        ("log", lambda o, x: (1.0 / x if x else math.copysign(math.inf, x),)),  # no nan below 0, -inf at -0.0
+        ("hypot", lambda o, x, y: (x / o, y / o) if o else (math.nan, math.nan)),
+        ("max", lambda o, x, y: (float(x >= y), float(y > x))),  # a nan is forgotten
+    ],
+)
+def test_a_rule_of_the_wrong_class_is_caught(monkeypatch, name, slopes):
+    monkeypatch.setattr(OPS[name], "slopes", slopes)
+    assert any(misclassified(special_program(seed)) for seed in range(1500))
