@@ -31,10 +31,10 @@ SHARED = ("exp", "expm1", "log", "log1p", "sqrt", "hypot", "sin", "cos", "tan", 
 # ---- the two number systems --------------------------------------------------------------------------------
 
 
-def exact_numbers() -> SimpleNamespace:
+def exact_numbers(bits: int = BITS, blur: Callable[[Any], Any] = lambda x: x) -> SimpleNamespace:
     """Real numbers, to 300 bits (a context of its own: the global mpmath precision stays as it was)."""
     mp = mpmath.MPContext()
-    mp.prec = BITS
+    mp.prec = bits
     return SimpleNamespace(
         **{name: getattr(mp, name) for name in SHARED},
         context=mp,
@@ -47,7 +47,7 @@ def exact_numbers() -> SimpleNamespace:
         remainder=lambda x, y: x - y * mp.floor(x / y),
         gauss=lambda x, scale: mp.exp(-x * x * scale),
         normal_cdf=lambda x: mp.erfc(-x / mp.sqrt(2)) / 2,
-        blur=lambda x: x,
+        blur=blur,
     )
 
 
@@ -424,3 +424,49 @@ def outside(program: Any, values: Mapping[int, float], gradients: Mapping[int, f
                 text += f"off by {off:.3g} where {number.tolerance:.3g} is allowed"
                 wrong.append((-off / number.tolerance if off == off else -math.inf, text))
     return [text for _, text in sorted(wrong)]
+
+
+# ---- second derivatives: the slopes of exact gradients -----------------------------------------------------
+
+MANY_BITS, NARROW = 600, 2.0**-200  # of a difference quotient: it errs by far less than a double
+
+
+def gradient_at(program: Any, point: list, m: Any) -> list:
+    moved = SimpleNamespace(inputs=point, steps=program.steps)
+    return sweep(moved, m)[1][: len(point)]
+
+
+def column(program: Any, i: int, numbers: Callable[[], SimpleNamespace]) -> list[Any] | None:
+    """The derivatives of the gradient by input i; None on a kink, where the two sides do not agree.
+
+    `numbers` is called for each side, so that both see the same errors of rounding where it makes any.
+    """
+    context = numbers().context
+    point = [context.mpf(x) for x in program.inputs]
+    step = context.mpf(NARROW) * (abs(point[i]) or 1)
+    low, here, high = (
+        gradient_at(program, [x + s * (k == i) for k, x in enumerate(point)], numbers())
+        for s in (-step, 0, step)
+    )
+    left, right = ([(b - a) / step for a, b in zip(*ends)] for ends in ((low, here), (here, high)))
+    sizes = [abs(a) + abs(b) for a, b in zip(left, right)]
+    steady = all(abs(a - b) <= 1e-30 * size and size < 1e50 for a, b, size in zip(left, right, sizes))
+    return [(a + b) / 2 for a, b in zip(left, right)] if steady else None
+
+
+def judge_column(program: Any, i: int) -> list[Expected] | None:
+    """What the second derivatives by input i should be.
+
+    The tolerance comes from real numbers in which each result of the gradient is moved by units of rounding.
+    """
+    truth = column(program, i, lambda: exact_numbers(MANY_BITS))
+    if truth is None:
+        return None
+    runs = []
+    for k in range(RUNS // 2):
+        seed = f"seed {program.seed} second {i}"
+        run = column(program, i, lambda: exact_numbers(MANY_BITS, rough_blur(seed, k)))  # noqa: B023
+        if run is None:
+            return None
+        runs.append(run)
+    return [Expected(true, answers) for true, *answers in zip(truth, *runs)]

@@ -1,8 +1,9 @@
 """Random programs through the engine, held to an oracle that knows nothing of the engine.
 
-5,000 programs run here; PROGRAMS=100000 SEED=7 in the environment draws more, and others. A failure prints
-the program with its seed: `random_program(seed)` draws it again, and its text can be pasted into Python. The
-other tests are about the oracle: its derivatives are right, its tolerances tight, and a wrong rule is caught.
+20,000 programs run here; PROGRAMS=100000 SEED=7 in the environment draws more, and others. A million more:
+`pytest -m slow tests/test_programs.py -n auto`, or as many as MANY=100000 says. A failure prints the program
+with its seed: `random_program(seed)` draws it again, and its text can be pasted into Python. The other tests
+are about the oracle: its derivatives are right, its tolerances tight, and a wrong rule is caught.
 Read next: `oracle.py` and `programs.py`.
 """
 
@@ -11,18 +12,33 @@ from __future__ import annotations
 import math
 import os
 import random
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 
 import pytest
-from oracle import EXACT, PLAIN, RULES, outside, partials_of, rough_numbers, sweep, value_of
+from oracle import (
+    EXACT,
+    PLAIN,
+    RULES,
+    UNIT,
+    judge_column,
+    outside,
+    partials_of,
+    rough_numbers,
+    sweep,
+    value_of,
+)
 from programs import CONSTANTS, FEWEST, MOST, Draft, Program, Step, random_input, random_program, run
 
-from tinygrad_bp import Value
+from tinygrad_bp import Value, gradients
+from tinygrad_bp.engine import edges, newest_first
 from tinygrad_bp.ops import OPS, TABLE
 
-PROGRAMS = int(os.environ.get("PROGRAMS", "5000"))
+PROGRAMS = int(os.environ.get("PROGRAMS", "20000"))
+MANY = int(os.environ.get("MANY", "1000000"))
+HESSIANS = int(os.environ.get("HESSIANS", "60"))
 SEED = int(os.environ.get("SEED", "0"))
-CHUNKS = 10
+CHUNKS = 40  # tests, so that several processes share the work
 INTERNAL = {"nan_if", "gauss", "normal_cdf", "powc_x"}  # rows that only rules and composite values use
 
 # ---- the engine --------------------------------------------------------------------------------------------
@@ -44,16 +60,75 @@ def failures(program: Program, evaluate: Callable[[Program], tuple] = engine) ->
     return [f"{wrong[0]} (worst of {len(wrong)})\n{program.source()}"] if wrong else []
 
 
-@pytest.mark.parametrize("chunk", range(CHUNKS))
-def test_the_engine_is_right_on_random_programs(chunk):
-    first = SEED * 10_000_000
-    wrong = []
-    for seed in range(first + PROGRAMS * chunk // CHUNKS, first + PROGRAMS * (chunk + 1) // CHUNKS):
-        wrong += failures(random_program(seed))
+def hold(first: int, count: int, chunk: int, judged: Callable[[Program], list[str]] = failures) -> None:
+    """Fail with what is wrong in this chunk of `count` programs from seed `first` on."""
+    seeds = range(first + count * chunk // CHUNKS, first + count * (chunk + 1) // CHUNKS)
+    wrong = [text for seed in seeds for text in judged(random_program(seed))]
     if wrong:
         pytest.fail(
             "\n\n".join([f"{len(wrong)} programs are outside; the first:", *wrong[:3]]), pytrace=False
         )
+
+
+@pytest.mark.parametrize("chunk", range(CHUNKS))
+def test_the_engine_is_right_on_random_programs(chunk):
+    hold(SEED * 10_000_000, PROGRAMS, chunk)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("chunk", range(CHUNKS))
+def test_the_engine_is_right_on_a_million_random_programs(chunk):
+    hold(SEED * 10_000_000 + 5_000_000, MANY, chunk)
+
+
+def magnitudes(gradient: Value) -> dict[Value, float]:
+    """The adjoints of a recorded gradient, every contribution taken positive: rounding is a part of these."""
+    sizes = defaultdict(float, {gradient: 1.0})
+    for v in newest_first([gradient]):
+        for x, d in edges(v):
+            sizes[x] += abs(d) * sizes[v]
+    return sizes
+
+
+def second_failures(program: Program) -> list[str]:
+    """What the Hessian gets wrong, away from kinks; 64 roundings of the contributions are allowed besides."""
+    leaves = [Value(x) for x in program.inputs]
+    root = run(program, leaves, lambda name, xs, constants: OPS[name](*xs, *constants))[-1]
+    rows = gradients(root, leaves, create_graph=True)
+    hessian, sizes = [gradients(g, leaves) for g in rows], [magnitudes(g) for g in rows]
+    wrong = []
+    for i in range(len(leaves)):
+        for k, number in enumerate(judge_column(program, i) or ()):
+            got = hessian[k][i]
+            if not number.error(got) <= number.tolerance + 64 * UNIT * sizes[k][leaves[i]]:
+                told = f"d2/dx{k}dx{i}: true {number.truth!r}, got {got!r}"
+                wrong.append(f"{told}, {number.tolerance:.3g} allowed\n{program.source()}")
+    return wrong
+
+
+def moderate(program: Program) -> bool:
+    """Whether second derivatives are far from overflowing."""
+    return all(x == 0 or 1e-40 < abs(x) < 1e40 for part in sweep(program, PLAIN) for x in part)
+
+
+@pytest.mark.parametrize("chunk", range(0, CHUNKS, 4))
+def test_hessians_are_right_on_random_programs(chunk):
+    seeds = range(
+        SEED * 10_000_000 + HESSIANS * chunk // CHUNKS, SEED * 10_000_000 + HESSIANS * (chunk + 4) // CHUNKS
+    )
+    programs = [program for program in map(random_program, seeds) if moderate(program)]
+    assert programs
+    wrong = [text for program in programs for text in second_failures(program)]
+    assert not wrong, f"{len(wrong)} second derivatives are outside; the first:\n\n" + "\n\n".join(wrong[:3])
+
+
+def test_a_wrong_second_derivative_is_caught(monkeypatch):
+    """With the slope of tanh's slope off in the tenth digit."""
+    programs = [p for p in map(random_program, range(25)) if any(s.name == "tanh" for s in p.steps)]
+    right = [p for p in programs if moderate(p) and not second_failures(p)]
+    rule = OPS["sech2"].slopes
+    monkeypatch.setattr(OPS["sech2"], "slopes", lambda o, x: (rule(o, x)[0] * (1.0 + 1e-10),))
+    assert len(right) >= 3 and sum(bool(second_failures(p)) for p in right) >= 2
 
 
 def test_the_table_and_the_oracle_have_the_same_operations():

@@ -458,6 +458,15 @@ def test_tangents_of_the_wrong_shape(tangents):
         hvp(cost, (1.0, 2.0), tangents)
 
 
+def test_what_an_output_does_not_depend_on_has_derivative_0_as_a_number_and_as_a_graph():
+    x, other = Value(2.0), Value(5.0)
+    assert gradients(x * x, [x, other]) == [4.0, 0.0]
+    assert [g.data for g in gradients(x * x, [x, other], create_graph=True)] == [4.0, 0.0]
+    for at in (2.0, x):
+        moved = jvp(lambda x: [x * x, Value(3.0), 3.0], (at,), (1.0,))[1]
+        assert [t.data if at is x else t for t in moved] == [4.0, 0.0, 0.0]
+
+
 def test_tangents_that_are_no_sequence():
     with pytest.raises(TypeError, match="tangents"):
         jvp(lambda x: x, (1.0,), 1.0)

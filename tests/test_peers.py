@@ -1,0 +1,162 @@
+"""The same gradients in PyTorch and in JAX, in double precision, judged by the oracle with the same rule.
+
+Needs both installed, so it is left out unless asked for: `pytest -m peers tests/test_peers.py`. The random
+programs of `programs.py` are spelled in each library's own functions; a gradient by an input counts as
+outside where the oracle's tolerance says so, whoever it comes from. Of ours none may be. The figures of
+docs/semantics.md are printed by `python tests/test_peers.py 2000`, where the number is one of programs.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import sys
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from oracle import PLAIN, RULES, Expected, judge, sweep
+from programs import Program, random_program, run
+
+from tinygrad_bp import Value, gradients
+from tinygrad_bp.ops import OPS
+
+PROGRAMS = 1000
+
+
+def dot(*xs: Any) -> Any:
+    n = len(xs) // 2
+    return sum((w * x for w, x in zip(xs[:n], xs[n : 2 * n])), *xs[2 * n :])
+
+
+@functools.cache
+def torch_functions() -> dict[str, Callable[..., Any]]:
+    import torch
+    import torch.nn.functional as nn
+
+    def number(condition: Any) -> Any:
+        return condition.double()
+
+    spelled = {
+        "identity": torch.clone, "div": torch.div, "dot": dot, "sum": lambda *xs: sum(xs),
+        "logsumexp": lambda *xs: torch.logsumexp(torch.stack(xs), 0), "powc": torch.pow,
+        "pow_x": lambda x, y: y * torch.pow(x, y - 1), "xlogx": lambda x: torch.special.xlogy(x, x),
+        "sech2": lambda x: 1 / torch.cosh(x) ** 2, "dsigmoid": lambda x: torch.sigmoid(x) * torch.sigmoid(-x),
+        "softplus": nn.softplus, "silu": nn.silu, "gelu": nn.gelu, "elu": nn.elu, "leaky_relu": nn.leaky_relu,
+        "max": torch.maximum, "min": torch.minimum, "where": lambda c, x, y: torch.where(c != 0, x, y),
+        "step": lambda x: number(x > 0), "gt": lambda x, y: number(x > y), "ge": lambda x, y: number(x >= y),
+        "eq": lambda x, y: number(x == y), "ne": lambda x, y: number(x != y),
+    }  # fmt: skip
+    return {name: spelled[name] if name in spelled else getattr(torch, name) for name in RULES}
+
+
+@functools.cache
+def jax_functions() -> dict[str, Callable[..., Any]]:
+    import jax
+    import jax.numpy as jnp
+
+    jax.config.update("jax_enable_x64", True)
+
+    def number(condition: Any) -> Any:
+        return condition.astype(float)
+
+    spelled = {
+        "identity": jnp.positive, "neg": jnp.negative, "sub": jnp.subtract, "mul": jnp.multiply, "dot": dot,
+        "div": jnp.divide, "sum": lambda *xs: sum(xs), "powc": jnp.power, "pow": jnp.power,
+        "logsumexp": lambda *xs: jax.nn.logsumexp(jnp.stack(xs)), "erf": jax.scipy.special.erf,
+        "pow_x": lambda x, y: y * jnp.power(x, y - 1), "xlogx": lambda x: jax.scipy.special.xlogy(x, x),
+        "sech2": lambda x: 1 / jnp.cosh(x) ** 2,
+        "dsigmoid": lambda x: jax.nn.sigmoid(x) * jax.nn.sigmoid(-x), "sigmoid": jax.nn.sigmoid,
+        "softplus": jax.nn.softplus, "silu": jax.nn.silu, "elu": jax.nn.elu, "relu": jax.nn.relu,
+        "gelu": lambda x: jax.nn.gelu(x, approximate=False), "leaky_relu": jax.nn.leaky_relu,
+        "max": jnp.maximum, "min": jnp.minimum, "where": lambda c, x, y: jnp.where(c != 0, x, y),
+        "step": lambda x: number(x > 0), "gt": lambda x, y: number(x > y), "ge": lambda x, y: number(x >= y),
+        "eq": lambda x, y: number(x == y), "ne": lambda x, y: number(x != y),
+    }  # fmt: skip
+    return {name: spelled[name] if name in spelled else getattr(jnp, name) for name in RULES}
+
+
+def by_us(program: Program) -> list[float]:
+    leaves = [Value(x) for x in program.inputs]
+    root = run(program, leaves, lambda name, xs, constants: OPS[name](*xs, *constants))[-1]
+    return gradients(root, leaves)
+
+
+def by_torch(program: Program) -> list[float]:
+    import torch
+
+    functions = torch_functions()
+    leaves = [torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in program.inputs]
+    root = run(program, leaves, lambda name, xs, constants: functions[name](*xs, *constants))[-1]
+    found = torch.autograd.grad(root, leaves, allow_unused=True)
+    return [0.0 if g is None else g.item() for g in found]
+
+
+def by_jax(program: Program) -> list[float]:
+    import jax
+
+    functions = jax_functions()
+
+    def root(leaves: list[Any]) -> Any:
+        return run(program, leaves, lambda name, xs, constants: functions[name](*xs, *constants))[-1]
+
+    return [float(g) for g in jax.grad(root)([jax.numpy.asarray(x) for x in program.inputs])]
+
+
+PEERS = {"tinygrad_bp": by_us, "PyTorch": by_torch, "JAX": by_jax}
+
+
+@functools.cache
+def judged(count: int) -> list[tuple[Program, list[Expected]]]:
+    programs = map(random_program, range(count))
+    return [(program, judge(program)[1][: len(program.inputs)]) for program in programs]
+
+
+def on_a_kink(program: Program) -> bool:
+    """Whether some operation stands exactly where its slope jumps: there a library has a convention."""
+    values, _ = sweep(program, PLAIN)
+    for step in program.steps:
+        rule, operands = RULES[step.name], [values[i] for i in step.operands]
+        if rule.kink and rule.kink(*operands, *step.constants) == 0:
+            return True
+        if step.name == "hypot" and not any(operands):
+            return True
+    return False
+
+
+def count(peer: str, programs: int) -> dict[str, int]:
+    """Gradients by inputs, those outside, those of programs on no kink; and programs with one outside."""
+    counts = dict.fromkeys(
+        ("all", "outside", "smooth", "smooth and outside", "nan or inf", "programs", "programs outside"), 0
+    )
+    for program, expected in judged(programs):
+        smooth, before = not on_a_kink(program), counts["outside"]
+        for number, got in zip(expected, PEERS[peer](program)):
+            wrong = not number.accepts(got)
+            counts["all"] += 1
+            counts["outside"] += wrong
+            counts["smooth"] += smooth
+            counts["smooth and outside"] += smooth and wrong
+            counts["nan or inf"] += not math.isfinite(got)
+        counts["programs"] += 1
+        counts["programs outside"] += counts["outside"] > before
+    return counts
+
+
+@pytest.mark.peers
+@pytest.mark.filterwarnings("ignore")  # theirs
+def test_none_of_our_gradients_is_outside_where_some_of_theirs_are():
+    ours, *theirs = (count(peer, PROGRAMS) for peer in PEERS)
+    assert ours["outside"] == ours["nan or inf"] == 0
+    for counts in theirs:
+        assert counts["all"] == ours["all"] > 3000
+        assert (
+            0 < counts["smooth and outside"] < 0.1 * counts["smooth"]
+        )  # more: misspelled here, not wrong there
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    for peer in PEERS:
+        print(peer, count(peer, int(sys.argv[1]) if sys.argv[1:] else PROGRAMS))
