@@ -322,9 +322,7 @@ def test_what_is_no_value_is_refused(function):
         function([Value(1.0)])
     with pytest.raises(TypeError, match=rf"^{name} .* a model of type MLP: call it, and take model\(x\)"):
         function(tg.MLP(2, [1]))
-    with pytest.raises(
-        TypeError, match=rf"^{name} .* None of type NoneType: give what your function returned"
-    ):
+    with pytest.raises(TypeError, match=rf"^{name} .* None of type NoneType: take a loss"):
         function(None)
 
 

@@ -95,7 +95,7 @@ def not_a_value(thing: Any) -> str:
     elif isinstance(thing, (int, float)):
         mend = "wrap it, Value(x)"
     else:
-        mend = "give what your function returned, as in loss = (model(x) - y) ** 2"
+        mend = "take a loss, as in loss = (model(x) - y) ** 2"
     return f"{thing!r:.60} of type {kind}: {mend}"
 
 
