@@ -318,8 +318,12 @@ def test_what_is_no_value_is_refused(function):
     name = function.__name__
     with pytest.raises(TypeError, match=rf"^{name} takes the Value a graph ends in, not 3.0 of type float"):
         function(3.0)
-    with pytest.raises(TypeError, match=rf"^{name} .* of type list"):
+    with pytest.raises(TypeError, match=rf"^{name} .* of type list: take one of them, or their sum"):
         function([Value(1.0)])
+    with pytest.raises(TypeError, match=rf"^{name} .* a model of type MLP: call it, and take model\(x\)"):
+        function(tg.MLP(2, [1]))
+    with pytest.raises(TypeError, match=rf"^{name} .* None of type NoneType: take a loss"):
+        function(None)
 
 
 def test_unknown_words_are_refused_with_the_known_ones():
@@ -625,12 +629,18 @@ def test_a_drawing_is_saved_in_the_format_that_the_name_ends_in(product, tmp_pat
 def test_a_file_that_cannot_be_made_leaves_everything_as_it_was(product, tmp_path, monkeypatch):
     picture = draw(product, engine="builtin")
     with pytest.raises(
-        DrawError, match=r"cannot write .*nowhere/a.svg: No such file or directory; nothing was changed"
+        DrawError,
+        match=r"cannot write .*nowhere/a.svg: No such file or directory: make the folder .*nowhere first; "
+        "nothing was changed",
     ):
         picture.save(tmp_path / "nowhere" / "a.svg")
     (tmp_path / "b.svg").mkdir()
-    with pytest.raises(DrawError, match=r"cannot write .*b.svg: Is a directory"):
+    with pytest.raises(DrawError, match=r"cannot write .*b.svg': it is a folder; give the name of a file"):
         picture.save(tmp_path / "b.svg")
+    with pytest.raises(DrawError, match=r"cannot write '': it is a folder"):
+        picture.save("")
+    with pytest.raises(TypeError, match=r"the name of a file is due, such as 'graph.svg' .*, not one int"):
+        picture.save(3)
     (tmp_path / "c.svg").write_text("before")
 
     def full(self, content):

@@ -258,6 +258,18 @@ def test_a_long_chain_is_abridged():
     assert len(text) < 2000
 
 
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("n", range(1, 4))
+def test_a_dot_is_written_as_the_engine_adds_it(n, bias):
+    """Each weight times its own input, and the bias once."""
+    names = [*[f"w.{i}" for i in range(n)], *[f"x.{i}" for i in range(n)], *["b"] * bias]
+    values = [Value(1.5 + 2.0**i, label=name) for i, name in enumerate(names)]
+    out = tg.dot(values[:n], values[n : 2 * n], values[2 * n :][0] if bias else None)
+    (line,) = re.findall(r"L = (.*?) = (.*?) = (.*)", tg.explain(out, values[0]).text)
+    assert line[0] == " + ".join([f"w{s}·x{s}" for s in "₀₁₂"[:n]] + ["b"] * bias)
+    assert eval(line[1].replace("·", "*")) == float(line[2]) == out.data
+
+
 def test_a_wide_dot_is_abridged():
     ws = [Value(float(i), label=f"w.{i}") for i in range(1000)]
     text = tg.explain(tg.dot(ws, [1.0] * 1000), ws[7]).text
@@ -349,16 +361,20 @@ def test_a_value_that_is_not_in_the_graph():
     loss, a, *_ = lecture()
     with pytest.raises(tg.GraphError, match=r"7.0 \(label 'q'\) is not in the graph of -8.0 \(label 'L'\)"):
         tg.explain(loss, Value(7.0, label="q"))
-    with pytest.raises(tg.GraphError, match="is not in the graph"):
+    with pytest.raises(tg.GraphError, match="from before an update"):
+        tg.explain(a, Value(7.0))
+    with pytest.raises(tg.GraphError, match="it is the other way round; the loss comes first"):
         tg.explain(a, loss)
+    with pytest.raises(TypeError, match=r"the loss first: explain\(loss, model\)"):
+        tg.explain(tg.MLP(1, [1]), loss)
 
 
 @pytest.mark.parametrize("wrong", [2.0, "a", None, [1.0]])
 def test_what_is_no_value(wrong):
     loss, a, *_ = lecture()
-    with pytest.raises(TypeError, match="explain takes the Value that a graph ends in, not"):
+    with pytest.raises(TypeError, match="explain takes the Value a graph ends in, not"):
         tg.explain(wrong, a)
-    with pytest.raises(TypeError, match="is asked for, which is no Value and no model"):
+    with pytest.raises(TypeError, match="is asked for, which is no Value and no model: take one Value"):
         tg.explain(loss, wrong)
 
 

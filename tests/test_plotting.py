@@ -14,7 +14,9 @@ import pytest
 from matplotlib.figure import Figure
 
 import tinygrad_bp as tg
+from tinygrad_bp import Value
 from tinygrad_bp.show import plotting
+from tinygrad_bp.train import History
 
 ROOT = Path(__file__).parents[1]
 
@@ -112,6 +114,17 @@ def test_without_matplotlib_it_says_what_to_install():
 
 
 # --- errors -------------------------------------------------------------------------------------------------
+
+
+def test_values_are_drawn_as_their_numbers():
+    values = [Value(1.0), Value(4.0)]
+    assert list(plotting.fit([1, 2], values, values).axes[0].lines[0].get_ydata()) == [1.0, 4.0]
+    assert list(plotting.loss_curve(values).axes[0].lines[0].get_ydata()) == [1.0, 4.0]
+
+
+def test_a_history_is_not_the_list_of_its_losses():
+    with pytest.raises(TypeError, match=r"a list of losses is due, such as history\.losses, not one History"):
+        plotting.loss_curve(History([1.0]))
 
 
 def test_unequal_lengths():

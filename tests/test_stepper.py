@@ -285,8 +285,12 @@ def test_it_is_saved_whole_or_not_at_all(tmp_path):
     missing = tmp_path / "no" / "such.html"
     with pytest.raises(DrawError, match=f"cannot write {re.escape(str(missing))}.*nothing was changed"):
         stepper(lecture(), missing)
-    with pytest.raises(DrawError, match="cannot write"):
+    with pytest.raises(DrawError, match=r"cannot write .* it is a folder"):
         stepper(lecture(), tmp_path)
+    with pytest.raises(TypeError, match=r"the name of a file is due, such as .*'backprop.html', not one MLP"):
+        stepper(lecture(), tg.MLP(2, [1]))
+    assert page.save(tmp_path / "named") == tmp_path / "named.html"
+    (tmp_path / "named.html").unlink()
     with pytest.raises(StaleGraphError):
         stepper(stale(), path)
     assert path.read_text(encoding="utf-8") == page.html

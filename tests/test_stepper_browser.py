@@ -78,6 +78,20 @@ def shared():
     return (a * b).tanh() * 0.5 + b / a + b.relu()
 
 
+def test_no_gradient_has_no_colour_and_none_fades_in_from_black(visit):
+    """Neither when the page opens nor when a step back takes a gradient away."""
+    tab = visit(stepper(lecture()), "#step=0")
+    fills = "[...document.querySelectorAll('.strip')].map(one => getComputedStyle(one).fill)"
+    assert {*tab.evaluate(fills)} == {"none"}
+    opacity = "page.drawing.things.map(({strip}) => strip.getAttribute('fill-opacity'))"
+    tab.evaluate("page.drawing.build()")
+    assert {*tab.evaluate(opacity)} == {"0"}
+    press(tab, "End")
+    assert "none" not in tab.evaluate(fills)
+    press(tab, "Home")
+    assert {*tab.evaluate(fills)} == {"none"}
+
+
 def press(tab, key, times=1):
     for _ in range(times):
         tab.keyboard.press(key)

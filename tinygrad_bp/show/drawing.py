@@ -15,9 +15,9 @@ from typing import Any
 from tinygrad_bp.engine import Value
 from tinygrad_bp.errors import DrawError
 from tinygrad_bp.show.dot_text import dot_text
-from tinygrad_bp.show.files import write
+from tinygrad_bp.show.files import named, write
 from tinygrad_bp.show.layout import DIRECTIONS
-from tinygrad_bp.show.nodes import LARGEST, read
+from tinygrad_bp.show.nodes import LARGEST, not_a_value, read
 from tinygrad_bp.show.records import Picture
 from tinygrad_bp.show.svg_text import svg
 
@@ -61,7 +61,7 @@ class Drawing:
         A file that is there is replaced at once, or left as it is. png and pdf take the program `dot`.
         Raises ValueError for another format, DrawError if the file cannot be made.
         """
-        path = Path(path)
+        path = named(path)
         if not path.suffix:
             path = path.with_name(f"{path.name}.{self._format}")
         form = known_format(path.suffix[1:].lower())
@@ -150,8 +150,7 @@ def trace(root: Value) -> tuple[set[Value], set[tuple[Value, Value]]]:
     (2, 1)
     """
     if not isinstance(root, Value):
-        kind = type(root).__name__
-        raise TypeError(f"trace takes the Value a graph ends in, not {root!r:.60} of type {kind}")
+        raise TypeError(f"trace takes the Value a graph ends in, not {not_a_value(root)}")
     nodes, edges, todo = {root}, set(), [root]
     while todo:
         v = todo.pop()

@@ -15,6 +15,7 @@ from tinygrad_bp.errors import GraphError, told
 from tinygrad_bp.nn import Module
 from tinygrad_bp.show.equations import layer_equations
 from tinygrad_bp.show.naming import names
+from tinygrad_bp.show.nodes import not_a_value
 from tinygrad_bp.show.symbols import Symbol, formula, partials, product, total
 from tinygrad_bp.show.writing import Block, Equations, Explanation, Sentence, Table
 
@@ -26,6 +27,10 @@ MOST_ROWS = 50  # of the table
 COUNTED = 10**6  # paths; beyond it there are "more than"
 
 MOST_TERMS = 12  # of the sum
+LOST = (
+    "pass a Value that it was computed from "
+    "(was it detached, or made anew, or is the graph from before an update?)"
+)
 MANY = 4  # paths; of more, those that are cut are not multiplied out
 EQUALS, SIGMA = Symbol("=", "="), Symbol(r"\Sigma", "Σ")
 Edge = tuple[Value, int]  # an operation, and which of its operands
@@ -58,11 +63,16 @@ def explain(loss: Value, wrt: Value | Module) -> Explanation:
     The engine has ∂L/∂a = 6.0.
     """
     if not isinstance(loss, Value):
-        raise TypeError(f"explain takes the Value that a graph ends in, not {loss!r:.60}: the loss itself")
+        if isinstance(loss, Module) and isinstance(wrt, Value):
+            raise TypeError("explain takes the loss first: explain(loss, model)")
+        raise TypeError(f"explain takes the Value a graph ends in, not {not_a_value(loss)}")
     if isinstance(wrt, Module):
         return layer_equations(loss, wrt)
     if not isinstance(wrt, Value):
-        raise TypeError(f"explain: the gradient by {wrt!r:.60} is asked for, which is no Value and no model")
+        raise TypeError(
+            f"explain: the gradient by {wrt!r:.60} is asked for, which is no Value and no model: take one "
+            "Value, explain(loss, model.parameters()[0]), or the whole model, explain(loss, model)"
+        )
     return _Derivation(loss, wrt).explanation()
 
 
@@ -76,9 +86,10 @@ class _Derivation:
         leaves = {x: None for v in self.inner for x in v.inputs if not x.inputs}
         self.names = names([*leaves, *self.inner] or [self.loss], self.loss)
         if self.w not in self.names:
+            swapped = any(self.loss in v.inputs for v in newest_first([self.w]))
             raise GraphError(
-                f"{told(self.w)} is not in the graph of {told(self.loss)}: pass a Value that it was computed "
-                "from (was it detached, or made anew, or is the graph from before an update?)"
+                f"{told(self.w)} is not in the graph of {told(self.loss)}: "
+                + ("it is the other way round; the loss comes first" if swapped else LOST)
             )
         if not self.w.inputs and not self.w.label:
             self.names[self.w] = "w" if "w" not in self.names.values() else "w′"

@@ -13,6 +13,7 @@ from typing import Any
 
 from tinygrad_bp.engine import Value, edges as live_edges, newest_first
 from tinygrad_bp.errors import DrawError
+from tinygrad_bp.nn import Module
 from tinygrad_bp.ops import add as PLUS, dot as DOT, mul as TIMES, sum as SUM
 from tinygrad_bp.show.boxes import Box, applications, boxes, place
 from tinygrad_bp.show.records import Edge, Node, Picture, grad_of, is_stale, mark_of, partials_of, sign_of
@@ -72,14 +73,30 @@ def read(
 
 def _check(root: Any, detail: Any, depth: Any, max_nodes: Any, name: str) -> None:
     if not isinstance(root, Value):
-        kind = type(root).__name__
-        mend = "take one of them, or their sum" if isinstance(root, (list, tuple)) else "wrap it, Value(x)"
-        raise TypeError(f"{name} takes the Value a graph ends in, not {root!r:.60} of type {kind}: {mend}")
+        raise TypeError(f"{name} takes the Value a graph ends in, not {not_a_value(root)}")
     if detail is not None and detail not in LEVELS:
         raise ValueError(f"{name}: unknown detail {detail!r}; there are {', '.join(map(repr, LEVELS))}")
     for what, number in (("depth", depth), ("max_nodes", max_nodes)):
         if number is not None and (not isinstance(number, int) or number < 1):
             raise ValueError(f"{name}: {what} is a whole number from 1 up, not {number!r}")
+
+
+def not_a_value(thing: Any) -> str:
+    """What a message says of what stands in a Value's place: what it is, and what to give instead.
+
+    >>> not_a_value(3.0)
+    '3.0 of type float: wrap it, Value(x)'
+    """
+    kind = type(thing).__name__
+    if isinstance(thing, Module):
+        return f"a model of type {kind}: call it, and take model(x) or a loss of it"
+    if isinstance(thing, (list, tuple)):
+        mend = "take one of them, or their sum"
+    elif isinstance(thing, (int, float)):
+        mend = "wrap it, Value(x)"
+    else:
+        mend = "take a loss, as in loss = (model(x) - y) ** 2"
+    return f"{thing!r:.60} of type {kind}: {mend}"
 
 
 def _too_large(total: int, nodes: str, limit: int, name: str, detail: str | None) -> DrawError:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from math import isfinite, log10
 from typing import Any
 
+from tinygrad_bp.engine import Value
 from tinygrad_bp.errors import MissingExtraError
 from tinygrad_bp.nn import MLP, Module
 from tinygrad_bp.show.measures import (
@@ -40,7 +41,8 @@ MARKERS = "os^Dv*"  # so that classes are told apart without colour
 def fit(xs: Sequence[Any], ys: Sequence[float], predictions: Sequence[float], ax: Any = None) -> Figure:
     """The data as points and the predictions as a line over them; xs are numbers, or rows of one number.
 
-    Raises ValueError if the three have not the same length.
+    The predictions may be Values, [model(x) for x in xs]. Raises ValueError if the three have not the same
+    length.
 
     >>> figure = fit([0.0, 1.0, 2.0], [0.0, 1.0, 4.0], [0.1, 0.9, 4.2]); len(figure.axes)
     1
@@ -80,24 +82,33 @@ def _points(
     if not len(xs):
         raise ValueError(f"{name}: no points to draw")
     x0 = (x[0] if hasattr(x, "__len__") else x for x in xs)
-    across, data, model = zip(*sorted(zip(x0, ys, predictions)))
+    across, data, model = zip(*sorted(zip(x0, _floats(ys), _floats(predictions))))
     return across, data, model
+
+
+def _floats(xs: Sequence[Any]) -> list[Any]:
+    """The numbers of Values; other numbers as they are."""
+    return [x.data if isinstance(x, Value) else x for x in xs]
 
 
 def loss_curve(losses: Sequence[float], ax: Any = None, label: str = "") -> Figure:
     """The loss against the step, on a logarithmic scale where all losses are above 0.
 
-    Drawn into the same axes again with labels, curves can be compared. Raises ValueError for no losses.
+    Drawn into the same axes again with labels, curves can be compared. Raises ValueError for no losses,
+    TypeError for what is no list of them.
 
     >>> figure = loss_curve([100.0, 10.0, 1.0]); figure.axes[0].get_yscale()
     'log'
     """
+    if not hasattr(losses, "__len__"):
+        kind = type(losses).__name__
+        raise TypeError(f"loss_curve: a list of losses is due, such as history.losses, not one {kind}")
     if not len(losses):
         raise ValueError("loss_curve: no losses to draw; pass history.losses after at least one step")
     ax = styled(ax or side_by_side(1, width=6.0)[1], "step", "loss")
     color = [MODEL, DATA, "C2", "C4", "C5", "C6"][len(ax.lines) % 6]
     marker = "o" if len(losses) == 1 else None
-    ax.plot(range(len(losses)), losses, color=color, linewidth=1.8, marker=marker, label=label)
+    ax.plot(range(len(losses)), _floats(losses), color=color, linewidth=1.8, marker=marker, label=label)
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.set_yscale("log" if all(min(line.get_ydata()) > 0 for line in ax.lines) else "linear")
     if label:

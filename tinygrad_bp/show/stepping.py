@@ -17,7 +17,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from tinygrad_bp.show.files import write
+from tinygrad_bp.show.files import named, write
 from tinygrad_bp.show.moments import Json, numbers, shape
 from tinygrad_bp.show.recording import Recording, page_data
 
@@ -32,9 +32,13 @@ class Stepper:
     def __init__(self, html: str) -> None:
         self.html = html
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the page to a file, whole; raise DrawError and leave what is there if that cannot be."""
-        write(Path(path), self.html.encode())
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the page to a file, whole, and return its path; without a suffix it gets .html.
+
+        Raises DrawError, and leaves what is there, if that cannot be.
+        """
+        path = named(path)
+        return write(path if path.suffix else path.with_name(f"{path.name}.html"), self.html.encode())
 
     def _repr_html_(self) -> str:
         frame = "width: 100%; height: 720px; border: 0"

@@ -220,7 +220,7 @@ def _simplified(op: Op, xs: Sequence[Symbol]) -> Symbol | None:
 def _added(op: Op, xs: Sequence[Symbol]) -> Symbol:
     """A sum, or a dot: w·x + ... and then the bias."""
     n = len(xs) // 2
-    terms = [*xs] if op is SUM else [formula(MUL, [w, x]) for w, x in zip(xs, xs[n:])]
+    terms = [*xs] if op is SUM else [formula(MUL, [w, x]) for w, x in zip(xs[:n], xs[n:])]
     terms += xs[2 * n :] if op is DOT else []
     if len(terms) == 1:
         return terms[0]

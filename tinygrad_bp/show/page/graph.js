@@ -142,7 +142,7 @@ class Drawing {
     const {left, top, width, height} = shape, round = node.ins.length ? 7 : 16;
     const thing = {node, group, value: make("text", {class: "value", x: width / 2, y: 37, "text-anchor": "middle"}),
       slope: make("text", {class: "grad", x: width / 2, y: height - 8, "text-anchor": "middle"}),
-      strip: make("rect", {class: "strip", x: 2, y: height - 23, width: width - 4, height: 21, rx: round - 2})};
+      strip: make("rect", {class: "strip", x: 2, y: height - 23, width: width - 4, height: 21, rx: round - 2, "fill-opacity": 0})};
     thing.element = make("g", {transform: `translate(${left},${top})`, "data-node": node.id},
       group && make("rect", {class: "behind", x: 4, y: 4, width, height, rx: round}),
       make("rect", {class: "shape", width, height, rx: round}), thing.strip,

@@ -54,7 +54,7 @@ class Training {
   lossPlot() {
     const {losses, steps} = this.data, values = losses.map(([, loss]) => number(loss)).filter(Number.isFinite);
     const logarithmic = values.length && Math.min(...values) > 0, height = logarithmic ? Math.log10 : x => x;
-    this.across = scale([0, Math.max(...steps, 1)], [36, 312]);
+    this.across = scale([0, Math.max(...steps, 1)], [48, 312]);
     this.up = scale([height(Math.min(...values)), height(Math.max(...values))], [164, 12]);
     const finite = losses.filter(([, loss]) => Number.isFinite(number(loss)));
     const line = make("path", {class: "curve", d: this.path(finite.map(([step, loss]) => [this.across(step), this.up(height(loss))]))});
