@@ -289,3 +289,12 @@ def test_where_micrograd_is_wrong_the_answer_is_right():
 
     assert [twice(number) for number in VALUES] == [12.0, 8.0]
     assert [two_roots(number) for number in VALUES] == [44.0, 32.0]
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("draw", "tg.draw"), ("numpy", "v.data"), ("requires_grad", "optimizer"), ("grad_fn", "v.inputs")],
+)
+def test_what_people_look_for_elsewhere_is_said(name, hint):
+    with pytest.raises(AttributeError, match=rf"'Value' has no attribute or operation '{name}': .*{hint}"):
+        getattr(Value(1.0), name)

@@ -19,6 +19,16 @@ Node = Callable[[Op, tuple[Any, ...], float], Any]
 Methods = tuple[Callable[..., Any], Callable[..., Any] | None]  # the method, and the reflected operator
 
 
+INSTEAD = {  # what people from elsewhere look for
+    "draw": "tg.draw(v) draws it",
+    "explain": "tg.explain(loss, v) explains its gradient",
+    "stepper": "tg.stepper(v) walks through its graph",
+    "numpy": "v.data is the number",
+    "requires_grad": "every Value has a gradient; to freeze a parameter, leave it out of the optimizer",
+    "grad_fn": "v.op is the operation, v.inputs are its operands",
+}
+
+
 class Operators(TableMethods):
     """The part of Value that makes it a number among numbers."""
 
@@ -101,7 +111,8 @@ class Operators(TableMethods):
     def __getattr__(self, name: str) -> Any:
         if name in OPS:  # an operation declared by the user
             return partial(OPS[name], self)
-        raise AttributeError(f"'Value' has no attribute or operation {name!r}")
+        hint = f": {INSTEAD[name]}" if name in INSTEAD else ""
+        raise AttributeError(f"'Value' has no attribute or operation {name!r}{hint}")
 
     def detach(self) -> Any:
         """The same number as a leaf: no gradient flows through it."""
