@@ -194,7 +194,7 @@ HARMLESS = {
     "floats: return x if x >= y or x != x else y: x >= y -> (x > y)": ZERO,
     "floats: return x if x <= y or x != x else y: x <= y -> (x < y)": ZERO,
     "floats: rounded = y % 1.0 != 0 or math.fabs(y) > 2.0**53: "
-    "math.fabs(y) > 2.0**53 -> (math.fabs(y) >= 2.0 ** 53)": "there y - 1 is a float, and both ways are right",
+    "math.fabs(y) > 2.0**53 -> (math.fabs(y) >= 2.0 ** 53)": "there y - 1 is a float: both ways are right",
     "floats: if not math.fabs(power + rest) < 1000.0:  # also where a product overflowed: "
     "power + rest -> (power - rest)": "exp(-1000) is 0 with and without what rounding lost",
     "engine: ws, xs = v.inputs[:n], v.inputs[n : 2 * n]: 2 -> 3": ZIP,
