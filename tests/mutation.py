@@ -190,7 +190,11 @@ ZERO = "of two equal numbers either is the greater: only the sign of a zero tell
 ZIP = "zip ends with the shorter sequence"
 ONE = "the same number by one node more"
 LAST = "of one element, the first is the last"
+SPLIT = "any number about 2**27 splits a float into halves, if not always by the same bits"
 HARMLESS = {
+    "ops: kink=lambda y, x: where(gt(x, 0.0), 1.0, y), singular=True,: 1.0 -> 2.0": "a sign is what counts",
+    "floats: b = y * 134217729.0: 134217729.0 -> 134217730.0": SPLIT,
+    "floats: b = y * 134217729.0: 134217729.0 -> (134217728.0)": SPLIT,
     "floats: return x if x >= y or x != x else y: x >= y -> (x > y)": ZERO,
     "floats: return x if x <= y or x != x else y: x <= y -> (x < y)": ZERO,
     "floats: rounded = y % 1.0 != 0 or math.fabs(y) > 2.0**53: "
