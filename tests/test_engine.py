@@ -95,6 +95,15 @@ def test_a_recorded_gradient_is_a_graph():
     assert third not in sweep_graph({third: Value(1.0)}) or sweep({third: 1.0}).get(x, 0.0) == 0.0
 
 
+def test_a_recorded_gradient_is_written_in_its_plainest_form():
+    """One share is the share itself or a product, shares of slope 1 are a sum, and the rest is a dot."""
+    x, y, seed = Value(3.0), Value(2.0), Value(1.0)
+    assert sweep_graph({x + y: seed})[x] is seed
+    assert sweep_graph({x * y: seed})[x].op is ops.mul
+    assert sweep_graph({(x + y) + x: seed})[x].op is ops.sum
+    assert sweep_graph({x * y + x * x: seed})[x].op is ops.dot
+
+
 def test_a_seed_may_be_differentiated():
     x, seed = Value(3.0), Value(2.0)
     gradient = sweep_graph({x * x: seed})[x]
