@@ -47,7 +47,7 @@ def visit(browser, tmp_path):
             browser.new_context(**{"viewport": {"width": 1280, "height": 800}, "offline": True, **options})
         )
         tab = contexts[-1].new_page()
-        tab.set_default_timeout(5000)
+        tab.set_default_timeout(20_000)
         tab.on("pageerror", lambda error: troubles.append(f"error: {error}"))
         tab.on("console", lambda message: troubles.append(f"console: {message.text}"))
         tab.on("dialog", lambda dialog: (troubles.append(f"dialog: {dialog.message}"), dialog.dismiss()))
