@@ -530,3 +530,15 @@ def test_jax_compiles_the_source():
     fast = jax.jit(partial(functions(step)["value_and_grad"], xp))
     data = columns(net, 9)
     assert_as_eager(net, data, fast(array(numbers(net.params)), *map(array, data)))
+
+
+def test_values_from_outside_that_are_not_given_are_missed():
+    w, outside = tg.Value(2.0, label="w"), tg.Value(3.0, label="k")
+    step = compile(lambda x: w * outside * x, [w])
+    step.value_and_grad([1.0, 2.0])
+    space = {}
+    exec(step.source("matrix"), space)
+    loss, grad = space["value_and_grad"](np, np.array([2.0, 3.0]), np.array([1.0, 2.0]))
+    assert loss == 18.0 and grad.tolist() == [9.0]
+    with pytest.raises(ValueError, match="params holds 1 parameters and, after them, 1 captured values"):
+        space["value_and_grad"](np, np.array([2.0]), np.array([1.0, 2.0]))

@@ -267,3 +267,7 @@ def test_a_gradient_that_no_sweep_has_set_is_told_from_zero():
     assert x.grad == 0.0 and x.grad is not NO_GRAD
     y.zero_grad()
     assert x.grad is NO_GRAD and y.grad is NO_GRAD
+
+
+def test_a_label_is_text():
+    assert Value(1.0, label=3).label == "3"

@@ -43,7 +43,7 @@ class Value(Operators):
         self.op: Any = None  # an Op; None and () make it a leaf
         self.inputs: tuple[Value, ...] = ()
         self.number = tick()  # a leaf's is renewed when its data is set
-        self.label = label
+        self.label = str(label)
 
     @property
     def data(self) -> float:

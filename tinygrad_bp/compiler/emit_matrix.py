@@ -185,6 +185,13 @@ class _Source:
             result = writer.outputs(self.rolled.outputs)
         lines = listing(f"def {head}(", ["xp", "params", *self.arguments], "):")
         lines.append(f'    """{said}"""')
+        captured = self.rolled.leaves - self.params
+        if captured:
+            due = f"params holds {self.params} parameters and, after them, {captured} captured values"
+            lines += [
+                f"    if params.shape[0] != {self.rolled.leaves}:",
+                f'        raise ValueError("{due}")',
+            ]
         lines += [f"    {line}" for line in self._beginning("\n".join([*body, result]))]
         lines += ["", *(f"    {part}" if part else "" for line in body for part in folded(line))]
         lines += [f"    {part}" for part in folded(result, "return ")]
