@@ -15,6 +15,7 @@ from hashlib import sha256
 
 import pytest
 from programs import random_program, run
+from test_explaining import lecture as example
 
 import tinygrad_bp as tg
 from tinygrad_bp import DrawError, StaleGraphError, Value, stepper
@@ -26,14 +27,8 @@ HOSTILE = '</script><img src=x onerror="document.title=1"> ${1} @style@ \u2028 \
 
 
 def lecture():
-    a, b, c, f = (Value(x, label=name) for x, name in [(2.0, "a"), (-3.0, "b"), (10.0, "c"), (-2.0, "f")])
-    e = a * b
-    e.label = "e"
-    d = e + c
-    d.label = "d"
-    loss = d * f
-    loss.label = "L"
-    return loss
+    """The lecture's L = (a·b + c)·f."""
+    return example()[0]
 
 
 def mlp(*nouts, nin=2):
