@@ -123,6 +123,9 @@ class _Compiled:
         by = self._params if want == "grads" else found.inputs
         return [*gradients(found.outputs[0], by, create_graph=True), found.outputs[0]]
 
+    def _data(self, columns: Sequence[Any]) -> Columns:
+        return Columns(self._name, columns)
+
     def _run(self, want: str, data: Columns) -> "array[float]":
         """One evaluation; its memory is free for the next."""
         bound = self._bind(want, data)
@@ -154,7 +157,7 @@ class _Compiled:
 
         Raises CompileError before the first call.
         """
-        return report(self._used(), self.how, self._seconds)
+        return report(self._used(), self._seconds)
 
     @property
     def how(self) -> str:
@@ -229,9 +232,6 @@ class CompiledSum(_Compiled):
         bound.pace = lr, momentum
         return bound
 
-    def _data(self, columns: Sequence[Any]) -> Columns:
-        return Columns(self._name, columns)
-
 
 class CompiledFunction(_Compiled):
     """f itself, called like f and answering floats in f's nesting: what `compile(f)` returns.
@@ -250,7 +250,7 @@ class CompiledFunction(_Compiled):
 
     def map(self, *columns: Any) -> list[Any]:
         """f of each sample, given as columns: one sequence an argument."""
-        data = Columns(self._name, columns)
+        data = self._data(columns)
         numbers = iter(self._run("map", data))
         structure = self._results[data.structures]
         return [fill(structure, numbers) for _ in range(data.count)]

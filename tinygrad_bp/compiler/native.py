@@ -139,8 +139,9 @@ def _made(text: str, effort: int) -> tuple[tuple[Any, ...], dict[str, int]]:
         options = binding.create_pipeline_tuning_options(speed_level=2 if effort == 2 else 0)
         options.loop_vectorization = False  # the text has vectors where they pay
         builder = binding.create_pass_builder(machine, options)
-        passes = builder.getModulePassManager()
-        if effort == 1:
+        if effort != 1:
+            passes = builder.getModulePassManager()
+        else:
             passes = binding.create_new_module_pass_manager()
             passes.add_always_inliner_pass()
             passes.add_sroa_pass()

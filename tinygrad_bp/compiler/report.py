@@ -10,14 +10,13 @@ from tinygrad_bp.compiler.kernel import Kernel
 LINES = 40  # nests that are listed
 
 
-def report(kernel: Kernel, how: str, seconds: Mapping[str, float]) -> str:
+def report(kernel: Kernel, seconds: Mapping[str, float]) -> str:
     """A kernel's loops, one line a nest."""
     rolled = kernel.rolled
     statements = sum(nest.points for nest in rolled.nests)
+    how = "machine code" if kernel.machines else "no code made yet"
     if kernel.reason:
         how = f"generated Python: {kernel.reason}"
-    elif not kernel.machines:
-        how = "no code made yet"
     lines = [
         f"{kernel.name}: {statements} statements in {len(rolled.nests)} loop nests, {how}",
         f"  {rolled.leaves} parameters and captured values, {rolled.inputs} inputs, "

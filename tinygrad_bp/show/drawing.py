@@ -70,7 +70,6 @@ class Drawing:
         elif form == "svg":
             content = self.svg.encode("utf-8")
         else:
-            find_dot(f"a {form}")
             content = _run_dot(self.source, form)
         return write(path, content)
 

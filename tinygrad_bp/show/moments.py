@@ -14,7 +14,7 @@ from tinygrad_bp.engine import Value, newest_first, sweep
 from tinygrad_bp.errors import DrawError
 from tinygrad_bp.show.boxes import applications, boxes
 from tinygrad_bp.show.layout import arrange
-from tinygrad_bp.show.naming import names, tex_name
+from tinygrad_bp.show.naming import SUBSCRIPTS, SUPERSCRIPTS, names, parameter, tex_name
 from tinygrad_bp.show.nodes import OPEN, count, read
 from tinygrad_bp.show.records import Picture
 from tinygrad_bp.show.symbols import ADDED, ATOM, Symbol, formula, partials
@@ -24,7 +24,6 @@ MOST_BOXES = 2000  # nodes and closed neurons that it can show
 HEIGHT, NARROWEST, LONGEST = 66.0, 92.0, 26  # of a box, in pixels; of a name, in letters
 BESIDE, BELOW = 20.0, 8.0  # room on each side of a box, for the tags on its edges, and under it for its mark
 FRAME, HEAD = 16.0, 30.0  # around an opened neuron, and above
-RAISED, LOWERED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"), str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
 Json = dict[str, Any]
 Form = list[str | int]
@@ -125,11 +124,12 @@ def _names(values: Sequence[Value], root: Value) -> dict[Value, tuple[str, str]]
 
 
 def _short(path: str) -> str:
-    found = re.fullmatch(r"(\w)(?:\^\{\((\d+)\)\})?_\{([\d,]+)\}", tex_name(path)) if "." in path else None
-    if not found:
+    place = parameter(path)
+    if not place or len(place[0]) > 1:
         return path
-    layer = f"⁽{found[2].translate(RAISED)}⁾" if found[2] else ""
-    return found[1] + layer + found[3].translate(LOWERED)
+    letter, layer, indices = place
+    raised = f"⁽{layer.translate(SUPERSCRIPTS)}⁾" if layer else ""
+    return letter + raised + ",".join(indices).translate(SUBSCRIPTS)
 
 
 def _plain(text: str) -> str:

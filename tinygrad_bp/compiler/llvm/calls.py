@@ -158,13 +158,9 @@ declare i32 @{YIELD}()"""
     def tiles(self, text: Text, scalars: str, sums: str, rows: str) -> None:
         columns, results, count = (self.field(text, name) for name in ("columns", "results", "samples"))
         data = f"ptr {columns}, ptr {results}"
-        if self.lanes.alone:
-            memory = f"ptr {scalars}, ptr {rows}, ptr {sums}"
-            text.do(f"call void @tile({memory}, {data}, i64 0, i64 1, i1 true, i1 true)")
-            return
         if not self.shared:  # one tile, or tiles of one sample
             step = self.lanes.tile
-            with text.loop(0, count, step) as begin:
+            with text.loop(0, 1 if self.lanes.alone else count, step) as begin:
                 live = count if step > 1 else "1"
                 first = text.let(f"icmp eq i64 {begin}, 0")
                 memory = f"ptr {scalars}, ptr {rows}, ptr {sums}"
