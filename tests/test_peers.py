@@ -16,8 +16,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from oracle import PLAIN, RULES, Expected, judge, sweep
-from programs import Program, random_program, run
+from support.oracle import PLAIN, RULES, Expected, judge, sweep
+from support.programs import Program, random_program, run
 
 from tinygrad_bp import Value, gradients
 from tinygrad_bp.ops import OPS

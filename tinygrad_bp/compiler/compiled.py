@@ -13,15 +13,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from tinygrad_bp.compiler import native
+from tinygrad_bp.compiler.backends.llvm import native
+from tinygrad_bp.compiler.backends.llvm.blocks import Lanes
+from tinygrad_bp.compiler.backends.matrix.emit_matrix import argument_names, emit_matrix
+from tinygrad_bp.compiler.backends.python.emit_python import emit_python
 from tinygrad_bp.compiler.bound import Bound, checked_pace
 from tinygrad_bp.compiler.columns import Columns
-from tinygrad_bp.compiler.emit_matrix import argument_names, emit_matrix
-from tinygrad_bp.compiler.emit_python import emit_python
 from tinygrad_bp.compiler.frame import bind
 from tinygrad_bp.compiler.fuse import fuse
 from tinygrad_bp.compiler.kernel import Kernel
-from tinygrad_bp.compiler.llvm.blocks import Lanes
 from tinygrad_bp.compiler.lower import lower
 from tinygrad_bp.compiler.report import report
 from tinygrad_bp.compiler.roll import roll

@@ -12,11 +12,11 @@ from contextlib import suppress
 from functools import cached_property
 from typing import Any
 
+from tinygrad_bp.compiler.backends.llvm.blocks import Lanes
+from tinygrad_bp.compiler.backends.llvm.calls import FRAME, LINE, rows_size, sums_size
 from tinygrad_bp.compiler.bound import Bound, Generated, Training
 from tinygrad_bp.compiler.columns import Columns
 from tinygrad_bp.compiler.kernel import Kernel
-from tinygrad_bp.compiler.llvm.blocks import Lanes
-from tinygrad_bp.compiler.llvm.calls import FRAME, LINE, rows_size, sums_size
 from tinygrad_bp.engine import tick
 
 SHARES = 8  # of a batch at most: as many threads can work at once

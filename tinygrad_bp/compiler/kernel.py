@@ -9,10 +9,10 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from tinygrad_bp.compiler import native
-from tinygrad_bp.compiler.emit_python import Runner, emit_python, load
-from tinygrad_bp.compiler.llvm.blocks import Lanes
-from tinygrad_bp.compiler.llvm.module import emit_llvm
+from tinygrad_bp.compiler.backends.llvm import native
+from tinygrad_bp.compiler.backends.llvm.blocks import Lanes
+from tinygrad_bp.compiler.backends.llvm.module import emit_llvm
+from tinygrad_bp.compiler.backends.python.emit_python import Runner, emit_python, load
 from tinygrad_bp.compiler.roll import Rolled
 from tinygrad_bp.engine import Value, tick
 from tinygrad_bp.errors import CompileError, MissingExtraError

@@ -1,0 +1,838 @@
+"""Drawings: what they read off a graph, what stands on the nodes, and that no label can do any harm.
+
+The SVG is parsed and compared with the records; DOT is parsed back here, and by the program `dot` too where
+it is installed.  A stand-in for `dot` hangs, fails and answers nonsense.
+"""
+
+import html
+import json
+import os
+import random
+import re
+import shutil
+import stat
+import subprocess
+import sys
+from collections import Counter, defaultdict
+from pathlib import Path
+from types import SimpleNamespace
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given, settings, strategies as st
+from support.programs import random_program, run
+
+import tinygrad_bp as tg
+from tinygrad_bp import MLP, DrawError, Neuron, Value, draw, draw_dot, to_dot, trace
+from tinygrad_bp.ops import OPS
+from tinygrad_bp.show import drawing
+from tinygrad_bp.show.cards import cards, cells, clipped, notices, strength, visible
+from tinygrad_bp.show.nodes import LEVELS, read
+from tinygrad_bp.show.records import shown
+
+SVG = "{http://www.w3.org/2000/svg}"
+DOT = shutil.which("dot")
+
+
+def network(*nouts, nin=2, act="relu", seed=0, **kwargs):
+    return MLP(nin, list(nouts), act=act, rng=random.Random(seed), **kwargs)
+
+
+def loss_of(model):
+    return (1.0 - model([0.5, -1.0])) ** 2
+
+
+def by_label(picture):
+    return {node.label: node for node in picture.nodes if node.label}
+
+
+# --- what is read off a graph -------------------------------------------------------------------------------
+
+
+def test_a_node_is_what_the_student_wrote():
+    a, b = Value(2.0, label="a"), Value(-3.0, label="b")
+    c = (a - b) / (a + a)
+    c.label = "c"
+    picture = read(c)
+    assert [(node.id, node.kind, node.label, node.sign, node.data) for node in picture.nodes] == [
+        ("n0", "leaf", "a", "", 2.0),
+        ("n1", "leaf", "b", "", -3.0),
+        ("n2", "operation", "", "−", 5.0),
+        ("n3", "operation", "", "+", 4.0),
+        ("n4", "operation", "c", "÷", 1.25),
+    ]
+    assert [tuple(edge) for edge in picture.edges] == [
+        ("n0", "n2", 0, 1.0),
+        ("n1", "n2", 1, -1.0),
+        ("n0", "n3", 0, 1.0),
+        ("n0", "n3", 1, 1.0),  # a + a has two edges
+        ("n2", "n4", 0, 0.25),
+        ("n3", "n4", 1, -0.3125),
+    ]
+    assert (picture.root, picture.detail, picture.total, picture.stale) == ("n4", "node", 5, [])
+
+
+def contributions(picture):
+    """For every node: the gradients of its users times the partials, newest user first; and magnitudes."""
+    gradients = {node.id: node.grad for node in picture.nodes}
+    into = defaultdict(list)
+    for edge in picture.edges:
+        into[edge.target].append(edge)
+    total, magnitude = defaultdict(float), defaultdict(float)
+    for node in reversed(picture.nodes):
+        for edge in into[node.id]:
+            if edge.partial:
+                total[edge.source] += gradients[edge.target] * edge.partial
+                magnitude[edge.source] += abs(gradients[edge.target] * edge.partial)
+    return total, magnitude
+
+
+@given(st.integers(0, 10**6))
+def test_partials_and_gradients_are_the_engine_s(seed):
+    """Bit for bit as recorded; with dots and sums opened, as near as another order of adding comes."""
+    program = random_program(seed)
+    root = run(program, map(Value, program.inputs), lambda name, xs, constants: OPS[name](*xs, *constants))[
+        -1
+    ]
+    root.backward()
+    for detail in ("node", "scalar"):
+        picture = read(root, detail)
+        share, magnitude = contributions(picture)
+        for node in picture.nodes:
+            if node.id != picture.root and node.grad is not None:
+                assert abs(share[node.id] - node.grad) <= (detail == "scalar") * 1e-13 * magnitude[node.id]
+        assert {id(node.value) for node in picture.nodes} == {id(v) for v in trace(root)[0]}
+
+
+@pytest.mark.parametrize("detail", LEVELS)
+@pytest.mark.parametrize("act", ["relu", "tanh", "silu"])
+def test_every_level_hands_back_the_same_gradient(detail, act):
+    """At a layer's box the chain is not a product of numbers any more: its edges have no partial."""
+    root = loss_of(network(4, 3, 1, act=act))
+    root.backward()
+    picture = read(root, detail)
+    (share, _), nodes = contributions(picture), {node.id: node for node in picture.nodes}
+    unknown = {edge.source for edge in picture.edges if edge.partial is None}
+    checked = 0
+    for node in picture.nodes:
+        if node.id != picture.root and node.id not in unknown and node.grad is not None:
+            assert share[node.id] == pytest.approx(node.grad, rel=1e-12)
+            checked += 1
+    assert checked >= (3 if detail == "layer" else 8)
+    assert nodes[picture.root].data == root.data
+
+
+def test_the_levels_of_a_network():
+    root = loss_of(network(16, 16, 1))
+    kinds = {level: Counter(node.kind for node in read(root, level).nodes) for level in LEVELS}
+    assert kinds["node"] == {"leaf": 337 + 3, "operation": 33 + 32 + 2}
+    assert kinds["neuron"] == {"box": 33, "leaf": 3, "operation": 2}
+    assert kinds["layer"] == {"box": 3, "leaf": 3, "operation": 2}
+    products = 2 * 16 + 16 * 16 + 16
+    assert kinds["scalar"] == {"leaf": 337 + 3, "part": 2 * products, "operation": 32 + 2}
+    boxes = [node for node in read(root, "layer").nodes if node.kind == "box"]
+    assert [(box.label, box.sign, box.size) for box in boxes] == [
+        ("layers.0", "16 ReLU", 80),
+        ("layers.1", "16 ReLU", 304),
+        ("layers.2", "·", 18),
+    ]
+    neurons = by_label(read(root, "neuron"))
+    assert neurons["layers.0.neurons.3"].group == ("layers.0", "layers.0.neurons.3")
+    assert neurons["layers.0.neurons.3"].size == 5
+    assert by_label(read(root, "node"))["layers.1.neurons.15.b"].group == ("layers.1", "layers.1.neurons.15")
+
+
+def test_a_large_graph_is_drawn_by_neurons():
+    assert read(loss_of(network(8, 1))).detail == "node"
+    assert read(loss_of(network(16, 16, 1))).detail == "neuron"
+
+
+def test_a_neuron_that_is_called_twice_is_two_boxes_and_a_penalty_is_one():
+    model = network(3, 1)
+    root = model([1.0, 2.0]) + model([3.0, 4.0]) + tg.sum([p * p for p in model.parameters()])
+    boxes = Counter(node.label for node in read(root, "neuron").nodes if node.kind == "box")
+    assert boxes == {f"layers.0.neurons.{i}": 3 for i in range(3)} | {"layers.1.neurons.0": 3}
+    assert Counter(node.label for node in read(root, "layer").nodes if node.kind == "box") == {
+        "layers.0": 3,
+        "layers.1": 3,
+    }
+
+
+def test_a_neuron_written_by_hand_is_a_box_too():
+    class Own(tg.Module):
+        def __init__(self):
+            self.units = [Neuron(2, rng=random.Random(1)), Neuron(2, rng=random.Random(2))]
+            self.label_parameters()
+
+        def __call__(self, x):
+            return [tg.tanh(sum((w * xi for w, xi in zip(u.w, x)), u.b)) for u in self.units]
+
+    out = Own()([Value(1.0, label="x"), Value(2.0, label="y")])
+    picture = read(out[0] * out[1], "neuron")
+    assert [(n.kind, n.label, n.sign) for n in picture.nodes] == [
+        ("leaf", "x", ""),
+        ("leaf", "y", ""),
+        ("box", "units.0", "tanh"),
+        ("box", "units.1", "tanh"),
+        ("operation", "", "×"),
+    ]
+
+
+def test_a_parameter_that_is_used_once_more_makes_a_box_of_its_own():
+    model = network(2, 1)
+    out = model.layers[0].neurons[0]([Value(1.0), Value(2.0)])
+    picture = read(out * model.layers[0].neurons[0].w[0], "neuron")
+    assert [node.sign for node in picture.nodes if node.kind == "box"] == ["ReLU", "×"]
+    assert len(drawn(draw(out, detail="neuron", engine="builtin").svg)["n2"].findall(f"{SVG}rect")) == 2
+
+
+def test_a_box_that_would_reach_itself_stays_open():
+    a, b = Value(2.0, label="cell.0.w.0"), Value(3.0, label="cell.0.w.1")
+    first = a * 1.5
+    outside = first * first.sin()  # uses what the box gives, and goes back into it
+    root = first + b * outside
+    picture = read(root, "neuron")
+    assert [node.kind for node in picture.nodes].count("box") == 0
+    assert len(picture.nodes) == read(root, "node").total
+
+
+def test_a_dot_opens_into_the_additions_that_the_engine_makes():
+    rng = random.Random(4)
+    ws, xs = ([Value(rng.gauss(0, 1)) for _ in range(7)] for _ in range(2))
+    root = tg.dot(ws, xs, bias=Value(0.1))
+    root.backward()
+    picture = read(root, "scalar")
+    assert Counter(node.sign for node in picture.nodes) == {"": 15, "×": 7, "+": 7}
+    assert picture.nodes[-1].data == root.data
+    assert {node.grad for node in picture.nodes if node.kind == "part"} == {1.0}
+    sums = [node for node in picture.nodes if node.sign == "+"]
+    into = defaultdict(list)
+    data = {node.id: node.data for node in picture.nodes}
+    for edge in picture.edges:
+        into[edge.target].append(data[edge.source])
+    assert all(node.data == sum(into[node.id]) for node in sums)
+    alone = read(tg.dot([Value(2.0)], [Value(3.0)]), "scalar")
+    assert [(node.sign, node.data) for node in alone.nodes] == [("", 2.0), ("", 3.0), ("×", 6.0)]
+    assert [node.sign for node in read(tg.sum(Value(1.0), 2.0, 3.0), "scalar").nodes] == [
+        "",
+        "",
+        "",
+        "+",
+        "+",
+    ]
+
+
+def test_a_gradient_is_missing_until_a_backward_pass_sets_it():
+    x = Value(3.0, label="x")
+    y = x * 0.0
+    assert [node.grad for node in read(y).nodes] == [None, None, None]
+    assert "0.0000" not in draw(y, engine="builtin").svg
+    assert draw(y, engine="builtin").svg.count(">–</text>") == 3
+    y.backward()
+    assert [node.grad for node in read(y).nodes] == [0.0, 3.0, 1.0]
+    assert "–" not in [text.text for text in texts(draw(y, engine="builtin").svg)]
+    y.zero_grad()
+    assert [node.grad for node in read(y).nodes] == [None, None, None]
+    x.grad = None  # how PyTorch clears it
+    assert read(y).nodes[0].grad is None
+
+
+@pytest.mark.parametrize(
+    ("make", "mark"),
+    [
+        (lambda: Value(-1.0).relu(), "dead ReLU"),
+        (lambda: Value(1.0).relu(), ""),
+        (lambda: Value(5.0).clip(-1.0, 1.0), "dead clip(-1, 1)"),
+        (lambda: Value(9.0).tanh(), "saturated"),
+        (lambda: Value(-400.0).tanh(), "saturated"),
+        (lambda: Value(0.5).tanh(), ""),
+        (lambda: Value(-6.0).sigmoid(), "saturated"),
+        (lambda: Value(-8.0).silu(), "saturated"),
+        (lambda: Value(1.5707963267948966).sin(), ""),  # flat here, and steep a little further
+        (lambda: Value(0.0).cos(), ""),
+        (lambda: Value(200.0).atan(), ""),
+        (lambda: Value(1e6).log(), ""),
+        (lambda: Value(1.0).max(2.0), ""),
+        (lambda: Value(0.0) * Value(0.0), ""),
+    ],
+)
+def test_dead_and_saturated_units_are_marked(make, mark):
+    assert read(make()).nodes[-1].mark == mark
+
+
+def test_marks_of_boxes():
+    model = network(6, 1)
+    neurons = [node for node in read(loss_of(model), "neuron").nodes if node.kind == "box"]
+    dead = sum(node.mark == "dead ReLU" for node in neurons)
+    assert dead == sum(n([0.5, -1.0]).data == 0 for n in model.layers[0].neurons) > 1
+    layer = next(node for node in read(loss_of(model), "layer").nodes if node.kind == "box")
+    assert layer.mark == f"dead ReLU in {dead} of 6"
+
+
+@pytest.mark.parametrize(
+    "name", sorted(name for name, row in OPS.items() if row.operands and name in tg.ops.TABLE)
+)
+def test_every_operation_can_be_drawn_at_every_edge(name):
+    row = OPS[name].at(*[1.5 for _ in OPS[name].constants])
+    for number in (0.0, -0.0, 1.0, -2.5, 1e300, float("inf"), float("-inf"), float("nan")):
+        root = row(*[Value(number) for _ in range(row.operands)])
+        root.backward()
+        picture = draw(root, engine="builtin")
+        assert len(drawn(picture.svg)) == row.operands + 1
+
+
+# --- limits and errors --------------------------------------------------------------------------------------
+
+
+def test_a_graph_that_is_too_large_is_refused_with_what_to_pass():
+    x = Value(1.0)
+    for _ in range(100_000):
+        x = x + 1.0
+    text = r"^graph has 200,001 nodes, more than 2,000: draw\(root, depth=6\) or max_nodes=200001$"
+    with pytest.raises(DrawError, match=text):
+        draw(x)
+    with pytest.raises(DrawError, match=r"to_dot\(root, depth=6\)"):
+        to_dot(x, detail="layer")
+    assert len(read(x, depth=6).nodes) == 13
+    assert [node.cut for node in read(x, depth=6).nodes].count(True) == 1
+    assert "… +" in draw(x, depth=1, engine="builtin").svg
+
+
+def test_a_large_network_is_told_its_coarser_levels():
+    xs, ys = tg.data.moons(40)
+    model = network(16, 16, 1)
+    root = tg.sum([(1.0 - y * model(x)).relu() for x, y in zip(xs, ys)])
+    with pytest.raises(DrawError, match=r"depth=6\), detail='layer' or max_nodes=\d+$"):
+        draw(root)
+    with pytest.raises(DrawError, match="detail='neuron' or"):
+        draw(root, detail="node")
+    with pytest.raises(DrawError, match="nodes with every dot opened"):
+        draw(loss_of(network(16, 16, 16, 16, 1)), detail="scalar")
+    assert len(read(root, "layer").nodes) < 500
+    with pytest.raises(DrawError, match=r"graph has 1,601 boxes and nodes at detail='neuron', more than 100"):
+        draw(root, detail="neuron", max_nodes=100)
+
+
+@pytest.mark.parametrize("function", [draw, draw_dot, to_dot, trace])
+def test_what_is_no_value_is_refused(function):
+    name = function.__name__
+    with pytest.raises(TypeError, match=rf"^{name} takes the Value a graph ends in, not 3.0 of type float"):
+        function(3.0)
+    with pytest.raises(TypeError, match=rf"^{name} .* of type list: take one of them, or their sum"):
+        function([Value(1.0)])
+    with pytest.raises(TypeError, match=rf"^{name} .* a model of type MLP: call it, and take model\(x\)"):
+        function(tg.MLP(2, [1]))
+    with pytest.raises(TypeError, match=rf"^{name} .* None of type NoneType: take a loss"):
+        function(None)
+
+
+def test_unknown_words_are_refused_with_the_known_ones():
+    v = Value(1.0) + 2.0
+    with pytest.raises(
+        ValueError, match="unknown detail 'atoms'; there are 'scalar', 'node', 'neuron', 'layer'"
+    ):
+        draw(v, detail="atoms")
+    with pytest.raises(ValueError, match="unknown rankdir 'up'; there are 'LR', 'RL', 'TB', 'BT'"):
+        draw_dot(v, rankdir="up")
+    with pytest.raises(ValueError, match="unknown engine 'neato'; there are 'dot', 'builtin'"):
+        draw(v, engine="neato")
+    with pytest.raises(ValueError, match="a drawing is saved as svg, dot, png, pdf, not as 'gif'"):
+        draw_dot(v, format="gif")
+    with pytest.raises(ValueError, match="depth is a whole number from 1 up, not 0"):
+        draw(v, depth=0)
+    with pytest.raises(ValueError, match="max_nodes is a whole number from 1 up, not 'many'"):
+        draw(v, max_nodes="many")
+
+
+# --- how it looks -------------------------------------------------------------------------------------------
+
+
+def texts(svg):
+    return list(ElementTree.fromstring(svg).iter(f"{SVG}text"))
+
+
+def drawn(svg):
+    """The groups of the nodes, by id."""
+    groups = ElementTree.fromstring(svg).iter(f"{SVG}g")
+    return {group.get("id"): group for group in groups if group.get("class") == "node"}
+
+
+def test_a_card_shows_label_operation_value_and_gradient():
+    a, b = Value(2.0, label="a"), Value(-3.0, label="b")
+    c = a * b
+    c.label = "c"
+    c.backward()
+    groups = drawn(draw(c, engine="builtin").svg)
+    assert [text.text for text in groups["n2"].iter(f"{SVG}text")] == ["×", "c", "data", "−6", "grad", "1"]
+    assert [text.text for text in groups["n1"].iter(f"{SVG}text")] == ["b", "data", "−3", "grad", "2"]
+    assert 'label="×  c\\ndata −6\\ngrad 1"' in to_dot(c)
+
+
+def test_numbers_are_short_and_signs_are_printed():
+    numbers = [0.0, -0.5, 123456.7, 1e7, -1.23456e-5, 2.0, float("inf"), float("-inf"), float("nan"), None]
+    wanted = ["0", "-0.5", "123457", "1e7", "-1.235e-5", "2", "inf", "-inf", "nan", "–"]
+    assert [shown(x) for x in numbers] == wanted
+
+
+def test_strength_follows_the_magnitude_of_the_gradient():
+    x, y = Value(1.0, label="x"), Value(1.0, label="y")
+    root = 100.0 * x - y
+    root.backward()
+    nodes, arrows = cards(read(root))
+    width = {card.title: card.width for card in nodes}
+    assert width["x"] > width["y"] > 1.0
+    assert len({card.color for card in nodes if card.title in ("x", "y")}) == 2
+    assert {arrow.width for arrow in arrows} >= {
+        max(arrow.width for arrow in arrows),
+        min(a.width for a in arrows),
+    }
+    assert strength(-4.0, 4.0) == strength(4.0, 4.0) == strength(float("nan"), 4.0) == 1.0
+    assert strength(None, 4.0) == strength(0.0, 0.0) == 0.0
+    before, _ = cards(read(100.0 * Value(1.0)))
+    assert {card.width for card in before} == {1.0}
+
+
+def luminance(color):
+    channels = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(a, b):
+    high, low = sorted((luminance(a), luminance(b)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_lines_read_on_white_and_on_black_and_text_on_its_card():
+    from tinygrad_bp.show import cards as room
+
+    for t in range(101):
+        line = room.color(t / 100)
+        assert contrast(line, "#ffffff") > 2.5
+        assert contrast(line, "#111111") > 2.5
+    for fill in (*room.FILLS.values(), room.DEAD_FILL, room.STALE_FILL):
+        assert contrast(room.INK, fill) > 7
+        assert contrast(room.FAINT_INK, fill) > 3.5
+
+
+def test_a_dead_unit_is_grey_dashed_and_says_so():
+    x = Value(-2.0, label="x")
+    y = x.relu() + x
+    y.backward()
+    picture = draw(y, engine="builtin")
+    group = next(
+        g for g in drawn(picture.svg).values() if "dead ReLU" in [t.text for t in g.iter(f"{SVG}text")]
+    )
+    assert group.find(f"{SVG}rect").get("stroke-dasharray")
+    dashed = re.findall(r"n\d -> n\d \[.*style=dashed", picture.source)
+    assert len(dashed) == 1  # the edge that carries nothing back
+
+
+def test_a_stale_graph_is_drawn_with_a_line_that_names_the_changed_leaves():
+    w, x = Value(3.0, label="w"), Value(2.0, label="x")
+    y = (w * x + w).tanh()
+    assert notices(read(y)) == []
+    w.data = 5.0
+    line = "stale: w (now 5) changed after this graph was built; call your function again"
+    assert notices(read(y)) == [line]
+    assert read(y).stale == [w]
+    assert line in draw(y, engine="builtin").svg
+    assert line in to_dot(y)
+    assert [edge.partial for edge in read(y).edges][:2] == [None, None]
+    model = network(16, 16, 1)
+    loss = loss_of(model)
+    loss.backward()
+    tg.optim.SGD(model.parameters(), lr=0.1).step()  # the commonest cell of a notebook: step, then draw
+    assert re.fullmatch(
+        r"stale: (layers\S+ \(now \S+\)(, )?){4} and 333 more changed after .*", notices(read(loss))[0]
+    )
+    assert all(edge.partial is None for edge in read(loss).edges if edge.target in boxes(loss))
+
+
+def boxes(root):
+    return {node.id for node in read(root).nodes if node.kind == "box"}
+
+
+def test_a_collapsed_drawing_says_how_much_it_stands_for():
+    root = loss_of(network(16, 16, 1))
+    assert notices(read(root)) == ['407 nodes, one box for each neuron; detail="node" shows all']
+
+
+def test_the_same_graph_gives_the_same_file():
+    def made():
+        root = loss_of(network(5, 4, 1, act="tanh"))
+        root.backward()
+        return root
+
+    once, again = (draw(made(), engine="builtin") for _ in range(2))
+    assert (once.svg, once.source) == (again.svg, again.source)
+    root = made()
+    ids = [(node.id, node.label) for node in read(root).nodes]
+    for leaf in [node.value for node in read(root).nodes if node.kind == "leaf"][::-1]:
+        leaf.data = leaf.data + 1.0
+    assert [(node.id, node.label) for node in read(root).nodes] == ids
+
+
+# --- whatever labels say ------------------------------------------------------------------------------------
+
+PIECES = [
+    '"', "\\", "\\N", "\\G", "\\l", '\\"', "<b>", "</b>", "{|}", "<", ">", "&", "&lt;", "&#60;", "&amp;",
+    "]]>", "<!--", "-->", "\n", "\r", "\t", "\0", "\x07", "\x1b[31m", "\x7f", "\x85", "\u2028", "\ufffe",
+    "\uffff", "\ud800", "\udfff", "</script>", "<img src=x onerror=alert(1)>", "</text></svg>",
+    "javascript:alert(1)", "'", "`", ";", "]", "}", "n0", "->", "digraph {", "//", "/*", "#", "%n", "{0}",
+    "é", "e\u0301", "שלום", "عربى", "\u202e", "\u2066", "日本語", "🎉", "👩\u200d🔬", "\U0010ffff", " ",
+    "  ", "\u00a0", "w", "loss", "0",
+]  # fmt: skip
+ELEMENTS = {"svg", "title", "g", "rect", "text", "path"}
+ATTRIBUTES = {
+    "width", "height", "viewBox", "role", "font-family", "font-size", "font-weight", "transform", "class",
+    "id", "x", "y", "rx", "fill", "stroke", "stroke-width", "stroke-dasharray", "text-anchor", "d",
+}  # fmt: skip
+
+
+def hostile_labels(seed, count):
+    rng = random.Random(seed)
+    return ["".join(rng.choices(PIECES, k=rng.randrange(1, 7))) for _ in range(count)]
+
+
+def labelled(labels):
+    return tg.sum([Value(1.0, label=label) for label in labels])
+
+
+def check_svg(svg, labels):
+    """Well-formed, made of nothing but shapes and text, and the labels are that text."""
+    root = ElementTree.fromstring(svg.encode("utf-8"))
+    for element in root.iter():
+        assert element.tag.removeprefix(SVG) in ELEMENTS
+        names = {name.replace("{http://www.w3.org/XML/1998/namespace}", "xml:") for name in element.attrib}
+        assert names <= ATTRIBUTES | {"xml:space"}
+        assert re.fullmatch(r"n\d+", element.get("id", "n0"))
+        assert not re.search("script|url|http|href", " ".join(element.attrib.values()))
+    groups = drawn(svg)
+    for i, label in enumerate(labels):
+        title, text = groups[f"n{i}"].find(f"{SVG}title"), groups[f"n{i}"].find(f"{SVG}text")
+        assert title.text.split("\n")[1] == visible(label)
+        assert text.text == clipped(visible(label))
+
+
+def unescaped(text):
+    """What DOT and Graphviz make of the inside of a quoted string."""
+    text = re.sub(r"\\(.)", lambda m: {"n": "\n"}.get(m[1], m[1]), text)
+    return html.unescape(text)
+
+
+STRING = r'"((?:[^"\\]|\\.)*)"'
+
+
+def check_dot(source, labels):
+    """Every line is one statement of a known form, and the labels come back from its strings."""
+    lines = source.split("\n")
+    assert lines[0] == "digraph {" and lines[-2:] == ["}", ""]
+    attribute = rf"[a-z]+=(?:{STRING}|[\w.]+)"
+    for line in lines[1:-2]:
+        assert re.fullmatch(
+            rf"  (?:(?:n\d+|n\d+ -> n\d+|node|edge) \[)?{attribute}(?: {attribute})*\]?", line
+        ), line
+    for i, label in enumerate(labels):
+        line = next(line for line in lines if line.startswith(f"  n{i} ["))
+        found, tip = (unescaped(re.search(rf"{name}={STRING}", line)[1]) for name in (" \\[label", "tooltip"))
+        assert found.split("\n")[0] == clipped(visible(label))
+        assert tip.split("\n")[1] == wide(visible(label))
+
+
+def wide(text):
+    """What tooltips in DOT say instead of the signs that Graphviz reads twice."""
+    return text.replace("\\", "＼").replace("&", "＆")
+
+
+def test_ten_thousand_hostile_labels_stay_text():
+    for seed in range(100):
+        labels = hostile_labels(seed, 100)
+        picture = draw(labelled(labels), engine="builtin")
+        check_svg(picture.svg, labels)
+        check_dot(picture.source, labels)
+
+
+@given(st.lists(st.text(st.characters(), min_size=1, max_size=60), min_size=1, max_size=5))
+@settings(max_examples=200)
+def test_any_label_stays_text(labels):
+    picture = draw(labelled(labels), engine="builtin")
+    check_svg(picture.svg, labels)
+    check_dot(picture.source, labels)
+
+
+def test_graphviz_reads_hostile_labels_as_text():
+    assert DOT or "CI" not in os.environ, "install graphviz where this is checked for good"
+    for seed in range(6 if DOT else 0):
+        labels = hostile_labels(1000 + seed, 150)
+        source = to_dot(labelled(labels))
+        check_svg_of_dot(
+            subprocess.run([DOT, "-Tsvg"], input=source.encode(), capture_output=True, check=True), labels
+        )
+        parsed = subprocess.run([DOT, "-Tjson0"], input=source.encode(), capture_output=True, check=True)
+        said = {node["name"]: node["label"] for node in json.loads(parsed.stdout)["objects"]}
+        for i, label in enumerate(labels):
+            assert unescaped(said[f"n{i}"]).split("\n")[0] == clipped(visible(label))
+
+
+def check_svg_of_dot(ran, labels):
+    assert ran.stderr == b""
+    root = ElementTree.fromstring(ran.stdout)
+    nodes = {g.find(f"{SVG}title").text: g for g in root.iter(f"{SVG}g") if g.get("class") == "node"}
+    link = "{http://www.w3.org/1999/xlink}"
+    assert {element.tag.removeprefix(SVG) for element in root.iter()} <= {
+        *ELEMENTS,
+        "a",
+        "polygon",
+        "polyline",
+    }
+    assert not [element for element in root.iter() if element.get(f"{link}href") or element.get("href")]
+    for i, label in enumerate(labels):
+        text = next(nodes[f"n{i}"].iter(f"{SVG}text")).text
+        assert text.replace("\u00a0", " ").split() == clipped(visible(label)).replace("\u00a0", " ").split()
+        tip = next(a.get(f"{link}title") for a in nodes[f"n{i}"].iter(f"{SVG}a"))
+        assert (
+            tip.split("\n")[1].replace("\u00a0", " ").split()
+            == wide(visible(label)).replace("\u00a0", " ").split()
+        )
+
+
+def test_invisible_signs_become_visible():
+    assert visible("a\0b\n\u202ec\ud800") == "a\\u0000b\\u000a\\u202ec\\ud800"
+    assert visible("e\u0301 👩\u200d🔬 שלום") == "e\u0301 👩\u200d🔬 שלום"
+    assert (cells("ab"), cells("日本"), cells("e\u0301")) == (2, 4, 1)
+    assert clipped("x" * 40) == "x" * 25 + "…"
+    assert clipped("日" * 30) == "日" * 12 + "…"
+
+
+# --- files and notebooks ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def product():
+    a = Value(2.0, label="a")
+    return a * a
+
+
+def test_a_drawing_is_saved_in_the_format_that_the_name_ends_in(product, tmp_path):
+    picture = draw(product, engine="builtin")
+    assert picture.save(tmp_path / "a.svg").read_text(encoding="utf-8") == picture.svg
+    assert (
+        picture.save(str(tmp_path / "a.DOT")).read_text(encoding="utf-8") == picture.source == to_dot(product)
+    )
+    assert draw_dot(product, format="dot").render(tmp_path / "gout") == tmp_path / "gout.dot"
+    with pytest.raises(ValueError, match="saved as svg, dot, png, pdf, not as 'jpeg'"):
+        picture.save(tmp_path / "a.jpeg")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.DOT", "a.svg", "gout.dot"]
+
+
+def test_a_file_that_cannot_be_made_leaves_everything_as_it_was(product, tmp_path, monkeypatch):
+    picture = draw(product, engine="builtin")
+    with pytest.raises(
+        DrawError,
+        match=r"cannot write .*nowhere/a.svg: No such file or directory: make the folder .*nowhere first; "
+        "nothing was changed",
+    ):
+        picture.save(tmp_path / "nowhere" / "a.svg")
+    (tmp_path / "b.svg").mkdir()
+    with pytest.raises(DrawError, match=r"cannot write .*b.svg': it is a folder; give the name of a file"):
+        picture.save(tmp_path / "b.svg")
+    with pytest.raises(DrawError, match=r"cannot write '': it is a folder"):
+        picture.save("")
+    with pytest.raises(TypeError, match=r"the name of a file is due, such as 'graph.svg' .*, not one int"):
+        picture.save(3)
+    (tmp_path / "c.svg").write_text("before")
+
+    def full(self, content):
+        with self.open("wb") as file:
+            file.write(content[:10])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(
+        DrawError, match=r"cannot write .*c.svg: No space left on device; nothing was changed"
+    ):
+        picture.save(tmp_path / "c.svg")
+    assert (tmp_path / "c.svg").read_text() == "before"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b.svg", "c.svg"]
+
+
+def test_a_link_stays_a_link(product, tmp_path):
+    (tmp_path / "real.svg").write_text("before")
+    (tmp_path / "link.svg").symlink_to("real.svg")
+    draw(product, engine="builtin").save(tmp_path / "link.svg")
+    assert (tmp_path / "link.svg").is_symlink()
+    assert (tmp_path / "real.svg").read_text().startswith("<svg")
+
+
+def test_a_drawing_shows_itself_in_a_notebook_and_a_value_does_not(product):
+    picture = draw(product, engine="builtin")
+    assert picture._repr_mimebundle_() == {"image/svg+xml": picture.svg, "text/plain": "<Drawing of 2 nodes>"}
+    assert repr(draw(Value(1.0), engine="builtin")) == "<Drawing of 1 node>"
+    assert not [name for name in dir(Value) if name.startswith("_repr_")]
+
+
+# --- Graphviz, and stand-ins for it -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stand_in(tmp_path, monkeypatch):
+    """Puts a program named dot, of these lines of shell, where the package graphviz would look for it."""
+
+    def install(script):
+        program = tmp_path / "bin" / "dot"
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(program.stat().st_mode | stat.S_IXUSR)
+        backend = SimpleNamespace(DOT_BINARY=Path(program))
+        monkeypatch.setitem(sys.modules, "graphviz", SimpleNamespace(backend=backend))
+
+    return install
+
+
+def test_dot_is_used_where_it_is_installed(product, stand_in, tmp_path):
+    stand_in('cat > "$0.in"; echo \'<?xml?><svg from="dot"/>\' "$@"')
+    picture = draw(product)
+    assert picture.svg == '<svg from="dot"/> -Tsvg\n'
+    assert (tmp_path / "bin" / "dot.in").read_text(encoding="utf-8") == picture.source
+    assert draw(product, engine="builtin").svg != picture.svg
+    assert "-Tpng" in picture.save(tmp_path / "a.png").read_text()
+
+
+def test_without_dot_the_built_in_layout_draws(product, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "graphviz", None)  # what an import of it then finds
+    picture = draw(product)
+    assert picture.svg == draw(product, engine="builtin").svg
+    install = r"needs the program dot and the package graphviz, not found: install Graphviz \(apt .*"
+    with pytest.raises(
+        DrawError, match=r"engine='dot' " + install + r"then pip install 'tinygrad_bp\[graphviz\]'"
+    ):
+        draw(product, engine="dot")
+    with pytest.raises(DrawError, match="a png " + install):
+        picture.save(tmp_path / "a.png")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("script", "text"),
+    [
+        (
+            "exec sleep 60",
+            r"^dot gave no drawing within 0.2 s: draw less \(depth=, detail='layer'\), or draw with engine=",
+        ),
+        ("echo no memory >&2; exit 3", r"^dot failed with status 3 and said: no memory. Draw less"),
+        ("exit 0", r"^dot failed with status 0 and said: nothing. Draw less"),
+        ("echo not a picture", r"^dot answered something else than SVG: 'not a picture"),
+    ],
+)
+def test_a_dot_that_hangs_or_fails_is_an_error_and_leaves_no_file(
+    script, text, product, stand_in, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(drawing, "PATIENCE", 0.2 if "sleep" in script else 20.0)
+    stand_in(script)
+    with pytest.raises(DrawError, match=text):
+        draw(product).save(tmp_path / "a.svg")
+    assert not (tmp_path / "a.svg").exists()
+
+
+def test_a_dot_that_does_not_start_is_an_error(product, stand_in, tmp_path):
+    stand_in("")
+    (tmp_path / "bin" / "dot").write_bytes(b"\x7fELF nonsense")
+    with pytest.raises(DrawError, match=r"^dot could not be started \(.*\): draw less"):
+        draw(product).save(tmp_path / "a.svg")
+
+
+def test_the_real_dot_draws_every_level(tmp_path, monkeypatch):
+    if DOT:
+        backend = SimpleNamespace(DOT_BINARY=Path("dot"))
+        monkeypatch.setitem(sys.modules, "graphviz", SimpleNamespace(backend=backend))
+    root = loss_of(network(3, 1))
+    root.backward()
+    for level in LEVELS if DOT else ():
+        picture = draw(root, detail=level, engine="dot")
+        svg = ElementTree.fromstring(picture.svg)
+        assert len([g for g in svg.iter(f"{SVG}g") if g.get("class") == "node"]) == len(
+            read(root, level).nodes
+        )
+        assert picture.save(tmp_path / f"{level}.png").read_bytes().startswith(b"\x89PNG")
+    assert len(list(tmp_path.iterdir())) == (len(LEVELS) if DOT else 0)
+
+
+# --- micrograd's drawing code -------------------------------------------------------------------------------
+
+
+class Digraph:
+    """What micrograd's notebook uses of the package graphviz."""
+
+    def __init__(self, format, graph_attr):
+        self.nodes, self.edges, self.format = {}, [], format
+
+    def node(self, name, label, shape="ellipse"):
+        self.nodes[name] = label
+
+    def edge(self, tail, head):
+        self.edges.append((tail, head))
+
+
+def notebook_draw_dot(root, format="svg", rankdir="LR"):
+    """Micrograd's own way to draw, on our trace."""
+    assert rankdir in ["LR", "TB"]
+    nodes, edges = trace(root)
+    dot = Digraph(format=format, graph_attr={"rankdir": rankdir})
+    for n in nodes:
+        dot.node(name=str(id(n)), label="{ data %.4f | grad %.4f }" % (n.data, n.grad), shape="record")  # noqa: UP031
+        if n._op:
+            dot.node(name=str(id(n)) + n._op, label=n._op)
+            dot.edge(str(id(n)) + n._op, str(id(n)))
+    for n1, n2 in edges:
+        dot.edge(str(id(n1)), str(id(n2)) + n2._op)
+    return dot
+
+
+def test_the_notebook_of_micrograd_draws_our_values():
+    x = Value(1.0)
+    y = (x * 2 + 1).relu()
+    y.backward()
+    dot = notebook_draw_dot(y)
+    assert sorted(dot.nodes.values()) == [
+        "+",
+        "ReLU",
+        "{ data 1.0000 | grad 1.0000 }",
+        "{ data 1.0000 | grad 2.0000 }",
+        "{ data 2.0000 | grad 1.0000 }",
+        "{ data 2.0000 | grad 1.0000 }",
+        "{ data 3.0000 | grad 1.0000 }",
+        "{ data 3.0000 | grad 1.0000 }",
+        "×",
+    ]
+    assert len(dot.edges) == 8
+    assert all(tail in dot.nodes and head in dot.nodes for tail, head in dot.edges)
+
+
+def test_trace_collects_nodes_and_pairs():
+    a, b = Value(2.0), Value(3.0)
+    c = a * b
+    d = c + a
+    nodes, edges = trace(d)
+    assert {id(v) for v in nodes} == {id(v) for v in (a, b, c, d)}
+    assert {(id(x), id(y)) for x, y in edges} == {
+        (id(a), id(c)),
+        (id(b), id(c)),
+        (id(c), id(d)),
+        (id(a), id(d)),
+    }
+    assert trace(a) == ({a}, set())
+    x = Value(1.0)
+    for _ in range(20_000):
+        x = x + 1.0
+    assert len(trace(x)[0]) == 40_001
+
+
+def test_draw_dot_draws_every_node():
+    picture = draw_dot(loss_of(network(8, 8, 1)), rankdir="TB")
+    assert repr(picture) == "<Drawing of 143 nodes>"
+    assert "rankdir=TB" in picture.source
+    model = network(16, 16, 16, 16, 16, 16, 16, 16, 16, 1)
+    with pytest.raises(DrawError, match=r"draw_dot\(root, depth=6\), detail='neuron' or max_nodes=\d+$"):
+        draw_dot(loss_of(model))
+    assert repr(draw_dot(loss_of(model), depth=2)) == "<Drawing of 4 nodes>"

@@ -1,0 +1,470 @@
+"""The stepper's page as a file: its data against the engine, its size, its seal, and what it refuses.
+
+What a browser makes of it is in test_stepper_browser.py.
+"""
+
+import gc
+import html
+import json
+import math
+import os
+import random
+import re
+from base64 import b64encode
+from hashlib import sha256
+
+import pytest
+from support.programs import random_program, run
+from test_explaining import lecture as example
+
+import tinygrad_bp as tg
+from tinygrad_bp import DrawError, StaleGraphError, Value, stepper
+from tinygrad_bp.ops import OPS
+from tinygrad_bp.show.moments import numbers, shape
+from tinygrad_bp.show.symbols import Symbol, formula, partials
+
+HOSTILE = '</script><img src=x onerror="document.title=1"> ${1} @style@ \u2028 \ud800 \x00 `\\'
+
+
+def lecture():
+    """The lecture's L = (a·b + c)·f."""
+    return example()[0]
+
+
+def mlp(*nouts, nin=2):
+    model = tg.MLP(nin, list(nouts), act="tanh", rng=random.Random(1))
+    return tg.losses.mse(model([0.5, -1.0, 0.25, 2.0][:nin]), 1.0)
+
+
+def data_of(page):
+    """The data in a page, read as strictly as JSON is."""
+    (text,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page.html, re.S)
+
+    def refuse(name):
+        raise AssertionError(f"{name} is no JSON")
+
+    return text, json.loads(text, parse_constant=refuse)
+
+
+def nodes_under(root):
+    found, todo = {root}, [root]
+    for v in todo:
+        todo += [x for x in v.inputs if x not in found and not found.add(x)]
+    return found
+
+
+# --- the data -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_the_numbers_are_the_engines(seed):
+    program = random_program(seed)
+    leaves = [Value(x) for x in program.inputs]
+    root = run(program, leaves, lambda name, xs, constants: OPS[name](*xs, *constants))[-1]
+    graph, moment = shape(root), numbers(root)
+    root.backward()
+    by_number = {v.number: v for v in nodes_under(root)}
+    assert len(graph["nodes"]) == len(by_number)
+    data_and_grads = sorted(zip(moment["data"], moment["grads"]))
+    assert data_and_grads == sorted((v.data, v.grad) for v in by_number.values())
+    adjoint = dict.fromkeys(range(len(graph["nodes"])), 0.0) | {graph["root"]: 1.0}
+    reached = {graph["root"]}
+    for target in reversed(graph["order"]):  # what the page does
+        for edge, d in zip(graph["edges"], moment["partials"]):
+            if edge["dst"] == target and target in reached and d is not None:
+                adjoint[edge["src"]] += d * adjoint[target]
+                reached.add(edge["src"])
+    assert [adjoint[i] for i in range(len(graph["nodes"]))] == moment["grads"]
+
+
+def test_nothing_is_changed_by_making_a_page():
+    loss = lecture()
+    stepper(loss)
+    assert all(v.grad == 0.0 for v in nodes_under(loss))
+
+
+def test_the_same_graph_gives_the_same_page():
+    assert stepper(lecture()).html == stepper(lecture()).html
+
+
+def test_nan_and_infinities_are_texts():
+    x = Value(0.0, label="x")
+    _, data = data_of(stepper(x.log() * x - (x - 1.0).log()))
+    (moment,) = data["moments"]
+    assert {"nan", "-inf"} <= {entry for entry in moment["data"] if isinstance(entry, str)}
+    assert "inf" in moment["partials"]
+
+
+def test_a_cut_edge_has_no_partial_and_a_step_has_no_slope():
+    x = Value(-1.0, label="x")
+    graph, moment = shape(x.relu() + tg.gt(x, 0.0)), numbers(x.relu() + tg.gt(x, 0.0))
+    assert [d for edge, d in zip(graph["edges"], moment["partials"]) if edge["src"] == 0] == [None, None]
+    assert [node.get("flat", False) for node in graph["nodes"] if node["op"] in ("ReLU", ">")] == [
+        False,
+        True,
+    ]
+
+
+def test_names_are_labels_and_else_v1_v2_and_l():
+    a = Value(2.0, label="a")
+    graph = shape((a * 3.0 + a).tanh())
+    assert [node["name"] for node in graph["nodes"]] == ["a", "", "v1", "v2", "L"]
+    assert [node.get("constant", False) for node in graph["nodes"]] == [False, True, False, False, False]
+
+
+def test_parameters_are_named_briefly_and_as_a_whole():
+    nodes = shape(mlp(2, 1))["nodes"]
+    told = {node["label"]: (node["name"], node["tex"]) for node in nodes if "label" in node}
+    assert told["layers.0.neurons.1.w.0"] == ("w⁽⁰⁾₁,₀", "w^{(0)}_{1,0}")
+    assert len({name for name, _ in told.values()}) == len(told) == 9
+
+
+def test_brief_names_that_would_be_the_same_stay_whole():
+    w, v = Value(1.0, label="w.1"), Value(2.0, label="w₁")
+    assert [node["name"] for node in shape(w * v)["nodes"]] == ["w.1", "w₁", "L"]
+
+
+# --- formulas: what the page fills in is what explanations write --------------------------------------------
+
+
+def filled(form, names, bracket):
+    parts = (
+        part if isinstance(part, str) else bracket(names[-1 - part]) if part < 0 else names[part]
+        for part in form
+    )
+    return "".join(parts)
+
+
+@pytest.mark.parametrize(
+    "row", [row for row in OPS.values() if row.name in tg.ops.TABLE], ids=lambda row: row.name
+)
+def test_forms_say_what_explanations_say(row):
+    op = row.at(*(1.5 + i for i in range(len(row.constants)))) if None in row.constants.values() else row.at()
+    names = ["a", "b", "c", "d", "e"][: row.operands or 5]
+    root = op(*[Value(0.5 + i / 10, label=name) for i, name in enumerate(names)])
+    root.label = "o"
+    graph = shape(root)
+    symbols = [Symbol.named(name) for name in names]
+    for kind, which in (("text", 0), ("tex", 1)):
+        form = graph["forms"][graph["nodes"][graph["root"]]["form"]][which]
+        expected = getattr(formula(op, symbols), kind)
+        assert filled(form, [*names, "o"], str) == (expected.replace("-", "−") if which == 0 else expected)
+        slopes = partials(op, Symbol.named("o"), symbols)
+        for edge, slope in zip(graph["edges"], slopes):
+            form, expected = graph["forms"][edge["form"]][which], getattr(slope, kind)
+            assert filled(form, [*names, "o"], str) == (
+                expected.replace("-", "−") if which == 0 else expected
+            )
+
+
+def test_a_negative_operand_gets_brackets_where_it_needs_them():
+    a, b = Value(1.0, label="a"), Value(2.0, label="b")
+
+    def written(root):
+        graph = shape(root)
+        return filled(
+            graph["forms"][graph["nodes"][graph["root"]]["form"]][0], ["A", "B"], lambda name: f"({name})"
+        )
+
+    assert written(a * b) == "(A)·(B)"
+    assert written(a + b) in ("A + (B)", "(A) + (B)")
+    assert written(a.tanh()) == "tanh(A)"
+    assert written(a**2) == "(A)²"
+    assert written(a.silu()) == "(A)·σ(A)"
+
+
+def test_a_rule_that_symbols_cannot_follow_has_no_formula():
+    mine = tg.op("mine_of_floats", lambda x: x * x, lambda o, x: (2.0 * float(getattr(x, "data", x)),))
+    try:
+        graph = shape(mine(Value(3.0, label="x")))
+        assert [edge["form"] for edge in graph["edges"]] == [-1]
+    finally:
+        del OPS["mine_of_floats"]
+
+
+# --- large graphs -------------------------------------------------------------------------------------------
+
+
+def test_above_150_nodes_neurons_are_groups():
+    graph = shape(mlp(16, 16, 1))
+    labels = [group["name"] for group in graph["groups"]]
+    assert len(labels) == 33
+    assert labels[0] == "layers.0.neurons.0"
+    assert labels[-1] == "layers.2.neurons.0"
+    sizes = [sum(node["group"] == i for node in graph["nodes"]) for i in range(33)]
+    assert sizes == [3 + 2] * 16 + [17 + 2] * 16 + [17 + 1]
+    assert not shape(mlp(4, 1))["groups"]
+
+
+def test_no_box_lies_on_another():
+    for graph in (shape(mlp(3, 1)), shape(lecture()), shape(mlp(16, 16, 1))):
+        for group in range(-1, len(graph["groups"])):
+            boxes = [node for node in graph["nodes"] if node["group"] == group]
+            boxes += graph["groups"] if group < 0 else []
+            for i, a in enumerate(boxes):
+                for b in boxes[:i]:
+                    apart = abs(a["x"] - b["x"]) >= (a["w"] + b["w"]) / 2 or abs(a["y"] - b["y"]) >= a["h"]
+                    assert apart, (a, b)
+
+
+def test_a_graph_too_large_says_what_to_do():
+    with pytest.raises(
+        DrawError, match=r"6,00\d nodes, and 5,000 are the most .* take the loss of one sample"
+    ):
+        stepper(sum(Value(1.0) for _ in range(3001)))
+    with pytest.raises(
+        DrawError, match=r"nodes that belong to no neuron, or neurons, and 2,000 can be shown"
+    ):
+        stepper(sum(Value(1.0) for _ in range(2001)))
+
+
+# --- the file -----------------------------------------------------------------------------------------------
+
+
+def test_the_page_is_small():
+    page = stepper(lecture()).html
+    data, _ = data_of(stepper(lecture()))
+    assert len(page.encode()) - len(data) < 40_000
+    ten = (Value(1.0, label="x") + Value(2.0, label="y")).tanh() * Value(3.0) + Value(4.0)
+    ten = ten - Value(2.0)
+    assert len(nodes_under(ten)) == 10
+    assert len(stepper(ten).html.encode()) < 45_000
+
+
+def test_only_its_own_script_and_style_can_run():
+    page = stepper(lecture()).html
+    (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page)
+
+    def sealed(text):
+        return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
+
+    (style,) = re.findall(r"<style>(.*?)</style>", page, re.S)
+    (script,) = re.findall(r"<script>(.*?)</script>", page, re.S)
+    assert policy.split("; ")[:3] == [
+        "default-src 'none'",
+        f"script-src {sealed(script)}",
+        f"style-src {sealed(style)}",
+    ]
+    assert page.index("Content-Security-Policy") < page.index("<style>")
+
+
+def test_it_names_no_other_place():
+    page = stepper(mlp(2, 1)).html
+    assert not re.findall(r"<\w+[^<>]*\s(?:src|href|action)=|@import|url\(|fetch\(|import\(", page)
+    assert set(re.findall(r"https?://[\w./]+", page)) == {
+        "http://www.w3.org/2000/svg",
+        "http://www.w3.org/1999/xhtml",
+    }
+
+
+def test_a_hostile_label_stays_in_its_string():
+    loss = Value(2.0, label=HOSTILE) * Value(3.0, label="<!--<script>")
+    loss.label = HOSTILE
+    page = stepper(loss)
+    text, data = data_of(page)
+    assert "<" not in text
+    assert page.html.count("<img") == 0
+    assert page.html.count("<script") == 2
+    assert data["graphs"][0]["nodes"][0]["name"] == HOSTILE.replace("\u2028", "�").replace(
+        "\ud800", "�"
+    ).replace("\x00", "�")
+    assert "</script><img src=x" not in html.unescape(page._repr_html_()).replace("&lt;", "")
+    page.html.encode()
+
+
+def test_it_is_saved_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "backprop.html"
+    page = stepper(lecture(), path)
+    assert path.read_text(encoding="utf-8") == page.html
+    assert [file.name for file in tmp_path.iterdir()] == ["backprop.html"]
+    missing = tmp_path / "no" / "such.html"
+    with pytest.raises(DrawError, match=f"cannot write {re.escape(str(missing))}.*nothing was changed"):
+        stepper(lecture(), missing)
+    with pytest.raises(DrawError, match=r"cannot write .* it is a folder"):
+        stepper(lecture(), tmp_path)
+    with pytest.raises(TypeError, match=r"the name of a file is due, such as .*'backprop.html', not one MLP"):
+        stepper(lecture(), tg.MLP(2, [1]))
+    assert page.save(tmp_path / "named") == tmp_path / "named.html"
+    (tmp_path / "named.html").unlink()
+    with pytest.raises(StaleGraphError):
+        stepper(stale(), path)
+    assert path.read_text(encoding="utf-8") == page.html
+    assert [file.name for file in tmp_path.iterdir()] == ["backprop.html"]
+
+
+def test_a_path_may_be_a_text(tmp_path):
+    stepper(lecture(), os.fspath(tmp_path / "page.html"))
+    assert (tmp_path / "page.html").stat().st_size > 30_000
+
+
+def test_in_a_notebook_it_is_a_frame_that_may_run_scripts_and_nothing_else():
+    page = stepper(lecture())
+    bundle = page._repr_mimebundle_()
+    assert bundle["text/html"] == page._repr_html_()
+    (source,) = re.findall(r'srcdoc="([^"]*)"', bundle["text/html"])
+    assert html.unescape(source) == page.html
+    assert re.findall(r'sandbox="([^"]*)"', bundle["text/html"]) == ["allow-scripts"]
+    assert re.fullmatch(
+        r"<stepper page of \d+ kB: .save\('backprop.html'\) and open it>", bundle["text/plain"]
+    )
+
+
+# --- errors -------------------------------------------------------------------------------------------------
+
+
+def stale():
+    w = Value(3.0, label="w")
+    loss = w * w
+    w.data = 5.0
+    return loss
+
+
+def test_a_stale_graph_is_refused():
+    with pytest.raises(StaleGraphError, match=r"the leaf 5.0 \(label 'w'\) was set after 'mul'"):
+        stepper(stale())
+
+
+@pytest.mark.parametrize("wrong", [3.0, "loss", None, [Value(1.0)]], ids=repr)
+def test_what_is_no_value_is_refused(wrong):
+    with pytest.raises(TypeError, match="stepper takes the Value a graph ends in"):
+        stepper(wrong)
+
+
+def test_a_leaf_alone_is_a_graph():
+    _, data = data_of(stepper(Value(2.0)))
+    assert data["graphs"][0]["order"] == []
+
+
+# --- a training ---------------------------------------------------------------------------------------------
+
+
+def recorded(nin=2, steps=7, record=3, **options):
+    rng = random.Random(0)
+    xs = [[rng.uniform(-1.0, 1.0) for _ in range(nin)] for _ in range(8)]
+    ys = [sum(x) for x in xs]
+    model = tg.MLP(nin, [3, 1], act="tanh", rng=random.Random(1))
+    sgd = tg.optim.SGD(model.parameters(), lr=0.1)
+    return model, tg.fit(model, (xs, ys), tg.losses.squared_error, sgd, steps, record=record, **options)
+
+
+@pytest.mark.parametrize("engine", ["eager", "compiled"])
+def test_a_training_is_recorded_every_so_many_steps_and_at_its_end(engine):
+    model, history = recorded(engine=engine)
+    kept = history.recording
+    assert kept.steps == [0, 3, 6, 7]
+    assert list(kept.parameters[-1]) == [p.data for p in model.parameters()]
+    assert len({len(row) for row in (kept.steps, kept.parameters, kept.answers, kept.moments)}) == 1
+    assert len(kept.graphs) == 1
+    fresh, plain = recorded(engine=engine, record=None)
+    assert plain.recording is None
+    assert plain.losses == pytest.approx(history.losses, rel=1e-12)
+    assert fresh.state_dict() == pytest.approx(model.state_dict(), rel=1e-12)
+
+
+def test_recording_changes_no_bit_of_an_eager_training():
+    (one, history), (other, plain) = recorded(engine="eager"), recorded(engine="eager", record=None)
+    assert history.losses == plain.losses
+    assert one.state_dict() == other.state_dict()
+
+
+def test_a_moment_is_what_the_model_is_at_that_step():
+    model, history = recorded(sample=5)
+    kept = history.recording
+    rng = random.Random(0)
+    xs = [[rng.uniform(-1.0, 1.0) for _ in range(2)] for _ in range(8)]
+    for p, number in zip(model.parameters(), kept.parameters[1]):
+        p.data = number
+    loss = tg.losses.squared_error(model(xs[5]), sum(xs[5]))
+    assert {**numbers(loss), "graph": 0} == kept.moments[1]
+    assert kept.answers[1] == [model(place).data for place in kept.places]
+
+
+def test_a_recording_holds_numbers_and_no_graph_lives_on():
+    _, history = recorded()
+    gc.collect()
+    before = sum(isinstance(thing, Value) for thing in gc.get_objects())
+    keep = [recorded()[1] for _ in range(3)]
+    gc.collect()
+    assert sum(isinstance(thing, Value) for thing in gc.get_objects()) == before
+    assert len(keep) == 3 and history.recording
+
+
+def test_one_input_is_asked_along_the_line_and_three_nowhere():
+    kept = recorded(nin=1)[1].recording
+    assert kept.places == sorted(kept.points)
+    kept = recorded(nin=3)[1].recording
+    assert (kept.places, kept.points, kept.answers) == ([], [], [[]] * 4)
+
+
+def test_a_graph_that_depends_on_its_numbers_is_kept_as_often_as_it_changes():
+    w = Value(0.0, label="w")
+
+    def model(x):
+        return w * x[0] if w.data < 0.25 else w * x[0] + w * 0.0
+
+    sgd = tg.optim.SGD([w], lr=0.05)
+    history = tg.fit(model, ([1.0], [1.0]), tg.losses.squared_error, sgd, 10, record=1, engine="eager")
+    assert len(history.recording.graphs) == 2
+    assert [moment["graph"] for moment in history.recording.moments] == sorted(
+        moment["graph"] for moment in history.recording.moments
+    )
+
+
+def test_a_graph_too_large_is_left_out():
+    model = tg.MLP(2, [32, 32, 1], rng=random.Random(0))
+    sgd = tg.optim.SGD(model.parameters(), lr=0.01)
+    history = tg.fit(model, ([[1.0, 2.0]], [1.0]), tg.losses.mse, sgd, 1, record=1)
+    assert history.recording.graphs == [] == history.recording.moments
+    assert data_of(stepper(history))[1]["graphs"] == []
+
+
+def test_recording_hides_no_error_and_makes_none():
+    w = Value(1.0, label="w")
+
+    def trained(loss, model=lambda x: w * x[0]):
+        data = ([[0.01, 1.0], [1.0, 2.0]], [1.0, 2.0])
+        return tg.fit(model, data, loss, tg.optim.SGD([w], lr=0.1), 3, record=1)
+
+    with pytest.raises(TypeError, match="fit: the loss of sample 0 is 'none', not a Value"):
+        trained(lambda prediction, y: "none")
+    with pytest.raises(tg.NonFiniteError, match=r"log of 0\.0"):
+        trained(lambda prediction, y: (prediction - prediction).log())
+    with tg.trap():  # beyond the data, below 0, the model answers nan
+        history = trained(tg.losses.mse, lambda x: w * Value(x[0]).log())
+    assert any(math.isnan(answer) for answer in history.recording.answers[0])
+    assert "NaN" not in data_of(stepper(history))[0]
+
+
+def test_no_step_is_a_training_too():
+    page = stepper(recorded(steps=0)[1])
+    assert data_of(page)[1]["steps"] == [0]
+
+
+def test_a_training_page_keeps_its_losses_few():
+    w = Value(0.0, label="w")
+    sgd = tg.optim.SGD([w], lr=0.001)
+    history = tg.fit(lambda x: w * x[0], ([1.0], [1.0]), tg.losses.mse, sgd, 5000, record=2500)
+    _, data = data_of(stepper(history))
+    assert 300 < len(data["losses"]) <= 600
+    assert all(history.losses[step] == loss for step, loss in data["losses"])
+
+
+def test_a_training_that_was_not_recorded_says_how():
+    with pytest.raises(
+        ValueError, match=r"nothing of this training was recorded: train with fit\(\.\.\., record=10\)"
+    ):
+        stepper(recorded(record=None)[1])
+
+
+@pytest.mark.parametrize(
+    "options, told",
+    [
+        ({"record": 0}, "fit: record is a whole number of steps from 1 up, or None, not 0"),
+        ({"record": 2.5}, "fit: record is a whole number of steps from 1 up, or None, not 2.5"),
+        ({"record": 1, "sample": 8}, "fit: sample is the number of a sample, from 0 to 7, not 8"),
+        ({"record": 1, "sample": -1}, "fit: sample is the number of a sample, from 0 to 7, not -1"),
+    ],
+)
+def test_bad_options(options, told):
+    with pytest.raises(ValueError, match=re.escape(told)):
+        recorded(**options)

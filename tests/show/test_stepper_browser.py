@@ -1,0 +1,590 @@
+"""The stepper's page in a real browser: Chromium of the system, driven by Playwright, from a file on disk.
+
+Every page here is watched: an error in it, a word on its console or a request for anything but the file
+fails the test.  Nothing is skipped where the browser is missing.
+"""
+
+import itertools
+import random
+import re
+import shutil
+
+import pytest
+from playwright.sync_api import sync_playwright
+from support.programs import random_program, run
+from test_stepper import HOSTILE, data_of, lecture, mlp, recorded
+
+import tinygrad_bp as tg
+from tinygrad_bp import Value, stepper
+from tinygrad_bp.ops import OPS
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+OPTIONS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+OPTIONS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+TEXT = "document.body.innerHTML"
+
+
+@pytest.fixture(scope="session")
+def browser():
+    program = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if program is None:
+        pytest.fail(
+            "these tests need the browser Chromium: install it, for instance by apt-get install chromium"
+        )
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=program, args=OPTIONS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def visit(browser, tmp_path):
+    """visit(page, hash, options of the window): the page in a window of its own, under watch."""
+    contexts, troubles, count = [], [], itertools.count()
+
+    def watched(**options):
+        contexts.append(
+            browser.new_context(**{"viewport": {"width": 1280, "height": 800}, "offline": True, **options})
+        )
+        tab = contexts[-1].new_page()
+        tab.set_default_timeout(20_000)
+        tab.on("pageerror", lambda error: troubles.append(f"error: {error}"))
+        tab.on("console", lambda message: troubles.append(f"console: {message.text}"))
+        tab.on("dialog", lambda dialog: (troubles.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+        tab.requests = []
+        tab.on("request", lambda request: tab.requests.append(request.url.partition("#")[0]))
+        return tab
+
+    def visit(page, at="", **options):
+        file = tmp_path / f"page{next(count)}.html"
+        page.save(file)
+        tab = watched(**options)
+        tab.goto(file.as_uri() + at)
+        assert tab.requests == [file.as_uri()]
+        return tab
+
+    visit.watched = watched
+    yield visit
+    for context in contexts:
+        assert len({url for tab in context.pages for url in tab.requests}) <= 1
+        context.close()
+    assert not troubles
+
+
+def shared():
+    a = Value(0.75, label="a")
+    b = a + a
+    b.label = "b"
+    return (a * b).tanh() * 0.5 + b / a + b.relu()
+
+
+def test_no_gradient_has_no_colour_and_none_fades_in_from_black(visit):
+    """Neither when the page opens nor when a step back takes a gradient away."""
+    tab = visit(stepper(lecture()), "#step=0")
+    fills = "[...document.querySelectorAll('.strip')].map(one => getComputedStyle(one).fill)"
+    assert {*tab.evaluate(fills)} == {"none"}
+    opacity = "page.drawing.things.map(({strip}) => strip.getAttribute('fill-opacity'))"
+    tab.evaluate("page.drawing.build()")
+    assert {*tab.evaluate(opacity)} == {"0"}
+    press(tab, "End")
+    assert "none" not in tab.evaluate(fills)
+    press(tab, "Home")
+    assert {*tab.evaluate(fills)} == {"none"}
+
+
+def press(tab, key, times=1):
+    for _ in range(times):
+        tab.keyboard.press(key)
+
+
+def gradients(tab):
+    """What the page adds up, by the number of the node."""
+    return tab.evaluate("page.graph.nodes.map(({data, grad}) => [String(data), String(grad)])")
+
+
+def number(text):
+    """A number as the page writes it."""
+    text = text.strip().replace("−", "-").replace("∂ ", "").replace("∞", "inf")
+    digits, _, power = text.partition("·10")
+    return float(digits) * 10.0 ** int(power.translate(str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")) or 0)
+
+
+def close(text, x):
+    return number(text) == pytest.approx(x, rel=6e-4, abs=1e-300, nan_ok=True)
+
+
+def told(tab, selector):
+    """The words of one element, as they are shown; those in the drawing know no lines."""
+    one = tab.locator(selector)
+    return one.text_content() if one.evaluate("one => one instanceof SVGElement") else one.inner_text()
+
+
+def until(tab, condition):
+    """Wait for a condition. (Playwright's own waiting runs texts inside the page, which forbids that.)"""
+    for _ in range(100):
+        if tab.evaluate(condition):
+            return
+        tab.wait_for_timeout(50)
+    raise AssertionError(f"five seconds have passed without {condition}")
+
+
+# --- right --------------------------------------------------------------------------------------------------
+
+
+def test_gradients_are_the_engines_on_generated_programs(visit, tmp_path):
+    tab = visit(stepper(lecture()))
+    for seed in range(100, 116):
+        program = random_program(seed)
+        leaves = [Value(x) for x in program.inputs]
+        page = stepper(run(program, leaves, lambda name, xs, constants: OPS[name](*xs, *constants))[-1])
+        page.save(tmp_path / "page0.html")
+        tab.reload()
+        press(tab, "End")
+        (moment,) = data_of(page)[1]["moments"]
+        assert [float(x) for _, x in gradients(tab)] == moment["grads"], program.source()
+        assert tab.locator("#notice").is_hidden()
+        shown = tab.locator(".node .grad").all_text_contents()
+        assert len(shown) == len(moment["grads"])
+        assert all(close(text, x) for text, x in zip(shown, moment["grads"])), program.source()
+
+
+def test_gradients_are_the_engines_on_a_trained_network(visit):
+    xs, ys = tg.data.moons(20)
+    model = tg.MLP(2, [4, 1], act="tanh", rng=random.Random(0))
+    tg.fit(model, (xs, ys), tg.losses.hinge, tg.optim.SGD(model.parameters(), lr=0.1), 30, reduce="mean")
+    loss = tg.losses.hinge(model(xs[0]), ys[0])
+    tab = visit(stepper(loss), "#step=100000")
+    model.zero_grad()
+    loss.backward()
+    shown = tab.evaluate("Object.fromEntries(page.graph.nodes.map(node => [node.label, node.grad]))")
+    for path, p in model.named_parameters():
+        assert shown[path] == p.grad
+
+
+def test_contributions_add_up_to_the_gradient(visit):
+    tab = visit(stepper(shared()), "#step=100000")
+    for i in range(tab.locator(".node").count()):
+        tab.locator(".node").nth(i).click()
+        cells = [
+            number(cell)
+            for cell in tab.locator("#panel tbody td:last-child").all_text_contents()
+            if cell != "–"
+        ]
+        assert sum(cells) == pytest.approx(number(told(tab, "#panel tfoot td")), rel=2e-3, abs=1e-3)
+        assert close(told(tab, "#panel tfoot td"), number(tab.locator(".node .grad").nth(i).text_content()))
+    sums = """page.graph.nodes.map(({shares, grad}, i) =>
+        [shares.reduce((sum, edge) => sum + edge.contribution, i === page.graph.root.i ? 1 : 0), grad])"""
+    assert all(total == grad for total, grad in tab.evaluate(sums))
+
+
+def test_paths_add_up_to_the_gradient(visit):
+    tab = visit(stepper(shared()), "#step=100000&node=a")
+    products = [
+        number(line.rpartition(" = ")[2]) for line in tab.locator(".paths li span").all_text_contents()
+    ]
+    assert len(products) == 8
+    assert sum(products) == pytest.approx(number(told(tab, "#panel tfoot td")), rel=2e-3, abs=2e-3)
+
+
+def test_a_file_that_was_changed_is_found_out(visit):
+    page = stepper(lecture())
+    assert page.html.count('"grads":[6.0,') == 1
+    page.html = page.html.replace('"grads":[6.0,', '"grads":[6.5,')
+    tab = visit(page)
+    assert "The sums on this page are not the engine's: a (here 6, engine 6.5)." in told(tab, "#notice")
+
+
+def test_nan_infinities_and_cut_edges_are_told(visit):
+    x = Value(0.0, label="x")
+    y = Value(-1.0, label="y")
+    tab = visit(stepper(x.log() + y.relu() + tg.gt(y, 0.0)), "#step=100000")
+    assert "−∞" in tab.locator(".node .value").all_text_contents()
+    assert "∂ ∞" in tab.locator(".node .grad").all_text_contents()
+    assert tab.locator(".line.cut").count() == 3
+    said = set()
+    for step in range(tab.evaluate("page.last")):
+        tab.evaluate(f"page.go({step})")
+        said.add(told(tab, "#said"))
+    assert "ReLU lets nothing through to y: the path ends here" in said
+    assert "> has no slope anywhere: the path ends here" in said
+
+
+# --- stepping -----------------------------------------------------------------------------------------------
+
+
+def test_it_says_what_happens_step_by_step(visit):
+    tab = visit(stepper(lecture()))
+    assert told(tab, "#count") == "0 / 10"
+    press(tab, "ArrowRight", 2)
+    assert told(tab, "#panel .equation").split("\n") == ["d", "= e + c", "= −6 + 10", "= 4"]
+    press(tab, "ArrowRight", 2)
+    assert told(tab, "#said") == "Backward begins at L: nudge it, and it moves by just as much, so ∂L/∂L = 1"
+    press(tab, "ArrowRight", 5)
+    assert told(tab, "#count") == "9 / 10"
+    assert told(tab, "#said") == "e hands a (−2) × (−3). a.grad: 0 + 6 → 6"
+    assert tab.locator(".product b").all_text_contents() == ["−2", "−3", "6"]
+    assert tab.locator(".product i").all_text_contents() == ["∂L/∂e", "∂e/∂a = b", "to a"]
+    press(tab, "ArrowRight")
+    assert told(tab, "#said") == "e hands b (−2) × 2. b.grad: 0 + (−4) → −4. All gradients are complete."
+    assert tab.locator("#on").is_disabled()
+
+
+def test_contributions_meet_one_by_one(visit):
+    a = Value(3.0, label="a")
+    tab = visit(stepper(a * a + a), "#step=4")
+    assert told(tab, "#said") == "L hands v1 1 × 1. v1.grad: 0 + 1 → 1"
+    shown = []
+    for _ in range(3):
+        press(tab, "ArrowRight")
+        shown.append(told(tab, "#panel .sum"))
+    assert shown == ["a.grad: 0 + 1 → 1", "a.grad: 1 + 3 → 4", "a.grad: 4 + 3 → 7"]
+    assert tab.locator("#panel tbody tr").count() == 3
+    assert told(tab, '[data-node="n0"] .grad') == "∂ 7"
+
+
+def test_a_gradient_is_not_shown_before_it_is_known(visit):
+    tab = visit(stepper(lecture()), "#step=3")
+    assert set(tab.locator(".node .grad").all_text_contents()) == {"–"}
+    press(tab, "Home")
+    assert [*map(bool, tab.locator(".node .value").all_text_contents())] == [
+        True,
+        True,
+        False,
+        True,
+        False,
+        True,
+        False,
+    ]
+
+
+@pytest.mark.parametrize(
+    "make", [lecture, shared, lambda: mlp(16, 16, 1)], ids=["lecture", "shared", "neurons closed"]
+)
+def test_as_many_steps_back_as_forward_give_the_same_page(visit, make):
+    tab = visit(stepper(make()))
+    seen, most = [], 15
+    while not tab.locator("#on").is_disabled() and len(seen) < most:
+        seen.append(tab.evaluate(TEXT))
+        press(tab, "ArrowRight")
+    for text in reversed(seen):
+        press(tab, "ArrowLeft")
+        assert tab.evaluate(TEXT) == text
+
+
+def test_all_can_be_done_by_keyboard(visit):
+    tab = visit(stepper(lecture()))
+    reached = []
+    for _ in range(60):
+        press(tab, "Tab")
+        reached.append(tab.evaluate("document.activeElement.id || document.activeElement.dataset.node || ''"))
+    for wanted in ("on", "play", "where", "speed", "hide", "latex", "n0", "n6"):
+        assert wanted in reached or wanted == "latex"  # there is nothing to copy before the first step
+    tab.locator("body").evaluate("document.activeElement.blur()")
+    press(tab, "b")
+    assert told(tab, "#count") == "4 / 10"
+    press(tab, "f")
+    assert told(tab, "#count") == "1 / 10"
+    press(tab, "End")
+    assert told(tab, "#count") == "10 / 10"
+    tab.locator('[data-node="n2"]').focus()
+    press(tab, "Enter")
+    assert told(tab, "#panel h2") == "e"
+    press(tab, "Escape")
+    assert tab.locator("#panel h2").count() == 0
+    tab.locator('.tag[data-edge="0"]').focus()
+    press(tab, "Space")
+    assert told(tab, "#panel h2") == "e → a"
+    press(tab, "Home")
+    assert told(tab, "#count") == "0 / 10"
+
+
+def test_it_plays_to_the_end_and_stops(visit):
+    tab = visit(stepper(lecture()), "#step=7")
+    tab.select_option("#speed", "5")
+    tab.locator("#graph").focus()
+    press(tab, "Space")
+    assert tab.get_attribute("#play", "aria-label") == "pause"
+    until(tab, "page.step === page.last && !page.timer")
+    assert tab.get_attribute("#play", "aria-label") == "play"
+
+
+def test_numbers_can_be_hidden_and_predicted(visit):
+    tab = visit(stepper(lecture()), "#step=1")
+    press(tab, "h")
+    assert tab.get_attribute("#hide", "aria-pressed") == "true"
+    for place in ("#said", "#panel", '[data-node="n2"] .value'):
+        assert "?" in told(tab, place) and "6" not in told(tab, place)
+    tab.fill("#guess", "6")
+    press(tab, "Enter")
+    assert told(tab, ".question").endswith("not that")
+    tab.fill("#guess", "-6")
+    press(tab, "Enter")
+    assert told(tab, "#said") == "Right. Forward: e = 2·(−3) = −6"
+    press(tab, "End")
+    assert told(tab, "#panel .share b") == "?"
+    assert told(tab, "#panel tfoot td") == "?"
+    assert told(tab, '[data-node="n1"] .grad') == "∂ ?"
+    press(tab, "ArrowRight")  # shows it: nothing comes after
+    assert told(tab, "#panel .share b") == "−4"
+
+
+def test_a_link_leads_to_a_moment(visit):
+    tab = visit(stepper(lecture()), "#step=7&node=e")
+    assert (told(tab, "#count"), told(tab, "#panel h2")) == ("7 / 10", "e")
+    assert tab.evaluate("location.hash") == "#step=7&node=n2"
+    tab.evaluate("location.hash = '#step=5&edge=4'")
+    until(tab, "page.step === 5")
+    assert told(tab, "#panel h2") == "L → d"
+    for nonsense in ("#step=-3&node=nobody", "#step=nan&edge=77", "#%%%", "#step=1e99"):
+        tab.evaluate(f"location.hash = {nonsense!r}")
+    until(tab, "page.step === page.last")
+
+
+def test_what_is_seen_can_be_copied(visit):
+    tab = visit(stepper(lecture()), "#step=100&node=a")
+    tab.click("#latex")
+    latex = tab.input_value("#copied")
+    assert (
+        r"\frac{\partial L}{\partial a} &= \frac{\partial L}{\partial e} \cdot \frac{\partial e}{\partial a}"
+        in latex
+    )
+    assert "&= (-2) \\cdot (-3) \\\\\n &= 6" in latex
+    assert latex.count("{") == latex.count("}") and latex.count(r"\begin") == latex.count(r"\end") == 1
+    tab.click("#markdown")
+    assert tab.input_value("#copied").split("\n\n") == [
+        "a = 2",
+        "∂L/∂a = ∂L/∂e × ∂e/∂a = (−2) × (−3) = 6",
+        "| via | upstream | local partial | contribution |\n| --- | ---: | ---: | ---: |\n"
+        "| e | −2 | −3 | 6 |\n| Σ |  |  | 6 |",
+    ]
+
+
+# --- large graphs -------------------------------------------------------------------------------------------
+
+
+def test_neurons_start_closed_and_open_on_click(visit):
+    tab = visit(stepper(mlp(16, 16, 1)))
+    assert tab.locator(".lid").count() == 33
+    closed = tab.evaluate("document.getElementById('graph').innerHTML")
+    tab.locator(".lid").nth(20).click()
+    assert (tab.locator(".lid").count(), tab.locator(".frame").count()) == (32, 1)
+    assert told(tab, ".frame .name") == "layers.1.neurons.4"
+    assert tab.locator(".node").count() == 32 + 19 + tab.evaluate(
+        "page.graph.nodes.filter(n => n.group < 0).length"
+    )
+    tab.locator(".close").click()
+    assert tab.evaluate("document.getElementById('graph').innerHTML") == closed
+
+
+def test_opened_neurons_lie_on_nothing(visit):
+    tab = visit(stepper(mlp(16, 16, 1)))
+    for i in (20, 3, 0):
+        tab.locator(".lid").nth(i).dispatch_event("click")
+    overlaps = """() => {
+        const shapes = [...document.querySelectorAll(".lid > .shape, .frame > .shape")];
+        const boxes = shapes.map(shape => shape.getBoundingClientRect());
+        const meet = (a, b) => a.left < b.right - 1 && b.left < a.right - 1
+            && a.top < b.bottom - 1 && b.top < a.bottom - 1;
+        return boxes.filter((a, i) => boxes.slice(0, i).some(b => meet(a, b))).length;
+    }"""
+    assert tab.evaluate(overlaps) == 0
+
+
+def test_steps_inside_a_closed_neuron_are_one(visit):
+    page = stepper(mlp(16, 16, 1))
+    tab = visit(page)
+    count, steps = 0, tab.evaluate("page.last")
+    while not tab.locator("#on").is_disabled():
+        press(tab, "ArrowRight")
+        count += 1
+    assert count < 100 < steps
+    assert told(tab, "#count") == f"{steps} / {steps}"
+
+
+def test_how_long_opening_and_stepping_take(visit, capsys):
+    loss = mlp(7, 4, 1, nin=4)
+    tab = visit(stepper(loss))
+    assert 100 < tab.evaluate("page.graph.nodes.length") <= 150
+    times = tab.evaluate("""() => {
+        const times = [];
+        for (let step = 0; step <= page.last; step++) {
+            const start = performance.now();
+            page.go(step);
+            document.body.getBoundingClientRect();
+            times.push(performance.now() - start);
+        }
+        return times.sort((a, b) => a - b);
+    }""")
+    opened = tab.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd")
+    middle, longest = times[len(times) // 2], times[-1]
+    with capsys.disabled():
+        print(f"\nstepper: opens in {opened:.0f} ms, a step {middle:.1f} ms, at most {longest:.1f} ms")
+    assert len(times) == tab.evaluate("page.last") + 1
+
+
+# --- hostile, small, dark, still, on paper ------------------------------------------------------------------
+
+
+def test_a_hostile_label_stays_text(visit):
+    loss = Value(2.0, label=HOSTILE) * Value(3.0, label="<b>b</b>")
+    tab = visit(stepper(loss), "#step=100")
+    tab.click("#markdown")
+    assert tab.locator("img, b b, #graph b").count() == 0
+    assert tab.title() == "Backpropagation through L"
+    assert "<b>b</b>" in tab.locator(".node .name").all_text_contents()
+    assert tab.locator(".node .name").first.text_content().startswith("</script><img src=x onerr")
+
+
+def test_a_script_that_is_not_its_own_does_not_run(browser, tmp_path):
+    file = tmp_path / "page.html"
+    foreign = "<script>window.bad = 1</script><img src=data:, onerror='window.bad = 1'></header>"
+    file.write_text(stepper(lecture()).html.replace("</header>", foreign), encoding="utf-8")
+    context = browser.new_context(offline=True)
+    tab, messages = context.new_page(), []
+    tab.on("console", lambda message: messages.append(message.text))
+    tab.goto(file.as_uri())
+    assert tab.evaluate("window.bad") is None
+    assert sum("Content Security Policy" in message for message in messages) >= 2
+    press(tab, "End")
+    assert told(tab, "#count") == "10 / 10"
+    context.close()
+
+
+def contrast(a, b):
+    def luminance(color):
+        parts = [int(x) / 255 for x in re.findall(r"\d+", color)[:3]]
+        return sum(
+            w * (x / 12.92 if x <= 0.03928 else ((x + 0.055) / 1.055) ** 2.4)
+            for w, x in zip((0.2126, 0.7152, 0.0722), parts)
+        )
+
+    high, low = sorted([luminance(a), luminance(b)], reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_dark_and_light_can_be_read(visit):
+    papers = []
+    for scheme in ("light", "dark"):
+        tab = visit(stepper(shared()), "#step=100&node=a", color_scheme=scheme)
+        color = "([selector, name]) => getComputedStyle(document.querySelector(selector))[name]"
+        papers.append(tab.evaluate(color, ["body", "backgroundColor"]))
+        for text, paper in (
+            ("body", papers[-1]),
+            ("#said", "#side"),
+            ("thead th", "#side"),
+            (".tag text", ".tag rect"),
+        ):
+            name = "fill" if text.startswith(".tag") else "color"
+            behind = "fill" if paper == ".tag rect" else "backgroundColor"
+            under = paper if paper.startswith("rgb") else tab.evaluate(color, [paper, behind])
+            assert contrast(tab.evaluate(color, [text, name]), under) > 4.5, (scheme, text)
+    assert len(set(papers)) == 2
+
+
+def test_nothing_moves_for_those_who_ask(visit):
+    animation = "getComputedStyle(document.querySelector('.line.current')).animationName"
+    assert visit(stepper(lecture()), "#step=6").evaluate(animation) == "flow"
+    assert visit(stepper(lecture()), "#step=6", reduced_motion="reduce").evaluate(animation) == "none"
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: stepper(shared()), lambda: stepper(mlp(16, 16, 1)), lambda: stepper(recorded()[1])]
+)
+def test_it_fits_a_phone(visit, make):
+    tab = visit(make(), "#step=8", viewport={"width": 390, "height": 844}, has_touch=True)
+    tab.locator(".node").first.dispatch_event("click")
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+    for name in ("first", "back", "play", "on", "last", "where", "speed", "hide"):
+        box = tab.locator(f"#{name}").bounding_box()
+        assert box["x"] >= 0 and box["x"] + box["width"] <= 390, name
+        assert box["y"] >= 0 and box["y"] + box["height"] <= 844, name
+        assert box["height"] >= 28, name
+    tab.locator("#on").tap()
+    assert told(tab, "#count").startswith(("9", "1", "2", "3", "4", "5", "6", "7"))
+
+
+def test_on_paper_there_are_no_controls(visit):
+    tab = visit(stepper(lecture()), "#step=6")
+    tab.emulate_media(media="print")
+    assert (
+        tab.locator("#steps").is_hidden()
+        and tab.locator("#graph svg").is_visible()
+        and tab.locator("#said").is_visible()
+    )
+
+
+def test_it_works_in_the_frame_of_a_notebook(visit):
+    tab = visit.watched()
+    tab.set_content(stepper(lecture())._repr_html_())
+    frame = tab.frame_locator("iframe")
+    for _ in range(4):
+        frame.locator("#on").click()
+    assert frame.locator("#count").inner_text() == "4 / 10"
+    frame.locator('[data-node="n6"]').click()
+    assert frame.locator("#panel h2").inner_text() == "L"
+
+
+# --- a training ---------------------------------------------------------------------------------------------
+
+
+def test_a_training_is_played(visit):
+    _, history = recorded(steps=40, record=5, sample=2)
+    tab = visit(stepper(history))
+    kept = history.recording
+    assert told(tab, "#recorded") == f"step 0, loss {tab.evaluate('told(' + repr(history.losses[0]) + ')')}"
+    for moment in kept.moments:
+        assert [float(x) for _, x in gradients(tab)] == moment["grads"]
+        assert tab.locator("#notice").is_hidden()
+        press(tab, "]")
+    assert told(tab, "#recorded").startswith("step 40")
+    before = tab.evaluate(TEXT)
+    press(tab, "[", 8)
+    assert told(tab, "#recorded").startswith("step 0,")
+    press(tab, "]", 8)
+    assert tab.evaluate(TEXT) == before
+    press(tab, "t")
+    until(tab, "document.getElementById('recorded').textContent.startsWith('step 10,')")
+    press(tab, "t")
+    assert tab.locator("#record-play[data-on]").count() == 0
+
+
+@pytest.mark.parametrize(
+    "nin, marks", [(1, ("path.curve", 2)), (2, (".cells rect", 576)), (3, ("path.curve", 1))]
+)
+def test_a_training_shows_its_loss_and_what_the_model_answers(visit, nin, marks):
+    tab = visit(stepper(recorded(nin=nin)[1]))
+    assert tab.locator(marks[0]).count() == marks[1]
+    assert tab.locator("#plots .dot").count() == (8 if nin < 3 else 0)
+    assert tab.locator("figure").count() == (1 if nin == 3 else 2)
+    assert not re.search("NaN|undefined|Infinity", tab.evaluate("document.getElementById('plots').innerHTML"))
+
+
+def test_units_that_die_and_wake_while_training_are_shown_as_they_are(visit):
+    w, b = Value(-1.0, label="w"), Value(0.5, label="b")
+    sgd, data = tg.optim.SGD([w, b], lr=0.3), ([1.0, 0.0], [1.0, 3.0])
+    history = tg.fit(lambda x: (w * x[0] + b).relu(), data, tg.losses.squared_error, sgd, 3, record=1)
+    tab = visit(stepper(history))
+    seen = []
+    for moment in history.recording.moments:
+        grads = tab.locator(".node .grad").all_text_contents()
+        assert all(close(text, x) for text, x in zip(grads, moment["grads"]))
+        last = tab.evaluate("page.last")
+        assert told(tab, "#count") == f"{last} / {last}"
+        seen.append((tab.locator(".line.cut").count(), last))
+        press(tab, "]")
+    assert seen == [(1, 13), (0, 17), (0, 17), (0, 17)]  # dead until the other sample has moved the bias
+
+
+def test_a_training_of_no_steps_is_shown(visit):
+    tab = visit(stepper(recorded(steps=0)[1]))
+    assert told(tab, "#recorded") == "step 0"
+
+
+def test_a_training_whose_graph_is_too_large_shows_the_rest(visit):
+    model = tg.MLP(2, [32, 32, 1], rng=random.Random(0))
+    sgd = tg.optim.SGD(model.parameters(), lr=0.01)
+    history = tg.fit(model, ([[1.0, 2.0], [2.0, 0.0]], [1.0, -1.0]), tg.losses.mse, sgd, 2, record=1)
+    tab = visit(stepper(history))
+    assert "too large to be shown" in told(tab, "main")
+    press(tab, "]", 2)
+    assert told(tab, "#recorded").startswith("step 2")

@@ -1,0 +1,254 @@
+"""A loop nest in LLVM: what its statements read, and the blocks of them that registers hold.
+
+Rows of samples lie `tile` doubles apart.  A dot product keeps the sums of several statements times two
+vectors of samples in registers, so that each operand loaded serves several; other statements take one vector
+of samples at a time.  Sums over the samples are in sums.py.  Read that next.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from tinygrad_bp.compiler.backends.llvm.functions import applied
+from tinygrad_bp.compiler.backends.llvm.text import Index, Text
+from tinygrad_bp.compiler.roll import Nest, Rolled, leaf_spaces
+from tinygrad_bp.compiler.schedule import Apply, Kind, Leaf, Literal, Space
+from tinygrad_bp.compiler.terms import INNER
+
+TILE = 120  # samples in a tile
+NEAR, ROOM = 1 << 17, 3 << 19  # more if its rows take fewer bytes than that, fewer if they would take more
+CACHED = 1 << 17  # bytes of weights that stay near while all samples of a tile pass by
+
+Counters = Sequence[Index]
+Fetch = Callable[[int], str]  # operand k, as a vector
+
+
+@dataclass(frozen=True)
+class Lanes:
+    """How samples are laid out: `width` a vector, `tile` in memory at once, on so many vector registers."""
+
+    width: int
+    tile: int
+    registers: int = 32
+    alone: bool = False  # there is one sample: no loop stands around it
+
+    @staticmethod
+    def chosen(rolled: Rolled, vectors: tuple[int, int], samples: int) -> "Lanes":
+        """For so many samples: plain numbers for a few, one vector for some, tiles for many."""
+        width, registers = vectors
+        if samples <= width // 2:
+            return Lanes(1, 1, registers, alone=samples == 1)
+        if samples <= width:
+            return Lanes(width, width, registers)
+        bytes_a_sample = 8 * max(1, rolled.rows)
+        tile = min(max(TILE, NEAR // bytes_a_sample), ROOM // bytes_a_sample)
+        return Lanes(width, max(2 * width, tile // width * width), registers)
+
+    @property
+    def dots(self) -> int:
+        """Dot products in a block, times two vectors of samples."""
+        return 10 if self.registers > 16 else 6
+
+    @property
+    def side(self) -> int:
+        """Of a square block of sums over the samples."""
+        return 5 if self.registers > 16 else 3
+
+    @property
+    def column(self) -> int:
+        """Rows of results in a block, one vector wide."""
+        return 20 if self.registers > 16 else 12
+
+
+def cut(trips: int, most: int) -> list[tuple[int, int, int]]:
+    """Blocks of one size, or as even as can be: (first, end, size) of the larger, then of the smaller.
+
+    >>> cut(16, 5), cut(17, 5), cut(3, 5)
+    ([(0, 16, 4)], [(0, 5, 5), (5, 17, 4)], [(0, 3, 3)])
+    """
+    for size in range(min(trips, most), most // 2, -1):
+        if trips % size == 0:
+            return [(0, trips, size)]
+    blocks = -(-trips // most)
+    small, larger = divmod(trips, blocks)
+    middle = larger * (small + 1)
+    return [part for part in ((0, middle, small + 1), (middle, trips, small)) if part[1] > part[0]]
+
+
+class Block:
+    """One nest, to be written into `text`."""
+
+    def __init__(self, text: Text, nest: Nest, lanes: Lanes) -> None:
+        self.text, self.nest, self.layout = text, nest, lanes
+        self.spaces = leaf_spaces(nest)
+        self.lanes: Index = "%lanes" if lanes.tile > 1 else 1  # a tile of one sample needs no loop
+        self.live: Index = "%live" if lanes.tile > 1 else 1
+        self.loops = nest.loops or [(1, (0,) * len(nest.base))]
+        self.trips = self.loops[-1][0]
+
+    # --- addresses and operands ----------------------------------------------------------------------------
+
+    def address(self, k: int, counters: Counters, ahead: int = 0) -> Index:
+        """Of operand k (-1: the result) at these counters, `ahead` further in the innermost loop."""
+        terms: list[Index | tuple[int, Index]] = [self.nest.base[k + 1]]
+        for (_, strides), counter in zip(self.loops, counters):
+            terms.append((strides[k + 1], counter))
+        index = self.text.index(*terms, self.loops[-1][1][k + 1] * ahead)
+        return self.text.load("@table", index, "i64") if self.nest.table else index
+
+    def moves(self, k: int, loop: int) -> bool:
+        """Whether operand k is another one at each turn of a loop."""
+        return self.nest.table or self.loops[loop][1][k + 1] != 0
+
+    def fetched(self, space: Space, address: Index, samples: Index) -> str:
+        if space is Space.SCALARS:
+            return self.text.spread(self.text.load("%S", address))
+        return self.text.load_lanes("%R", self.row(address, samples))
+
+    def row(self, address: Index, samples: Index) -> Index:
+        return self.text.index((self.layout.tile, address), samples)
+
+    # --- expressions ---------------------------------------------------------------------------------------
+
+    def value(self, fetch: Fetch, accumulated: str = "") -> str:
+        """Write the expression of a statement, around its accumulation if it has one."""
+        return self.written(0, len(self.nest.shape), 0, fetch, accumulated)
+
+    def start(self, fetch: Fetch) -> str:
+        """Write what the accumulation starts from: the operand that ends just before it."""
+        shape = self.nest.shape
+        end = next(at for at, token in enumerate(shape) if isinstance(token, Apply) and token.length)
+        begin, wanted = end, 1
+        while wanted:
+            begin -= 1
+            token = shape[begin]
+            wanted += (token.operands if isinstance(token, Apply) else 0) - 1
+        return self.written(begin, end, sum(isinstance(token, Leaf) for token in shape[:begin]), fetch)
+
+    def written(self, begin: int, end: int, k: int, fetch: Fetch, accumulated: str = "") -> str:
+        """Some tokens of the shape, of which the first operand is number k."""
+        stack: list[str] = []
+        for token in self.nest.shape[begin:end]:
+            if isinstance(token, Literal):
+                stack.append(self.text.constant(token.number))
+            elif isinstance(token, Leaf):
+                stack.append(fetch(k))
+                k += 1
+            elif token.length:
+                stack[-1] = accumulated
+                k += 1 + (token.op is INNER)
+            else:
+                operands = stack[len(stack) - token.operands :]
+                del stack[len(stack) - token.operands :]
+                stack.append(applied(self.text, token.op, operands))
+        return stack[-1]
+
+
+class Rows(Block):
+    """A nest of statements with one value a sample, or one a call."""
+
+    def write(self) -> None:
+        """All samples of a tile; for values of once a call, a single pass over scalars."""
+        if not self.nest.length:
+            with (
+                self.each_vector() as samples,
+                self.outer() as counters,
+                self.text.loop(0, self.trips) as i,
+            ):
+                self.block([*counters, i], 1, [samples])
+        elif self.trips * self.nest.length * 8 <= CACHED:
+            for at in self.each_block():
+                with self.outer() as counters:
+                    self.dots(counters, at)
+        else:  # so many weights are read once, and the samples again and again
+            with self.outer() as counters:
+                self.dots(counters, None)
+
+    def dots(self, counters: Counters, samples: list[Index] | None) -> None:
+        """Blocks of dot products along the innermost loop."""
+        for first, end, size in cut(self.trips, self.layout.dots):
+            with self.text.loop(first, end, size) as i:
+                for at in self.each_block() if samples is None else [samples]:
+                    self.block([*counters, i], size, at)
+
+    @contextmanager
+    def each_vector(self) -> Iterator[Index]:
+        lanes = self.lanes if self.nest.kind is Kind.SAMPLE else 1
+        with self.text.loop(0, lanes, self.text.width) as samples:
+            yield samples
+
+    def each_block(self) -> Iterator[list[Index]]:
+        """Two vectors of samples at a time, and the last one alone if their number is odd."""
+        text, width = self.text, self.text.width
+        if self.nest.kind is not Kind.SAMPLE or self.layout.tile <= width:
+            yield [0]
+            return
+        pairs = text.let(f"and i64 %lanes, {-2 * width}")
+        with text.loop(0, pairs, 2 * width) as samples:
+            yield [samples, text.index(samples, width)]
+        with text.only_if(text.let(f"icmp ne i64 {pairs}, %lanes")):
+            yield [pairs]
+
+    @contextmanager
+    def outer(self) -> Iterator[list[Index]]:
+        """The loops around the innermost one; nests are at most two deep."""
+        if len(self.loops) == 1:
+            yield []
+        else:
+            with self.text.loop(0, self.loops[0][0]) as i:
+                yield [i]
+
+    def block(self, counters: Counters, size: int, at: Sequence[Index]) -> None:
+        """`size` statements times the vectors that begin at these samples."""
+        text = self.text
+        cells = [(r, c) for r in range(size) for c in range(len(at))]
+        sums: dict[tuple[int, int], str] = {}
+        if self.nest.length:
+            kept = {cell: text.variable(text.type) for cell in cells}
+            for r, c in cells:
+                start = self.start(self.single(counters, r, at[c]))
+                text.set(kept[r, c], start)
+            self.accumulate(counters, kept, at)
+            sums = {cell: text.get(kept[cell]) for cell in cells}
+        for r, c in cells:
+            x = self.value(self.single(counters, r, at[c]), sums.get((r, c), ""))
+            target = self.address(-1, counters, r)
+            if self.nest.kind is Kind.SAMPLE:
+                text.store_lanes(x, "%R", self.row(target, at[c]))
+            elif self.nest.kind is Kind.ONCE:
+                text.store(x, "%S", target)
+            else:
+                text.store(text.let(f"fmul double {x}, %count"), "%G", target)
+
+    def single(self, counters: Counters, ahead: int, samples: Index) -> Fetch:
+        return lambda k: self.fetched(self.spaces[k], self.address(k, counters, ahead), samples)
+
+    def accumulate(self, counters: Counters, kept: dict[tuple[int, int], str], at: Sequence[Index]) -> None:
+        """Add all products (or summands) to the sums, each operand loaded once for the whole block."""
+        text = self.text
+        inner = len(self.loops) - 1
+        lists = [k for k, run in enumerate(self.nest.runs) if run]
+        firsts = {(k, r): self.address(k, counters, r) for k in lists
+                  for r in sorted({r for r, _ in kept}) if not r or self.moves(k, inner)}  # fmt: skip
+        with text.loop(0, self.nest.length) as j:
+            loaded: dict[tuple[int, int, int], str] = {}
+            for (r, c), variable in kept.items():
+                operands = []
+                for k in lists:
+                    run = self.nest.runs[k]
+                    assert run
+                    key = (k, r if self.moves(k, inner) else 0, c if run.space is Space.ROWS else 0)
+                    if key not in loaded:
+                        first = firsts[key[:2]]
+                        if run.stride is None:
+                            address: Index = text.load("@table", text.index(first, j), "i64")
+                        else:
+                            address = text.index(first, (run.stride, j))
+                        loaded[key] = self.fetched(run.space, address, at[c])
+                    operands.append(loaded[key])
+                old = text.get(variable)
+                if len(operands) == 2:
+                    new = text.intrinsic("fmuladd", [*operands, old])
+                else:
+                    new = text.let(f"fadd {text.type} {old}, {operands[0]}")
+                text.set(variable, new)

@@ -1,0 +1,286 @@
+"""The functions of a module that Python calls, in LLVM: evaluate, one step of descent, a whole training run.
+
+All take one frame, a row of addresses and numbers, and the rank of the thread.  The tiles of a batch are
+dealt out in shares that depend on the batch alone, each share sums into a buffer of its own, and the buffers
+are added in order: so the bits do not depend on how many threads there are.  Threads meet between the stages
+of a step.  Read ../native.py next.
+"""
+
+import os
+from collections.abc import Iterator
+
+from tinygrad_bp.compiler.backends.llvm.blocks import Lanes
+from tinygrad_bp.compiler.backends.llvm.text import Index, Text
+from tinygrad_bp.compiler.roll import Rolled
+from tinygrad_bp.compiler.schedule import Kind
+
+ADDRESSES = ("scalars", "columns", "sums", "rows", "results", "losses", "velocity", "meeting")
+COUNTS = ("samples", "tile", "per_share", "shares", "buffers", "threads", "steps")
+NUMBERS = ("lr", "momentum", "scale")
+FRAME = (*ADDRESSES, *COUNTS, *NUMBERS)  # eight bytes each
+YIELD = "SwitchToThread" if os.name == "nt" else "sched_yield"  # let another thread run
+PATIENCE = 1 << 12  # turns of waiting before that
+LINE = 8  # doubles in a line of the cache: threads that meet write to lines of their own
+FEW = 32  # sums: so many are written out
+
+
+def rows_size(rolled: Rolled, lanes: Lanes) -> int:
+    """Doubles that the rows of one thread take."""
+    return -(-rolled.rows * lanes.tile // LINE) * LINE + LINE
+
+
+def sums_size(rolled: Rolled) -> int:
+    """Doubles that one buffer of sums takes: whole vectors."""
+    return -(-(len(rolled.outputs) + 1) // LINE) * LINE
+
+
+def calls(rolled: Rolled, params: int, lanes: Lanes, declared: dict[str, str]) -> list[str]:
+    """The texts of the functions; those that train are for a gradient and its loss."""
+    writer = _Calls(rolled, params, lanes, declared)
+    texts = [writer.stage(), writer.evaluate()]
+    if lanes.tile > lanes.width:
+        texts.insert(0, writer.meet())
+    if rolled.summed and len(rolled.outputs) == params + 1:
+        texts += [writer.move(), writer.descend(), writer.train()]
+    return texts
+
+
+class _Calls:
+    def __init__(self, rolled: Rolled, params: int, lanes: Lanes, declared: dict[str, str]) -> None:
+        self.rolled, self.params, self.lanes, self.declared = rolled, params, lanes, declared
+        self.sums = len(rolled.outputs) if rolled.summed else 0
+        self.shared = lanes.tile > lanes.width  # a batch of several vectors, and maybe of several threads
+
+    def text(self) -> Text:
+        return Text(self.lanes.width, self.declared)
+
+    @staticmethod
+    def field(text: Text, name: str) -> str:
+        kind = "ptr" if name in ADDRESSES else "i64" if name in COUNTS else "double"
+        place = text.place("%frame", FRAME.index(name), kind)
+        return text.let(f"load {kind}, ptr {place}, align 8, !invariant.load !0")
+
+    # --- threads -------------------------------------------------------------------------------------------
+
+    def meet(self) -> str:
+        """Wait until all threads are here. The last one to come opens the gate for the others."""
+        return f"""define internal void @meet(ptr %frame) noinline #0 {{
+entry:
+  %number = getelementptr i64, ptr %frame, i64 {FRAME.index("threads")}
+  %threads = load i64, ptr %number
+  %alone = icmp sle i64 %threads, 1
+  br i1 %alone, label %on, label %several
+several:
+  %place = getelementptr ptr, ptr %frame, i64 {FRAME.index("meeting")}
+  %here = load ptr, ptr %place
+  %gate = getelementptr i64, ptr %here, i64 {LINE}
+  %before = load atomic i64, ptr %gate acquire, align 8
+  %others = atomicrmw add ptr %here, i64 1 acq_rel
+  %all = add i64 %others, 1
+  %last = icmp eq i64 %all, %threads
+  br i1 %last, label %open, label %wait
+open:
+  store atomic i64 0, ptr %here release, align 8
+  %next = add i64 %before, 1
+  store atomic i64 %next, ptr %gate release, align 8
+  br label %on
+wait:
+  %turn = phi i64 [ 0, %several ], [ %turned, %again ], [ %turned, %patient ]
+  %now = load atomic i64, ptr %gate acquire, align 8
+  %opened = icmp ne i64 %now, %before
+  br i1 %opened, label %on, label %again
+again:
+  %turned = add i64 %turn, 1
+  %rest = and i64 %turned, {PATIENCE - 1}
+  %tired = icmp eq i64 %rest, 0
+  br i1 %tired, label %patient, label %wait
+patient:
+  %unused = call i32 @{YIELD}()
+  br label %wait
+on:
+  ret void
+}}
+
+declare i32 @{YIELD}()"""
+
+    def meeting(self, text: Text) -> None:
+        if self.shared:
+            text.do("call void @meet(ptr %frame)")
+
+    def slice(self, text: Text, total: int) -> tuple[Index, Index]:
+        """The part of `total` numbers that is this thread's: whole lines."""
+        if not self.shared:
+            return 0, total
+        threads = self.field(text, "threads")
+        lines = text.let(f"udiv i64 {text.index(threads, -(-total // LINE) - 1)}, {threads}")
+        first = text.let(f"mul i64 {text.index((LINE, lines))}, %rank")
+        return text.smallest(first, total), text.smallest(text.index(first, (LINE, lines)), total)
+
+    @staticmethod
+    def turns(text: Text, first: Index, end: Index) -> Iterator[Index]:
+        """Vectors of numbers from first to end: written out if they are few."""
+        if isinstance(first, int) and isinstance(end, int) and end - first <= FEW:
+            yield from range(first, end, text.width)
+        else:
+            with text.loop(first, end, text.width) as k:
+                yield k
+
+    # --- stages of a step ----------------------------------------------------------------------------------
+
+    def stage(self) -> str:
+        """All tiles, then the sums: scaled, and whether one of them is not finite."""
+        text = self.text()
+        scalars, sums, rows = (self.field(text, name) for name in ("scalars", "sums", "rows"))
+        if any(nest.kind in (Kind.ONCE, Kind.COUNT) for nest in self.rolled.nests):
+            with text.only_if(text.let("icmp eq i64 %rank, 0")):
+                count = self.field(text, "samples")
+                text.do(f"call void @once(ptr {scalars}, ptr {rows}, ptr {sums}, i64 {count})")
+            self.meeting(text)
+        self.tiles(text, scalars, sums, rows)
+        if not self.sums:
+            text.do("ret i64 0")
+        elif self.shared:
+            self.meeting(text)
+            flags = text.index((LINE, "%rank"), 2 * LINE)
+            meeting = self.field(text, "meeting")
+            text.store(self.settle(text, sums), meeting, flags, "i64")
+            self.meeting(text)
+            wrong = text.variable("i64")
+            text.set(wrong, "0", "i64")
+            with text.loop(0, self.field(text, "threads")) as rank:
+                flag = text.load(meeting, text.index((LINE, rank), 2 * LINE), "i64")
+                text.set(wrong, text.let(f"or i64 {text.get(wrong, 'i64')}, {flag}"), "i64")
+            text.do(f"ret i64 {text.get(wrong, 'i64')}")
+        else:
+            text.do(f"ret i64 {self.settle(text, sums)}")
+        return self.function("i64", "stage", "ptr %frame, i64 %rank, i1 %fresh", text)
+
+    def tiles(self, text: Text, scalars: str, sums: str, rows: str) -> None:
+        columns, results, count = (self.field(text, name) for name in ("columns", "results", "samples"))
+        data = f"ptr {columns}, ptr {results}"
+        if not self.shared:  # one tile, or tiles of one sample
+            step = self.lanes.tile
+            with text.loop(0, 1 if self.lanes.alone else count, step) as begin:
+                live = count if step > 1 else "1"
+                first = text.let(f"icmp eq i64 {begin}, 0")
+                memory = f"ptr {scalars}, ptr {rows}, ptr {sums}"
+                text.do(f"call void @tile({memory}, {data}, i64 {begin}, i64 {live}, i1 {first}, i1 true)")
+            return
+        names = ("tile", "per_share", "shares", "buffers", "threads")
+        tile, each, shares, buffers, threads = (self.field(text, name) for name in names)
+        mine = text.place(rows, text.index((rows_size(self.rolled, self.lanes), "%rank")))
+        all_tiles = text.let(f"mul i64 {shares}, {each}")
+        packed = text.let(f"icmp sle i64 {all_tiles}, {threads}")  # each thread's rows hold its only tile
+        fresh = text.let(f"select i1 {packed}, i1 %fresh, i1 true")
+        with text.loop("%rank", shares, threads) as share:
+            buffer = text.smallest(share, text.index(buffers, -1))
+            own = text.let(f"icmp eq i64 {buffer}, {share}")
+            into = text.place(sums, text.index((sums_size(self.rolled), buffer)))
+            start = text.let(f"mul i64 {text.let(f'mul i64 {share}, {each}')}, {tile}")
+            end = text.index(start, text.let(f"mul i64 {each}, {tile}"))
+            with text.loop(start, text.smallest(end, count), tile) as begin:
+                rest = text.smallest(tile, text.let(f"sub i64 {count}, {begin}"))
+                first = text.let(f"and i1 {own}, {text.let(f'icmp eq i64 {begin}, {start}')}")
+                memory = f"ptr {scalars}, ptr {mine}, ptr {into}"
+                text.do(f"call void @tile({memory}, {data}, i64 {begin}, i64 {rest}, i1 {first}, i1 {fresh})")
+
+    def settle(self, text: Text, sums: str) -> str:
+        """Add up the buffers and scale the sums; a register that is not 0 if one of them is not finite."""
+        buffers, scale = self.field(text, "buffers"), self.field(text, "scale")
+        size = sums_size(self.rolled)
+        scales = text.spread(scale)
+        wrong, total = text.variable(text.ints), text.variable(text.type)
+        text.set(wrong, "zeroinitializer", text.ints)
+        first, end = self.slice(text, size if self.shared else self.sums)
+        for k in self.turns(text, first, end):
+            text.set(total, text.load_lanes(sums, k, 8))
+            if self.shared:
+                with text.loop(1, buffers) as buffer:
+                    more = text.load_lanes(sums, text.index((size, buffer), k), 8)
+                    text.set(total, text.let(f"fadd {text.type} {text.get(total)}, {more}"))
+            x = text.let(f"fmul {text.type} {text.get(total)}, {scales}")
+            text.store_lanes(x, sums, k, 8)
+            difference = text.let(f"fsub {text.type} {x}, {x}")  # 0, or nan for inf and nan
+            bits = text.let(f"bitcast {text.type} {difference} to {text.ints}")
+            text.set(wrong, text.let(f"or {text.ints} {text.get(wrong, text.ints)}, {bits}"), text.ints)
+        found = text.get(wrong, text.ints)
+        if text.width == 1:
+            return found
+        name = f"llvm.vector.reduce.or.v{text.width}i64"
+        self.declared.setdefault(name, f"declare i64 @{name}({text.ints})")
+        return text.let(f"call i64 @{name}({text.ints} {found})")
+
+    def move(self) -> str:
+        """Every parameter against its velocity."""
+        text = self.text()
+        scalars, sums, velocity = (self.field(text, name) for name in ("scalars", "sums", "velocity"))
+        lr, momentum = self.field(text, "lr"), self.field(text, "momentum")
+        plain = text.let(f"fcmp oeq double {momentum}, 0.0")
+        first, end = self.slice(text, self.params)
+        for keeps in (False, True):
+            with text.only_if(text.let(f"xor i1 {plain}, true") if keeps else plain):
+                whole: Index = self.params // text.width * text.width
+                if self.shared:
+                    span = text.let(f"sub i64 {end}, {first}")
+                    whole = text.index(first, text.let(f"and i64 {span}, {-text.width}"))
+                for k in self.turns(text, first, whole):
+                    self.moved(text, k, scalars, sums, velocity if keeps else "", lr, momentum)
+                with text.narrow():
+                    for k in self.turns(text, whole, end):
+                        self.moved(text, k, scalars, sums, velocity if keeps else "", lr, momentum)
+        text.do("ret void")
+        return self.function("void", "move", "ptr %frame, i64 %rank", text)
+
+    @staticmethod
+    def moved(text: Text, k: Index, scalars: str, sums: str, velocity: str, lr: str, momentum: str) -> None:
+        v = text.load_lanes(sums, k, 8)
+        if velocity:
+            kept = text.let(f"fmul {text.type} {text.spread(momentum)}, {text.load_lanes(velocity, k, 8)}")
+            v = text.let(f"fadd {text.type} {kept}, {v}")
+            text.store_lanes(v, velocity, k, 8)
+        change = text.let(f"fmul {text.type} {text.spread(lr)}, {v}")
+        moved = text.let(f"fsub {text.type} {text.load_lanes(scalars, k, 8)}, {change}")
+        text.store_lanes(moved, scalars, k, 8)
+
+    # --- what Python calls ---------------------------------------------------------------------------------
+
+    def evaluate(self) -> str:
+        """One evaluation; the last sum, or the last result of the first sample."""
+        text = self.text()
+        text.let("call i64 @stage(ptr %frame, i64 %rank, i1 true)")
+        where = "sums" if self.sums else "results"
+        text.do(f"ret double {text.load(self.field(text, where), max(0, len(self.rolled.outputs) - 1))}")
+        return self.function("double", "evaluate", "ptr %frame, i64 %rank", text, "")
+
+    def descend(self) -> str:
+        """One step of gradient descent; the loss before it, or nan if it was not taken."""
+        text = self.text()
+        wrong = text.let("call i64 @stage(ptr %frame, i64 %rank, i1 true)")
+        with text.only_if(text.let(f"icmp ne i64 {wrong}, 0"), leave="ret double 0x7FF8000000000000"):
+            pass
+        loss = text.load(self.field(text, "sums"), self.sums - 1)
+        text.do("call void @move(ptr %frame, i64 %rank)")
+        self.meeting(text)
+        text.do(f"ret double {loss}")
+        return self.function("double", "descend", "ptr %frame, i64 %rank", text, "")
+
+    def train(self) -> str:
+        """Steps of gradient descent; how many were taken before a sum was not finite."""
+        text = self.text()
+        steps, losses, sums = (self.field(text, name) for name in ("steps", "losses", "sums"))
+        with text.loop(0, steps) as step:
+            fresh = text.let(f"icmp eq i64 {step}, 0")
+            wrong = text.let(f"call i64 @stage(ptr %frame, i64 %rank, i1 {fresh})")
+            with text.only_if(text.let("icmp eq i64 %rank, 0")):
+                text.store(text.load(sums, self.sums - 1), losses, step)
+            with text.only_if(text.let(f"icmp ne i64 {wrong}, 0"), leave=f"ret i64 {step}"):
+                pass
+            text.do("call void @move(ptr %frame, i64 %rank)")
+            self.meeting(text)
+        text.do(f"ret i64 {steps}")
+        return self.function("i64", "train", "ptr %frame, i64 %rank", text, "")
+
+    def function(self, kind: str, name: str, parameters: str, text: Text, linkage: str = "internal") -> str:
+        attribute = "" if self.shared or not linkage else "alwaysinline "
+        kind = f"{linkage} {kind}".strip()
+        return f"define {kind} @{name}({parameters}) {attribute}#0 {{\n{text.body()}\n}}"

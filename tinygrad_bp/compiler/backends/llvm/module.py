@@ -1,0 +1,152 @@
+"""A program over its samples in LLVM: the nests as functions, samples packed into rows, tile by tile.
+
+Samples come in as the user's arrays, one row of numbers a sample, and are turned into rows of samples, a tile
+at a time; lanes beyond the last sample repeat it.  Nests are written into functions of limited size, since
+LLVM's time grows with the square of a function's.  What calls for a tile is in calls.py.  Read that next.
+"""
+
+from collections.abc import Sequence
+
+from tinygrad_bp.compiler.backends.llvm.blocks import Lanes, Rows
+from tinygrad_bp.compiler.backends.llvm.calls import calls
+from tinygrad_bp.compiler.backends.llvm.sums import Sums
+from tinygrad_bp.compiler.backends.llvm.text import Text
+from tinygrad_bp.compiler.roll import Nest, Rolled
+from tinygrad_bp.compiler.schedule import Kind, Space
+
+PART = 256  # operations in one function
+MEMORY = "ptr noalias %S, ptr noalias %R, ptr noalias %G"
+
+
+def emit_llvm(rolled: Rolled, columns: Sequence[int], params: int, lanes: Lanes) -> str:
+    """The program as text. `columns` says how many numbers a sample has in each argument.
+
+    Raises CompileError for an operation that has no machine code.
+    """
+    declared: dict[str, str] = {}
+    parts = _Parts(rolled, lanes, declared)
+    functions = [*parts.texts, parts.once(), parts.tile(columns), *calls(rolled, params, lanes, declared)]
+    table = ", ".join(f"i64 {address}" for address in rolled.table)
+    tables = [f"@table = private constant [{len(rolled.table)} x i64] [{table}]"] if rolled.table else []
+    tables += _output_table(rolled, lanes)
+    attributes = 'attributes #0 = { nounwind "prefer-vector-width"="512" "min-legal-vector-width"="512" }'
+    return "\n\n".join([*tables, *functions, *declared.values(), attributes, "!0 = !{}\n"])
+
+
+class _Parts:
+    """The nests as functions: those that run once a call, and those that run for each tile."""
+
+    def __init__(self, rolled: Rolled, lanes: Lanes, declared: dict[str, str]) -> None:
+        self.rolled, self.lanes, self.declared = rolled, lanes, declared
+        self.texts: list[str] = []
+        self.names: dict[bool, list[str]] = {True: [], False: []}  # once a call; for each tile
+        small = sum(len(nest.shape) + nest.length for nest in rolled.nests) <= PART
+        self.attribute = "alwaysinline" if small and lanes.width == 1 else "noinline"
+        group: list[Nest] = []
+        for nest in rolled.nests:
+            if group and not self.joins(group, nest):
+                self.write(group)
+                group = []
+            group.append(nest)
+        if group:
+            self.write(group)
+
+    def joins(self, group: list[Nest], nest: Nest) -> bool:
+        """Whether a nest belongs into the function of those before."""
+        size = sum(len(other.shape) for other in group) + len(nest.shape)
+        return _once(group[0]) == _once(nest) and _alone(group[0]) == _alone(nest) and size <= PART
+
+    def write(self, group: list[Nest]) -> None:
+        once = _once(group[0])
+        text = Text(1 if once else self.lanes.width, self.declared)
+        if _alone(group[0]):
+            rows = [Rows(text, nest, self.lanes) for nest in group]
+            with rows[0].each_vector() as samples:
+                for block in rows:
+                    block.block([0], 1, [samples])
+        else:
+            for nest in group:
+                kind = Sums if nest.kind is Kind.SUM else Rows
+                kind(text, nest, self.lanes).write()
+        text.do("ret void")
+        name = f"part{len(self.texts)}"
+        more = "double %count" if once else "i64 %lanes, i64 %live, i1 %first"
+        self.names[once].append(name)
+        self.texts.append(self.function(name, f"{MEMORY}, {more}", text))
+
+    def function(self, name: str, parameters: str, text: Text) -> str:
+        return f"define internal void @{name}({parameters}) {self.attribute} #0 {{\n{text.body()}\n}}"
+
+    def once(self) -> str:
+        """What is the same for all samples."""
+        text = Text(1, self.declared)
+        count = text.let("sitofp i64 %n to double")
+        for name in self.names[True]:
+            text.do(f"call void @{name}(ptr %S, ptr %R, ptr %G, double {count})")
+        text.do("ret void")
+        return self.function("once", f"{MEMORY}, i64 %n", text)
+
+    def tile(self, columns: Sequence[int]) -> str:
+        """One tile: `live` samples from `begin` on."""
+        text, width = Text(self.lanes.width, self.declared), self.lanes.width
+        lanes = text.let(f"and i64 {text.index('%live', width - 1)}, {-width}")
+        with text.only_if("%fresh"):
+            _pack(text, columns, self.lanes, lanes)
+        for name in self.names[False]:
+            text.do(f"call void @{name}(ptr %S, ptr %R, ptr %G, i64 {lanes}, i64 %live, i1 %first)")
+        if not self.rolled.summed:
+            _unpack(text, self.rolled)
+        text.do("ret void")
+        data = "ptr noalias %columns, ptr noalias %out, i64 %begin, i64 %live, i1 %first, i1 %fresh"
+        return self.function("tile", f"{MEMORY}, {data}", text)
+
+
+def _once(nest: Nest) -> bool:
+    return nest.kind in (Kind.ONCE, Kind.COUNT)
+
+
+def _alone(nest: Nest) -> bool:
+    """A single statement of each sample without an accumulation: such are written into one loop."""
+    return nest.kind is Kind.SAMPLE and nest.points == 1 and not nest.length and not nest.table
+
+
+def _pack(text: Text, columns: Sequence[int], lanes: Lanes, end: str) -> None:
+    """Samples into rows, one input a row, a vector of samples at a time."""
+    last = text.let("sub i64 %live, 1")
+    row = 0
+    for number, width in enumerate(columns):
+        column = text.load("%columns", number, "ptr")
+        blocks = width // text.width * text.width if text.width > 1 else 0
+        with text.loop(0, end, text.width) as first:
+            samples = [text.smallest(text.index(first, lane), last) for lane in range(text.width)]
+            starts = [text.index((width, text.index("%begin", sample))) for sample in samples]
+            with text.loop(0, blocks, text.width) as k:
+                rows = [text.load_lanes(column, text.index(start, k), 8) for start in starts]
+                for ahead, x in enumerate(text.transposed(rows)):
+                    text.store_lanes(x, "%R", text.index((lanes.tile, text.index(k, ahead + row)), first))
+            with text.loop(blocks, width) as k:
+                for lane, start in enumerate(starts):
+                    x = text.load(column, text.index(start, k))
+                    text.store(x, "%R", text.index((lanes.tile, text.index(k, row)), first, lane))
+        row += width
+
+
+def _unpack(text: Text, rolled: Rolled) -> None:
+    """The outputs of each sample, from their rows (or from the scalars) into the caller's array."""
+    with text.loop(0, len(rolled.outputs)) as k:
+        offset = text.load("@outputs", text.index((2, k)), "i64")
+        stride = text.load("@outputs", text.index((2, k), 1), "i64")
+        base = text.let(f"select i1 {text.let(f'icmp eq i64 {stride}, 0')}, ptr %S, ptr %R")
+        with text.loop(0, "%live") as lane:
+            x = text.load(base, text.index(offset, text.let(f"mul i64 {stride}, {lane}")))
+            sample = text.index("%begin", lane)
+            text.store(x, "%out", text.index((len(rolled.outputs), sample), k))
+
+
+def _output_table(rolled: Rolled, lanes: Lanes) -> list[str]:
+    """For each output where it begins, and how far the next sample's is: 0 for a scalar."""
+    if rolled.summed:
+        return []
+    rows = [(at * lanes.tile, 1) if space is Space.ROWS else (at, 0) for space, at in rolled.outputs]
+    entries = ", ".join(f"i64 {x}" for row in rows for x in row)
+    return [f"@outputs = private constant [{2 * len(rows)} x i64] [{entries}]"]

@@ -1,0 +1,246 @@
+"""Emit matrix: the loop nests as the matrix backprop one writes by hand, for any array library.
+
+Samples are columns.  Weights are (out, in) matrices and biases columns, unpacked from the flat vector of
+parameters; each layer is a line forward, `A1 = xp.maximum(W1 @ X + b1, 0.0)`, a line backward, and a line for
+each gradient, behind what it needs.  The text asks of `xp` only what the array API standard
+(2023.12) has, and changes no array in place.  Read matrix/statements.py for how a nest becomes a formula.
+"""
+
+import inspect
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from tinygrad_bp import ops
+from tinygrad_bp.compiler.backends.matrix import formulas as fm
+from tinygrad_bp.compiler.backends.matrix.layout import Block, Layout
+from tinygrad_bp.compiler.backends.matrix.leaves import (
+    Names,
+    folded,
+    labelled,
+    listing,
+    pack_lines,
+    unpack_lines,
+)
+from tinygrad_bp.compiler.backends.matrix.naming import give_names, matrices_found
+from tinygrad_bp.compiler.backends.matrix.statements import Statement, formula_of, ordered, summed
+from tinygrad_bp.compiler.backends.matrix.writing import Writer
+from tinygrad_bp.compiler.roll import Nest, Rolled, addresses_of, leaf_spaces, points_of
+from tinygrad_bp.compiler.schedule import Kind, Space
+from tinygrad_bp.errors import CompileError
+
+MANY = 20_000  # lines that nobody reads
+
+
+def emit_matrix(
+    rolled: Rolled, widths: Sequence[int], params: int, labels: Sequence[str], arguments: Sequence[str]
+) -> str:
+    """The source of `value_and_grad(xp, params, *columns)`, or of `value` or `run` for what has no gradient.
+
+    `params` counts the parameters among the leaves, whose `labels` may name matrices; `widths` are the
+    numbers a sample of each of the `arguments`. Raises CompileError for an operation that no array function
+    computes, and for a program that hardly any loop covers.
+    """
+    if len(rolled.nests) > MANY:
+        raise CompileError(
+            f"{len(rolled.nests)} statements that no array operation covers would be as many lines: read "
+            'source("python"), or build the graph from rows of like formulas'
+        )
+    return _Source(rolled, widths, params, labels, arguments).text()
+
+
+def argument_names(f: Any, count: int) -> list[str]:
+    """What the function calls its arguments, if it names so many; else x1, x2, ..."""
+    try:
+        names = [*inspect.signature(f).parameters]
+    except (TypeError, ValueError):
+        names = []
+    return names[:count] if len(names) >= count else [f"x{i + 1}" for i in range(count)]
+
+
+class _Source:
+    """A program on its way to text: its variables, then its statements, then their names and lines."""
+
+    def __init__(
+        self,
+        rolled: Rolled,
+        widths: Sequence[int],
+        params: int,
+        labels: Sequence[str],
+        arguments: Sequence[str],
+    ) -> None:
+        self.rolled, self.params = rolled, params
+        self.names = Names()
+        self.has_gradient = rolled.summed and len(rolled.outputs) == params + 1
+        self.loss = params if self.has_gradient else 0
+        fixed = dict(enumerate(rolled.constants, rolled.leaves))
+        self.layout = Layout(rolled.leaves, fixed)
+        self.arguments = [self.names.new(name) for name in arguments]
+        self.inputs = list(self._inputs(widths))
+        self.matrices = labelled(labels, self.names)
+        for block in self.matrices:
+            self.layout.settle(Space.SCALARS, block)
+        self.votes = self._votes()
+        self.statements = [s for nest in rolled.nests for s in self._statements(nest)]
+        for block in matrices_found(self.statements, self.layout, self.names):
+            self.matrices.append(block)
+        self.statements = [part for s in self.statements for part in self._split(s)]
+        self.statements = ordered(self.statements, self.layout, self.loss)
+        give_names(self.statements, self.layout, self.names, self.matrices, self.loss)
+
+    def _inputs(self, widths: Sequence[int]) -> Iterator[Block]:
+        first = 0
+        for name, width in zip(self.arguments, widths):
+            grid = tuple((address,) for address in range(first, first + width))
+            first += width
+            if grid:
+                block = Block(grid, self.names.new(name.upper()), given=True)
+                self.layout.settle(Space.ROWS, block)
+                yield block
+
+    # --- statements ----------------------------------------------------------------------------------------
+
+    def _votes(self) -> dict[int, int]:
+        """For results that a gradient is summed from: the parameter, so that they lie in its order."""
+        votes: dict[int, int] = {}
+        for nest in self.rolled.nests:
+            if nest.kind is Kind.SUM and len(nest.shape) <= 3 and not nest.length:
+                spaces = leaf_spaces(nest)
+                for target, *addresses in sorted(points_of(nest, self.rolled.table)):
+                    for space, address in zip(spaces, addresses):
+                        if space is Space.ROWS:
+                            votes.setdefault(address, target)
+        return votes
+
+    def _statements(self, nest: Nest) -> Iterator[Statement]:
+        table = self.rolled.table
+        points = list(points_of(nest, table))
+        if nest.kind in (Kind.SUM, Kind.COUNT):
+            points.sort()
+            for part in ([p for p in points if p[0] == self.loss], [p for p in points if p[0] != self.loss]):
+                if part:
+                    yield self._summed(nest, part)
+            return
+        if self._runs_backward(nest, points):
+            points.reverse()
+        formula = formula_of(nest, points, table, self.layout)
+        block = Block(tuple((p[0],) for p in points))
+        space = Space.ROWS if nest.kind is Kind.SAMPLE else Space.SCALARS
+        if isinstance(formula, fm.Operand) and formula.space is space:
+            block.same = self.layout.whole(space, formula.addresses)
+        self.layout.settle(space, block)
+        if not block.same:
+            yield Statement(nest.kind, formula, block, len(points))
+
+    def _runs_backward(self, nest: Nest, points: Sequence[tuple[int, ...]]) -> bool:
+        """Whether the rows of a result should lie in the other order."""
+        if nest.kind is Kind.SAMPLE and all(p[0] in self.votes for p in points):
+            votes = [self.votes[p[0]] for p in points]
+            if votes == sorted(votes) or votes == sorted(votes, reverse=True):
+                return votes[0] > votes[-1]
+        for k, space in enumerate(leaf_spaces(nest)):
+            first, last = (self._least(nest, k, space, p[k + 1]) for p in (points[0], points[-1]))
+            if first == last:
+                continue
+            places = [self.layout.place(space, a) for a in (first, last)]
+            if places[0][0] is places[1][0]:
+                return places[0][1:] > places[1][1:]
+        return False
+
+    def _least(self, nest: Nest, k: int, space: Space, address: int) -> int:
+        """Of a list by a table, the least of its addresses that is no constant's."""
+        run = nest.runs[k]
+        if run is None or run.stride is not None:
+            return address
+        found = addresses_of(run, address, nest.length, self.rolled.table)
+        fixed = self.layout.constants if space is Space.SCALARS else {}
+        return min((a for a in found if a not in fixed), default=found[0])
+
+    def _summed(self, nest: Nest, points: list[tuple[int, ...]]) -> Statement:
+        formula = formula_of(nest, points, self.rolled.table, self.layout)
+        targets = [p[0] for p in points]
+        if targets == [self.loss]:
+            return Statement(nest.kind, formula, Block(((self.loss,),)), 1)
+        return summed(nest.kind, formula, targets)
+
+    def _split(self, s: Statement) -> Iterator[Statement]:
+        """An output minus its target: the output gets a line of its own."""
+        f = s.formula
+        if s.kind is Kind.SAMPLE and isinstance(f, fm.Applied) and f.op is ops.sub:
+            x, y = f.operands
+            if fm.is_layer(x):
+                block = Block(tuple((-1 - row,) for row in range(s.rows)))  # at no address: nobody else asks
+                yield Statement(s.kind, x, block, s.rows)
+                s.formula = fm.Applied(ops.sub, (fm.Stored(block), y))
+        yield s
+
+    # --- text ----------------------------------------------------------------------------------------------
+
+    def text(self) -> str:
+        """All of it: lists of places, helpers, unpack, pack, and the function itself."""
+        writer = Writer(self.layout, self.loss)
+        body = list(self._body(writer))
+        head, said = "run", "The results, one row a sample."
+        result = ""
+        if self.has_gradient:
+            head, said = "value_and_grad", "The sum over the samples, and its gradient by the parameters."
+            parts = ", ".join(["xp", *(block.name for block in writer.gradient)])
+            result = f"loss, {f'pack({parts})' if self.params else 'params[:0]'}"
+        elif self.rolled.summed:
+            head, said, result = "value", "The sum over the samples.", "loss"
+        else:
+            result = writer.outputs(self.rolled.outputs)
+        lines = listing(f"def {head}(", ["xp", "params", *self.arguments], "):")
+        lines.append(f'    """{said}"""')
+        captured = self.rolled.leaves - self.params
+        if captured:
+            due = f"params holds {self.params} parameters and, after them, {captured} captured values"
+            lines += [
+                f"    if params.shape[0] != {self.rolled.leaves}:",
+                f'        raise ValueError("{due}")',
+            ]
+        lines += [f"    {line}" for line in self._beginning("\n".join([*body, result]))]
+        lines += ["", *(f"    {part}" if part else "" for line in body for part in folded(line))]
+        lines += [f"    {part}" for part in folded(result, "return ")]
+        functions = writer.helpers()
+        if self.matrices:
+            functions.append(unpack_lines(self.matrices, self.names, self.layout.listed))
+        if self.has_gradient and self.params:
+            functions.append(pack_lines(writer.gradient, self.layout.listed))
+        lists = self.layout.heads()
+        return "\n\n\n".join("\n".join(part) for part in (lists, *functions, lines) if part) + "\n"
+
+    def _beginning(self, known: str) -> Iterator[str]:
+        """Matrices of the parameters, columns of samples, and what else the body names."""
+
+        def named(name: str) -> bool:
+            return re.search(rf"\b{name}\b", known) is not None
+
+        if self.matrices:
+            yield from listing("", [block.name for block in self.matrices], " = unpack(xp, params)")
+        for argument, block in zip(self.arguments, self.inputs):
+            if named(block.name):
+                width = len(block.grid)
+                shape = f"xp.reshape({argument}, ({'1, -1' if width == 1 else f'-1, {width}'}))"
+                yield f"{block.name} = {shape}{'' if width == 1 else '.T'}"
+        if named("P"):
+            yield "P = xp.reshape(params, (-1, 1))"
+        if named("n"):
+            yield f"n = {self.arguments[0]}.shape[0]" if self.arguments else "n = 1"
+        if named("one") or named("C"):
+            like = "params[:1]" if self.rolled.leaves else self.inputs and f"{self.inputs[0].name}[:1, :1]"
+            yield f"one = xp.ones_like({like})" if like else "one = xp.ones((1,), dtype=xp.float64)"
+        if named("C"):
+            yield from self.layout.constant_lines()
+
+    def _body(self, writer: Writer) -> Iterator[str]:
+        """The lines."""
+        if self.rolled.summed and not any(s.block.name == "loss" for s in self.statements):
+            yield from ("loss = xp.sum(0 * one)", "")  # nothing is added to it
+        for s in self.statements:
+            yield writer.line(s)
+            if s.block.name == "loss" and self.has_gradient:
+                yield ""
+        if self.has_gradient:
+            yield from writer.missing(self.params, self.names)
+            writer.gradient.sort(key=lambda block: block.grid[0][0])

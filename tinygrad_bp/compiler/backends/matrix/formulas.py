@@ -1,0 +1,285 @@
+"""Formulas: what a statement computes, with operands that are lists of addresses, one at every point.
+
+So loops and tables of addresses are read alike.  Making a formula also puts together what the lowering wrote
+out: the larger of two, a choice by the sign of an activation, short sums of products.  Read statements.py
+next.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from tinygrad_bp import ops
+from tinygrad_bp.compiler.backends.matrix.layout import Block, Grid
+from tinygrad_bp.compiler.schedule import Space
+from tinygrad_bp.compiler.terms import COPY
+from tinygrad_bp.ops import Op
+
+
+@dataclass(frozen=True)
+class Number:
+    """A constant."""
+
+    value: float
+
+
+@dataclass(frozen=True)
+class Operand:
+    """One address a point."""
+
+    space: Space
+    addresses: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A list of addresses a point."""
+
+    space: Space
+    lists: Grid
+
+    def reversed(self) -> "Listed":
+        """The lists from their ends."""
+        return Listed(self.space, tuple(row[::-1] for row in self.lists))
+
+
+@dataclass(frozen=True)
+class Applied:
+    """An operation on formulas."""
+
+    op: Op
+    operands: tuple["Formula", ...]
+
+
+@dataclass(frozen=True)
+class Total:
+    """At each point, the sum of a list; or of products of two, `ws` with `xs`: parameters first."""
+
+    ws: Listed | None
+    xs: Listed
+
+
+@dataclass(frozen=True)
+class Down:
+    """At a single point, the sum of a formula over rows."""
+
+    formula: "Formula"
+    rows: int
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A variable that holds a value at each point."""
+
+    block: Block
+
+
+Formula = Number | Operand | Applied | Total | Down | Stored
+Near = Callable[[Space, int, int], bool]  # whether two addresses are in one variable
+
+
+def simplified(f: Applied, near: Near) -> Formula:
+    """The same, shorter; only signs of zeros and what overflows on the way may differ."""
+    x, *others = f.operands
+    if f.op is ops.add:
+        return _sum_of(x, others[0], near)
+    if f.op is ops.sub and x == Number(0.0):
+        return Applied(ops.neg, (others[0],))
+    if f.op is ops.mul:
+        if x == Number(1.0):
+            return others[0]
+        if isinstance(others[0], Number) and isinstance(x, Applied) and x.op is ops.mul:
+            scale = x.operands[1]  # (x * 2) * 0.5 is x
+            if isinstance(scale, Number) and scale.value * others[0].value == 1.0 and _is_power(scale.value):
+                return x.operands[0]
+    if f.op is ops.where:
+        return _choice(f)
+    return f
+
+
+def _is_power(x: float) -> bool:
+    return x.hex().lstrip("-").startswith("0x1.0000000000000p")  # of 2
+
+
+def _choice(f: Applied) -> Formula:
+    """where(x >= y, x, where(x is nan, x, y)) is the larger; a factor that is 1 where it counts goes."""
+    c, x, y = f.operands
+    if isinstance(c, Number):
+        return x if c.value else y
+    if isinstance(c, Applied) and c.op is ops.ge and x in c.operands:
+        other = c.operands[c.operands[0] == x]
+        if (y == other and isinstance(x, Number)) or y == Applied(ops.where, (_is_nan(x), x, other)):
+            return Applied(ops.max if c.operands[0] == x else ops.min, (x, other))
+    if isinstance(c, Applied) and c.op is ops.ne and c.operands[1] == Number(0.0):
+        c = c.operands[0]  # where asks for no more
+    if isinstance(x, Applied) and x.op is ops.mul and c in x.operands and is_flag(c):
+        x = x.operands[x.operands[0] == c]
+    return Applied(ops.where, (c, x, y))
+
+
+def _is_nan(x: Formula) -> Formula:
+    return Applied(ops.ne, (x, x))
+
+
+def is_flag(f: Formula) -> bool:
+    """Whether it is 0 or 1 (or nan)."""
+    return isinstance(f, Applied) and f.op in (ops.gt, ops.ge, ops.eq, ops.ne, ops.step)
+
+
+# --- sums --------------------------------------------------------------------------------------------------
+
+
+def _sum_of(x: Formula, y: Formula, near: Near) -> Formula:
+    """x + y; products of parameters with rows of one variable become one sum of products."""
+    if x == Number(0.0):
+        return y  # a sum starts there; but x + 0.0 is written to turn -0.0 into 0.0
+    if isinstance(y, Total) and not _has_total(x):
+        return Applied(ops.add, (y, x))  # W @ X + b
+    product = as_total(y)
+    if product is None:
+        return Applied(ops.add, (x, y))
+    if joined := _joined(x, product, near):
+        return joined
+    if isinstance(x, Applied) and x.op is ops.add:
+        for k in (0, 1):
+            if joined := _joined(x.operands[k], product, near):
+                pair = (joined, x.operands[1]) if k == 0 else (x.operands[0], joined)
+                return Applied(ops.add, pair)
+    if isinstance(x, Operand) and x.space is Space.SCALARS and product.ws and not _is_inside(product):
+        return Applied(ops.add, (y, x))
+    return Applied(ops.add, (x, y))
+
+
+def _has_total(f: Formula) -> bool:
+    return any(isinstance(part, Total) for part in parts(f))
+
+
+def _is_inside(product: Total) -> bool:
+    """Whether both factors lie in one memory."""
+    return product.ws is not None and product.ws.space is product.xs.space
+
+
+def as_total(f: Formula) -> Total | None:
+    """A sum of products, or one product as a sum of one."""
+    if isinstance(f, Total):
+        return f if f.ws else None
+    if not (isinstance(f, Applied) and f.op is ops.mul):
+        return None
+    x, y = f.operands
+    if not (isinstance(x, Operand) and isinstance(y, Operand)):
+        return None
+    return parameters_first(Total(_one_each(x), _one_each(y)))
+
+
+def parameters_first(total: Total) -> Total:
+    """Products written as parameter times sample."""
+    if total.ws and total.ws.space is Space.ROWS and total.xs.space is Space.SCALARS:
+        return Total(total.xs, total.ws)
+    return total
+
+
+def _one_each(x: Operand) -> Listed:
+    return Listed(x.space, tuple((a,) for a in x.addresses))
+
+
+def _joined(x: Formula, product: Total, near: Near) -> Total | None:
+    """Both sums as one, if it reads one variable's rows."""
+    before = as_total(x)
+    if before is None or before.ws is None or product.ws is None or len(product.xs.lists[0]) > 1:
+        return None
+    if _is_inside(before) or _is_inside(product):
+        return None
+    if not near(Space.ROWS, before.xs.lists[0][-1], product.xs.lists[0][0]):
+        return None
+    return Total(_appended(before.ws, product.ws), _appended(before.xs, product.xs))
+
+
+def _appended(x: Listed, y: Listed) -> Listed:
+    return Listed(x.space, tuple(a + b for a, b in zip(x.lists, y.lists)))
+
+
+def gathered(f: Formula, near: Near) -> Formula:
+    """At a single point: a chain of like terms, on rows that follow one another, as a sum over rows."""
+    terms: list[Formula] = []
+    rest = f
+    while isinstance(rest, Applied) and rest.op is ops.add:
+        terms.append(rest.operands[1])
+        rest = rest.operands[0]
+    terms.append(rest)
+    terms.reverse()
+    joined = _side_by_side(terms, near) if len(terms) > 1 else None
+    return Down(joined, len(terms)) if joined else f
+
+
+def _side_by_side(terms: list[Formula], near: Near) -> Formula | None:
+    """One formula for many that differ in addresses alone."""
+    first = terms[0]
+    if isinstance(first, Number):
+        return first if all(x == first for x in terms) else None
+    if isinstance(first, Operand):
+        addresses: list[int] = []
+        for x in terms:
+            if not isinstance(x, Operand) or x.space is not first.space or len(x.addresses) > 1:
+                return None
+            addresses += x.addresses
+        apart = len(set(addresses)) == len(addresses) and near(first.space, addresses[0], addresses[-1])
+        return Operand(first.space, tuple(addresses)) if apart else None
+    if not isinstance(first, Applied):
+        return None
+    columns: list[list[Formula]] = [[] for _ in first.operands]
+    for x in terms:
+        if not isinstance(x, Applied) or x.op is not first.op:
+            return None
+        for column, operand in zip(columns, x.operands):
+            column.append(operand)
+    operands = [_side_by_side(column, near) for column in columns]
+    found = tuple(x for x in operands if x is not None)
+    return Applied(first.op, found) if len(found) == len(operands) else None
+
+
+# --- looking inside ----------------------------------------------------------------------------------------
+
+
+def parts(f: Formula) -> Iterator[Formula]:
+    """The formula and all it is made of."""
+    yield f
+    for x in f.operands if isinstance(f, Applied) else (f.formula,) if isinstance(f, Down) else ():
+        yield from parts(x)
+
+
+def products(f: Formula) -> Iterator[Total]:
+    """The sums of products in a formula, and its single products of a parameter with samples."""
+    for part in parts(f):
+        total = as_total(part)
+        if total and (isinstance(part, Total) or not _is_inside(total)):
+            yield total
+
+
+def is_layer(f: Formula) -> bool:
+    """W @ X, or W @ X + b, or W @ X + b + V @ Y: one value a neuron, before its activation."""
+    if isinstance(f, Applied) and f.op is ops.add:
+        f, more = f.operands
+        if not (isinstance(more, Operand) and more.space is Space.SCALARS):
+            return is_layer(f) and is_layer(more)
+        return is_layer(f)
+    total = as_total(f)
+    return total is not None and total.ws is not None and total.ws.space is Space.SCALARS
+
+
+def differs(f: Formula) -> bool:
+    """Whether it is not the same for all samples."""
+    if isinstance(f, Operand):
+        return f.space is Space.ROWS
+    if isinstance(f, Total):
+        return Space.ROWS in (f.xs.space, f.ws and f.ws.space)
+    if isinstance(f, Stored) or (isinstance(f, Applied) and f.op is COPY):
+        return True
+    return any(differs(part) for part in list(parts(f))[1:])
+
+
+def varies(f: Formula) -> bool:
+    """Whether it is not the same at every point."""
+    if isinstance(f, Operand):
+        return len(set(f.addresses)) > 1
+    if isinstance(f, Total):
+        return len(set(f.xs.lists)) > 1 or (f.ws is not None and len(set(f.ws.lists)) > 1)
+    return isinstance(f, Applied) and any(map(varies, f.operands))

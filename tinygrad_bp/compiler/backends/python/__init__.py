@@ -1,0 +1,1 @@
+"""Generated Python: written out, or as loops over rows."""
