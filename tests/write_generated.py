@@ -180,8 +180,8 @@ stored, `D` the derivative of the loss by `Z`, the delta.
 
 ## By hand
 
-The same mathematics as people write it, from `tests/check/test_matrix_backprop.py`, where the engine is tested
-against it; both take samples as columns.
+The same mathematics as people write it, from `tests/check/test_matrix_backprop.py`, where the engine is
+tested against it; both take samples as columns.
 
 ```python
 BY_HAND

@@ -2,8 +2,8 @@
 
 20,000 programs run here; PROGRAMS=100000 SEED=7 in the environment draws more, and others. A million more:
 `pytest -m slow tests/core/test_programs.py -n auto`, or as many as MANY=100000 says. A failure prints the
-program with its seed: `random_program(seed)` draws it again, and its text can be pasted into Python. The other tests
-are about the oracle: its derivatives are right, its tolerances tight, and a wrong rule is caught.
+program with its seed: `random_program(seed)` draws it again, and its text can be pasted into Python. The
+other tests are about the oracle: its derivatives are right, its tolerances tight, and a wrong rule is caught.
 Read next: `oracle.py` and `programs.py`.
 """
 
