@@ -301,7 +301,7 @@ def test_comparisons_while_tracing_name_the_line() -> None:
         return x
 
     with pytest.raises(
-        CompileError, match=r"(?s)test_compiler_calls.py, line \d+: if x > 0.0:.*tg.where\(tg.gt\(x, 0\)"
+        CompileError, match=r"(?s)test_calls.py, line \d+: if x > 0.0:.*tg.where\(tg.gt\(x, 0\)"
     ):
         compile(f)(1.0)
     for g in (lambda x: x if x else -x, lambda x: max(x, 0.0), lambda x: Value(x.data), lambda x: x.detach(),
