@@ -9,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from support.nets import NETS, Net, columns, dense, eager
 
+import tinygrad_bp as tg
+from tinygrad_bp import Value
 from tinygrad_bp.compiler import compile
 from tinygrad_bp.compiler.backends.llvm.blocks import Lanes
 from tinygrad_bp.compiler.compiled import CompiledSum
@@ -63,6 +65,18 @@ def test_blocks_of_samples_in_python(monkeypatch: pytest.MonkeyPatch) -> None:
     for n in (7, 8, 63, 64, 65, 130):
         assert distance(net, step, n) < 1e-13
     assert "many0(S, C, G, n, K)" in step.source()
+
+
+@pytest.mark.parametrize("factor", [0.5, -1.0, 0.001, 3.0])
+def test_a_constant_times_a_row_summed_over_samples(factor: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gradient of factor * dot(w, x) by w is factor times the sum of x, from 1 sample to 130."""
+    monkeypatch.setattr("tinygrad_bp.compiler.backends.python.emit_python.SMALL", 0)
+    ws = [Value(1.0 + i) for i in range(100)]
+    net = Net(lambda x: factor * tg.dot(ws, x), ws, (100,))
+    step = compile(net.loss, net.params)
+    without_native_code(step, net)
+    for n in (1, 7, 8, 9, 64, 65, 130):
+        assert distance(net, step, n) < 1e-13, n
 
 
 BORDERS = sorted({k * b + d for b in (1, 2, 4, 8, 24, 48) for k in (1, 2, 3) for d in (-1, 0, 1)} - {0, -1})

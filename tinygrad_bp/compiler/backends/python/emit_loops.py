@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from tinygrad_bp import ops
 from tinygrad_bp.compiler.roll import Nest, Rolled, Run, leaf_spaces
-from tinygrad_bp.compiler.schedule import Apply, Kind, Space
+from tinygrad_bp.compiler.schedule import Apply, Kind, Leaf, Space
 from tinygrad_bp.compiler.spelling import Names, expression, literal
 
 PART = 500  # lines in one generated function
@@ -64,11 +64,11 @@ def looped(rolled: Rolled, names: Names) -> list[str]:
 
 
 def _is_product(nest: Nest) -> bool:
-    """A sum over the samples of a row, or of one row times another: over many samples that is one sum."""
-    operations = [token for token in nest.shape if isinstance(token, Apply)]
-    rows_only = all(space is Space.ROWS for space in leaf_spaces(nest)) and len(nest.runs) <= 2
-    product = len(nest.shape) == 3 and [token.op for token in operations] == [ops.mul]
-    return nest.kind is Kind.SUM and rows_only and (product or not operations)
+    """Whether it sums a row, or a row times a row, over the samples: for many samples that is one `sum`."""
+    *leaves, last = nest.shape
+    rows = [token for token in nest.shape if isinstance(token, Leaf) and token.space is Space.ROWS]
+    product = isinstance(last, Apply) and last.op is ops.mul and len(rows) == len(leaves) == 2
+    return nest.kind is Kind.SUM and (product or len(rows) == len(nest.shape) == 1)
 
 
 def _summed(few: "_Part", many: "_Part") -> list[str]:
