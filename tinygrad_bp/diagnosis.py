@@ -44,7 +44,8 @@ def _path(v: Value, root: Value, order: Iterable[Value]) -> str:
     steps = [v]
     while steps[-1] is not root:
         steps.append(consumer[steps[-1]])
-    names = [step.label or (step.op.name if step.op else repr(step.data)) for step in steps]
+    labels = [repr(step.label)[1:-1] for step in steps]  # without control characters
+    names = [label or (step.op.name if step.op else repr(step.data)) for label, step in zip(labels, steps)]
     if len(names) > LONGEST_PATH:
         half = LONGEST_PATH // 2
         names[half:-half] = [f"... {len(names) - 2 * half} more ..."]

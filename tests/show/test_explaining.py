@@ -6,8 +6,11 @@ typeset; what cannot be explained is refused.
 
 import logging
 import math
+import os
 import random
 import re
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -455,6 +458,40 @@ def test_every_rule_is_read_on_symbols(name):
             MATH.parse(f"${symbol.tex}$")
             assert "\\" not in symbol.text
             assert symbol.text.count("(") == symbol.text.count(")")
+
+
+PRINTING = """
+import tinygrad_bp as tg
+from tinygrad_bp import MLP, Value
+import random
+a, b = Value(2.0, label="a₁"), Value(-3.0, label="Straße 🙂")
+print(tg.explain((a * b).tanh() ** 2, a))
+model = MLP(9, [8, 1], act="sigmoid", rng=random.Random(0))
+print(tg.explain((model([0.5] * 9) - 1.0) ** 2, model))
+print([tg.explain(a * b, b)])
+"""
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_it_can_be_printed_on_every_stream(encoding):
+    environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+    ran = subprocess.run([sys.executable, "-c", PRINTING], capture_output=True, env=environment)
+    assert (ran.returncode, ran.stderr) == (0, b"")
+    text = ran.stdout.decode(encoding)
+    assert ("∂L/∂a" in text) == (encoding == "utf-8")
+    assert ("dL/da_1" in text) == (encoding != "utf-8")
+    for lines in re.findall(r"(?:\[.*\]\n *)+\[.*\]", text):  # matrices stay in shape
+        widths = {len(row) for row in re.findall(r"\[[^\[\]]*\]", lines)}
+        assert len(widths) <= 3, lines
+
+
+def test_no_control_character_and_no_endless_label_reaches_a_terminal():
+    a, b = Value(2.0, label="\x1b[31mred\x07\0"), Value(3.0, label="x" * 1_000_000)
+    explanation = tg.explain(a * b, a)
+    for text in (explanation.text, explanation.markdown, explanation.latex):
+        assert len(text) < 3000
+        assert not [c for c in text if ord(c) < 32 and c != "\n"]
+    assert r"\u001b[31mred" in explanation.text
 
 
 def test_how_formulas_are_bracketed():

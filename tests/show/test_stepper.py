@@ -21,6 +21,7 @@ import tinygrad_bp as tg
 from tinygrad_bp import DrawError, StaleGraphError, Value, stepper
 from tinygrad_bp.ops import OPS
 from tinygrad_bp.show.moments import numbers, shape
+from tinygrad_bp.show.records import clipped, visible
 from tinygrad_bp.show.symbols import Symbol, formula, partials
 
 HOSTILE = '</script><img src=x onerror="document.title=1"> ${1} @style@ \u2028 \ud800 \x00 `\\'
@@ -265,11 +266,24 @@ def test_a_hostile_label_stays_in_its_string():
     assert "<" not in text
     assert page.html.count("<img") == 0
     assert page.html.count("<script") == 2
-    assert data["graphs"][0]["nodes"][0]["name"] == HOSTILE.replace("\u2028", "�").replace(
-        "\ud800", "�"
-    ).replace("\x00", "�")
+    assert data["graphs"][0]["nodes"][0]["name"] == clipped(visible(HOSTILE), 60)
     assert "</script><img src=x" not in html.unescape(page._repr_html_()).replace("&lt;", "")
     page.html.encode()
+
+
+def test_a_leaf_that_holds_more_than_this_pass_says_so():
+    w, x = Value(3.0, label="w"), Value(2.0, label="x")
+    loss = w * x
+    loss.backward()
+    assert numbers(loss)["marks"] == {}
+    loss.backward()
+    assert numbers(loss)["marks"] == {0: "grad 4: 2 from another pass", 1: "grad 6: 3 from another pass"}
+
+
+def test_a_label_of_a_million_characters_takes_little_room():
+    page = stepper(Value(2.0, label="x" * 1_000_000) * Value(3.0, label="\x1b\0" * 500_000))
+    assert len(page.html) < 50_000
+    assert not {"\x1b", "\0"} & {*page.html}
 
 
 def test_it_is_saved_whole_or_not_at_all(tmp_path):
@@ -278,11 +292,11 @@ def test_it_is_saved_whole_or_not_at_all(tmp_path):
     assert path.read_text(encoding="utf-8") == page.html
     assert [file.name for file in tmp_path.iterdir()] == ["backprop.html"]
     missing = tmp_path / "no" / "such.html"
-    with pytest.raises(DrawError, match=f"cannot write {re.escape(str(missing))}.*nothing was changed"):
+    with pytest.raises(DrawError, match=f"cannot write '{re.escape(str(missing))}'.*nothing was changed"):
         stepper(lecture(), missing)
     with pytest.raises(DrawError, match=r"cannot write .* it is a folder"):
         stepper(lecture(), tmp_path)
-    with pytest.raises(TypeError, match=r"the name of a file is due, such as .*'backprop.html', not one MLP"):
+    with pytest.raises(TypeError, match=r"a file name is expected, such as .*'backprop.html', not one MLP"):
         stepper(lecture(), tg.MLP(2, [1]))
     assert page.save(tmp_path / "named") == tmp_path / "named.html"
     (tmp_path / "named.html").unlink()

@@ -8,9 +8,9 @@ gradient's magnitude beside the largest of the picture; its sign is printed.  Us
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite, sqrt
-from unicodedata import category, combining, east_asian_width
 
-from tinygrad_bp.show.records import Edge, Node, Picture, shown
+from tinygrad_bp.engine import Value
+from tinygrad_bp.show.records import Edge, Node, Picture, cells, clipped, shown, visible
 
 INK, FAINT_INK = "#1f2933", "#64717f"
 RAMP = ((0x7F, 0x8C, 0x99), (0xDD, 0x8A, 0x2B), (0xD1, 0x2F, 0x4B))  # legible on white and on black
@@ -22,8 +22,7 @@ FILLS = {
     "box": "#eaf5ee",
 }
 DEAD_FILL, STALE_FILL = "#e3e6ea", "#ffe9b8"
-LONGEST = 26  # cells of a label; the whole is in the tooltip
-TURNS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # controls that reorder what follows
+LONGEST_TIP = 400  # cells of a label in a tooltip
 MOST_NAMED = 4  # leaves in the line about a stale graph
 
 
@@ -57,37 +56,6 @@ class Arrow:
 
 
 # --- text ---------------------------------------------------------------------------------------------------
-
-
-def visible(text: str) -> str:
-    r"""Text in which nothing is illegal in XML, breaks the line or turns its direction: that becomes \uXXXX.
-
-    >>> print(visible("a\x00b\nc"))
-    a\u0000b\u000ac
-    """
-    return "".join([f"\\u{ord(c):04x}" if _hidden(c) else c for c in text])
-
-
-def _hidden(c: str) -> bool:
-    if c.isprintable():
-        return False
-    return category(c) in ("Cc", "Cs", "Zl", "Zp") or c in TURNS or ord(c) & 0xFFFE == 0xFFFE
-
-
-def cells(text: str) -> int:
-    """How many columns a terminal would give the text: emoji and CJK two, combining marks none."""
-    return sum(0 if combining(c) else 2 if east_asian_width(c) in "WF" else 1 for c in text)
-
-
-def clipped(text: str, longest: int = LONGEST) -> str:
-    """The text, or its beginning and an ellipsis."""
-    if cells(text) <= longest:
-        return text
-    end, room = 0, longest - 1
-    while room >= cells(text[end]):
-        room -= cells(text[end])
-        end += 1
-    return text[:end] + "…"
 
 
 def number(x: float | None) -> str:
@@ -157,7 +125,7 @@ def _tip(node: Node, changed: bool) -> str:
     """All that is known of a node, its label in full."""
     what = f"{node.id} {node.kind}" + (f" {visible(node.sign)}" if node.sign else "")
     facts = [what + (f" of {node.size} nodes" if node.size > 1 else "")]
-    facts += [visible(node.label)] if node.label else []
+    facts += [clipped(visible(node.label), LONGEST_TIP)] if node.label else []
     facts += [f"data {node.data!r}"] if node.data is not None else []
     facts += [f"grad {'–' if node.grad is None else repr(node.grad)}"] if node.data is not None else []
     facts += [visible(node.mark)] if node.mark else []
@@ -181,14 +149,24 @@ def notices(picture: Picture) -> list[str]:
     """What has to be said above a drawing: that it is stale, and that it shows less than there is."""
     lines = []
     if picture.stale:
-        named = [f"{clipped(visible(v.label)) or 'a leaf'} (now {number(v._data)})" for v in picture.stale]
-        more = f" and {len(named) - MOST_NAMED:,} more" if len(named) > MOST_NAMED else ""
-        changed = f"{', '.join(named[:MOST_NAMED])}{more}"
+        changed = _some([f"{_named(v)} (now {number(v._data)})" for v in picture.stale])
         lines.append(f"stale: {changed} changed after this graph was built; call your function again")
+    if picture.other:
+        holders = _some([_named(v) for v in picture.other])
+        lines.append(f"gradients of another pass are in {holders}: zero_grad() before backward() clears them")
     hidden = picture.total - len(picture.nodes)
     if picture.detail in ("neuron", "layer") and hidden > 0:
         lines.append(f'{picture.total:,} nodes, one box for each {picture.detail}; detail="node" shows all')
     return lines
+
+
+def _named(v: Value) -> str:
+    return clipped(visible(v.label)) or "a leaf"
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MOST_NAMED:,} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(names[:MOST_NAMED]) + more
 
 
 def size_of(card: Card, cell: float, line: float, pad: float) -> tuple[float, float]:

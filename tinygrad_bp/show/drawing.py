@@ -14,8 +14,8 @@ from typing import Any
 
 from tinygrad_bp.engine import Value
 from tinygrad_bp.errors import DrawError
+from tinygrad_bp.files import file_path, write_whole
 from tinygrad_bp.show.dot_text import dot_text
-from tinygrad_bp.show.files import named, write
 from tinygrad_bp.show.layout import DIRECTIONS
 from tinygrad_bp.show.nodes import LARGEST, not_a_value, read
 from tinygrad_bp.show.records import Picture
@@ -38,22 +38,33 @@ class Drawing:
     (<Drawing of 2 nodes>, True, 2)
     """
 
-    def __init__(self, picture: Picture, rankdir: str, engine: str, format: str = "svg") -> None:
+    def __init__(self, picture: Picture, rankdir: str, engine: str | None, format: str = "svg") -> None:
         self.source = dot_text(picture, rankdir)
-        self.engine = engine
+        self.engine = _engine(engine)
+        self._insist = engine is not None
         self._picture, self._rankdir, self._format = picture, rankdir, format
 
     @cached_property
     def svg(self) -> str:
-        """The drawing as SVG text. Raises DrawError if `dot` fails, or takes more than 20 seconds."""
+        """The drawing as SVG text.
+
+        Where `dot` fails, or takes more than 20 seconds, the built-in layout draws; if it was asked for by
+        engine="dot", that is a DrawError.
+        """
         if self.engine == "dot":
-            head, tag, rest = _run_dot(self.source, "svg").decode("utf-8", "replace").partition("<svg")
-            if not tag:
-                raise DrawError(
-                    f"dot answered something else than SVG: {head!r:.80}. {OTHERWISE.capitalize()}"
-                )
-            return tag + rest
+            try:
+                return self._svg_by_dot()
+            except DrawError:
+                if self._insist:
+                    raise
+                self.engine = "builtin"
         return svg(self._picture, self._rankdir)
+
+    def _svg_by_dot(self) -> str:
+        head, tag, rest = _run_dot(self.source, "svg").decode("utf-8", "replace").partition("<svg")
+        if not tag:
+            raise DrawError(f"dot answered something else than SVG: {head!r:.80}. {OTHERWISE.capitalize()}")
+        return tag + rest
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write a file of the format that the name ends in, svg, dot, png or pdf, and return its path.
@@ -61,7 +72,7 @@ class Drawing:
         A file that is there is replaced at once, or left as it is. png and pdf take the program `dot`.
         Raises ValueError for another format, DrawError if the file cannot be made.
         """
-        path = named(path)
+        path = file_path(path, DrawError)
         if not path.suffix:
             path = path.with_name(f"{path.name}.{self._format}")
         form = known_format(path.suffix[1:].lower())
@@ -71,7 +82,7 @@ class Drawing:
             content = self.svg.encode("utf-8")
         else:
             content = _run_dot(self.source, form)
-        return write(path, content)
+        return write_whole(path, content, DrawError)
 
     render = save  # as graphviz names it: draw_dot(y).render("gout")
 
@@ -104,7 +115,7 @@ def draw(
     <Drawing of 4 nodes>
     """
     picture = read(root, detail, depth, max_nodes)
-    return Drawing(picture, _known("rankdir", rankdir, DIRECTIONS), _engine(engine))
+    return Drawing(picture, _known("rankdir", rankdir, DIRECTIONS), engine)
 
 
 def draw_dot(
@@ -122,7 +133,7 @@ def draw_dot(
     <Drawing of 2 nodes>
     """
     picture = read(root, detail, depth, max_nodes, name="draw_dot")
-    return Drawing(picture, _known("rankdir", rankdir, DIRECTIONS), _engine(None), known_format(format))
+    return Drawing(picture, _known("rankdir", rankdir, DIRECTIONS), None, known_format(format))
 
 
 def to_dot(

@@ -16,11 +16,12 @@ from tinygrad_bp.show.boxes import applications, boxes
 from tinygrad_bp.show.layout import arrange
 from tinygrad_bp.show.naming import SUBSCRIPTS, SUPERSCRIPTS, names, parameter, tex_name
 from tinygrad_bp.show.nodes import OPEN, count, read
-from tinygrad_bp.show.records import Picture
+from tinygrad_bp.show.records import Node, Picture, clipped, shown
 from tinygrad_bp.show.symbols import ADDED, ATOM, Symbol, formula, partials
 
 LARGEST = 5000  # nodes of a graph that a page can hold
 MOST_BOXES = 2000  # nodes and closed neurons that it can show
+MOST_OF_LABEL = 400  # letters that the page has of a label
 HEIGHT, NARROWEST, LONGEST = 66.0, 92.0, 26  # of a box, in pixels; of a name, in letters
 BESIDE, BELOW = 20.0, 8.0  # room on each side of a box, for the tags on its edges, and under it for its mark
 FRAME, HEAD = 16.0, 30.0  # around an opened neuron, and above
@@ -47,7 +48,8 @@ def shape(root: Value, open_to: int = OPEN) -> Json:
     nodes = []
     for node, v in zip(picture.nodes, values):
         name, tex = called[v]
-        more: Json = {"label": _plain(v.label)} if v.label and _plain(v.label) != name else {}
+        label = clipped(_plain(v.label[:MOST_OF_LABEL]), MOST_OF_LABEL)
+        more: Json = {"label": label} if label and label != name else {}
         more |= {"form": forms.of(v)} if v.op else {}
         more |= {"constant": True} if not v.op and not v.label else {}
         more |= {"flat": True} if v.op and v.op.slopes is None else {}
@@ -83,8 +85,15 @@ def numbers(root: Value) -> Json:
             else edge.partial
             for edge in picture.edges
         ],
-        "marks": {i: node.mark for i, node in enumerate(picture.nodes) if node.mark},
+        "marks": {i: mark for i, node in enumerate(picture.nodes) if (mark := _mark(node, picture))},
     }
+
+
+def _mark(node: Node, picture: Picture) -> str:
+    """What is said below a node: of a leaf, that its `.grad` is not the gradient that the page steps to."""
+    if node.value not in picture.other:
+        return node.mark
+    return f"grad {shown(node.grad)}: {node.mark}" if picture.nodes[-1].grad is not None else ""
 
 
 def structure(root: Value) -> tuple[Any, ...]:

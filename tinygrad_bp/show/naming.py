@@ -7,10 +7,11 @@ import re
 from collections.abc import Iterable
 
 from tinygrad_bp.engine import Value
-from tinygrad_bp.show.records import shown
+from tinygrad_bp.show.records import clipped, shown, visible
 
 SUPERSCRIPTS, SUBSCRIPTS = (str.maketrans("0123456789", digits) for digits in ("⁰¹²³⁴⁵⁶⁷⁸⁹", "₀₁₂₃₄₅₆₇₈₉"))
 BEYOND = 0x20000  # the characters from here on are rare, and not typeset
+LONGEST_NAME = 60  # cells of a label in a formula
 SIX = 6  # digits of a number in a derivation
 
 
@@ -25,13 +26,13 @@ def names(values: Iterable[Value], root: Value | None = None) -> dict[Value, str
     ['a', '3', 'v1', 'v2']
     """
     values = list(values)
-    taken = {v.label for v in values}
+    taken = {clipped(visible(v.label), LONGEST_NAME) for v in values}
     given: dict[Value, str] = {}
     used: set[str] = set()
     count = 0
     for v in values:
         if v.label:
-            name = v.label
+            name = clipped(visible(v.label), LONGEST_NAME)
             while name in used:
                 name += "′"
         elif not v.inputs:

@@ -11,18 +11,30 @@ from dataclasses import replace
 from heapq import heapify, heappop, heappush
 from typing import Any
 
-from tinygrad_bp.engine import Value, edges as live_edges, newest_first
+from tinygrad_bp.engine import Value, edges as live_edges, newest_first, sweep
 from tinygrad_bp.errors import DrawError
 from tinygrad_bp.nn import Module
 from tinygrad_bp.ops import add as PLUS, dot as DOT, mul as TIMES, sum as SUM
 from tinygrad_bp.show.boxes import Box, applications, boxes, place
-from tinygrad_bp.show.records import Edge, Node, Picture, grad_of, is_stale, mark_of, partials_of, sign_of
+from tinygrad_bp.show.records import (
+    Edge,
+    Node,
+    Picture,
+    grad_of,
+    is_stale,
+    mark_of,
+    partials_of,
+    shown,
+    sign_of,
+)
 
+ROUNDED = 1e-9  # of a gradient: it was added up in another order
 LEVELS = ("scalar", "node", "neuron", "layer")
 BOXED = ("neuron", "layer")
 OPENED = (DOT, SUM)
 OPEN = 150  # nodes: up to here a graph is shown as it was recorded
 LARGEST = 2000  # nodes: beyond it a drawing is no help
+MOST = 20_000  # nodes that are drawn whatever is asked for: they take seconds and 200 MB
 
 
 def read(
@@ -48,7 +60,7 @@ def read(
     _check(root, detail, depth, max_nodes, name)
     near = None if depth is None else _within(root, depth)
     total = count(root) if near is None else len(near)
-    if total > max_nodes * (50 if detail in BOXED else 1):
+    if total > min(max_nodes, MOST) * (50 if detail in BOXED else 1):
         raise _too_large(total, "nodes", max_nodes, name, detail)
     if near is None:
         inner = newest_first([root], may_be_stale=True)[::-1]
@@ -57,7 +69,7 @@ def read(
     level = detail or ("node" if total <= OPEN else "neuron")
     if detail == "scalar":
         terms = sum(len(v.inputs) for v in inner if v.op in OPENED)
-        if total + terms > max_nodes:
+        if total + terms > min(max_nodes, MOST):
             raise _too_large(total + terms, "nodes with every dot opened", max_nodes, name, detail)
     reader = _Reader(root, inner, level)
     if level in BOXED:
@@ -66,9 +78,9 @@ def read(
         for v in reader.inner:
             opened = level == "scalar" and v.op in OPENED and len(v.inputs) > 1
             reader.opened(v) if opened else reader.recorded(v)
-    if len(reader.nodes) > max_nodes:
+    if len(reader.nodes) > min(max_nodes, MOST):
         raise _too_large(len(reader.nodes), f"boxes and nodes at detail={level!r}", max_nodes, name, detail)
-    return Picture(reader.nodes, reader.edges, reader.ids[root], level, total, reader.stale)
+    return Picture(reader.nodes, reader.edges, reader.ids[root], level, total, reader.stale, reader.other)
 
 
 def _check(root: Any, detail: Any, depth: Any, max_nodes: Any, name: str) -> None:
@@ -101,12 +113,15 @@ def not_a_value(thing: Any) -> str:
 
 def _too_large(total: int, nodes: str, limit: int, name: str, detail: str | None) -> DrawError:
     coarser = {None: "layer", "scalar": "neuron", "node": "neuron", "neuron": "layer"}
-    ways = [f"{name}(root, depth=6)", f"max_nodes={total}"]
-    if detail in coarser and total <= 50 * limit:
-        ways.insert(1, f"detail={coarser[detail]!r}")
-    return DrawError(
-        f"graph has {total:,} {nodes}, more than {limit:,}: {', '.join(ways[:-1])} or {ways[-1]}"
-    )
+    ways = [f"{name}(root, depth=6)"]
+    if detail in coarser and total <= 50 * min(limit, MOST):
+        ways.append(f"detail={coarser[detail]!r}")
+    if total <= MOST:
+        ways.append(f"max_nodes={total}")
+    most = f"{limit:,}" if limit <= MOST else f"the {MOST:,} that can be drawn"
+    most += f" (at most {MOST:,} can be drawn)" if limit <= MOST < total else ""
+    either = f"{', '.join(ways[:-1])} or {ways[-1]}" if len(ways) > 1 else ways[0]
+    return DrawError(f"graph has {total:,} {nodes}, more than {most}: {either}")
 
 
 def count(root: Value) -> int:
@@ -144,6 +159,7 @@ class _Reader:
         self.inner = inner or [root]  # a root may be a leaf
         self.known = set(self.inner)  # whose operands are shown
         self.stale = list(dict.fromkeys(x for v in inner for x in v.inputs if x.number > v.number))
+        self.other = {} if self.stale else _from_another_pass(root)
         found = applications(inner)
         self.boxes = boxes(found, level) if level in BOXED else []
         self.places = {x: place(x.label) for v in inner for x in v.inputs if not x.op and x.label}
@@ -160,7 +176,7 @@ class _Reader:
             data=v._data,
             grad=grad_of(v),
             group=self.places.get(v, ()),
-            mark=mark_of(v),
+            mark=f"{shown(self.other[v])} from another pass" if v in self.other else mark_of(v),
             cut=bool(v.inputs) and v not in self.known,
         )
         self.nodes.append(replace(node, **more))
@@ -249,6 +265,19 @@ class _Reader:
                 self.box(thing, used, inside, level)
             else:
                 self.recorded(thing)
+
+
+def _from_another_pass(root: Value) -> dict[Value, float]:
+    """The leaves whose `.grad` is not what the last pass from root gives them, and what is beyond it.
+
+    A second backward() without zero_grad() adds up, as does a missing one between two steps.
+    """
+    inner = newest_first([root])
+    leaves = dict.fromkeys(x for v in reversed(inner) for x in v.inputs if not x.inputs and grad_of(x))
+    seed = grad_of(root)
+    given = sweep({root: seed}) if leaves and seed is not None else {}
+    rests = {x: x.grad - given.get(x, 0.0) for x in leaves}
+    return {x: rest for x, rest in rests.items() if abs(rest) > ROUNDED * abs(x.grad)}
 
 
 def _in_order(inner: Sequence[Value], home: dict[Value, Any]) -> list[Any]:

@@ -7,12 +7,15 @@ nodes.py reads them off a graph.
 
 from dataclasses import dataclass
 from typing import NamedTuple
+from unicodedata import category, combining, east_asian_width
 
 from tinygrad_bp.engine import Value
 from tinygrad_bp.floats import NO_GRAD
 from tinygrad_bp.ops import TABLE
 from tinygrad_bp.show.boxes import Place
 
+LONGEST = 26  # cells of a label in a box
+TURNS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # controls that reorder what follows
 FLAT = 0.01  # a smooth unit with a slope below this is saturated
 
 
@@ -52,6 +55,41 @@ class Picture:
     detail: str
     total: int  # nodes of the graph that were found, shown or not
     stale: list[Value]
+    other: dict[Value, float]  # leaves whose `.grad` is more than this pass gives, and what the rest is
+
+
+# --- text ---------------------------------------------------------------------------------------------------
+
+
+def visible(text: str) -> str:
+    r"""Text in which nothing is illegal in XML, breaks the line or turns its direction: that becomes \uXXXX.
+
+    >>> print(visible("a\x00b\nc"))
+    a\u0000b\u000ac
+    """
+    return "".join([f"\\u{ord(c):04x}" if _hidden(c) else c for c in text])
+
+
+def _hidden(c: str) -> bool:
+    if c.isprintable():
+        return False
+    return category(c) in ("Cc", "Cs", "Zl", "Zp") or c in TURNS or ord(c) & 0xFFFE == 0xFFFE
+
+
+def cells(text: str) -> int:
+    """How many columns a terminal would give the text: emoji and CJK two, combining marks none."""
+    return sum(0 if combining(c) else 2 if east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def clipped(text: str, longest: int = LONGEST) -> str:
+    """The text, or its beginning and an ellipsis."""
+    if cells(text) <= longest:
+        return text
+    end, room = 0, longest - 1
+    while room >= cells(text[end]):
+        room -= cells(text[end])
+        end += 1
+    return text[:end] + "…"
 
 
 # --- what is told of one Value ------------------------------------------------------------------------------

@@ -17,7 +17,8 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from tinygrad_bp.show.files import named, write
+from tinygrad_bp.errors import DrawError
+from tinygrad_bp.files import file_path, write_whole
 from tinygrad_bp.show.moments import Json, numbers, shape
 from tinygrad_bp.show.recording import Recording, page_data
 
@@ -37,8 +38,9 @@ class Stepper:
 
         Raises DrawError, and leaves what is there, if that cannot be.
         """
-        path = named(path)
-        return write(path if path.suffix else path.with_name(f"{path.name}.html"), self.html.encode())
+        path = file_path(path, DrawError)
+        path = path if path.suffix else path.with_name(f"{path.name}.html")
+        return write_whole(path, self.html.encode(), DrawError)
 
     def _repr_html_(self) -> str:
         frame = "width: 100%; height: 720px; border: 0"

@@ -8,9 +8,9 @@ brightness, so that a drawing reads on white and on black.
 from collections import Counter
 from html import escape
 
-from tinygrad_bp.show.cards import FAINT_INK, INK, Arrow, Card, cards, cells, in_order, notices, size_of
+from tinygrad_bp.show.cards import FAINT_INK, INK, Arrow, Card, cards, in_order, notices, size_of
 from tinygrad_bp.show.layout import Point, Route, arrange, path
-from tinygrad_bp.show.records import Picture
+from tinygrad_bp.show.records import Picture, cells
 
 CELL, LINE, PAD, MARGIN = 6.65, 14.0, 8.0, 12.0  # of a letter of 11 px, a line, a card, the picture
 FONT = "ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',monospace"

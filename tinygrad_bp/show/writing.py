@@ -4,14 +4,18 @@ The formulas in them are Symbols, which know themselves in LaTeX and in text; al
 same.  explaining.py and equations.py write the derivations.
 """
 
-from collections.abc import Sequence
+import re
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
+from unicodedata import normalize
 
 from tinygrad_bp.show.records import shown
 from tinygrad_bp.show.symbols import Symbol, digits
 
 Piece = Symbol | str
+Spelling = Callable[[str], str]  # of a text, in other characters
 WIDE = 30  # characters of a left side
 MOST = 6  # rows or columns of a matrix that are shown; of more, the first three and the last
 
@@ -22,8 +26,8 @@ class Sentence:
 
     pieces: Sequence[Piece]
 
-    def text(self) -> str:
-        return "".join(map(str, self.pieces))
+    def text(self, spelled: Spelling = str) -> str:
+        return spelled("".join(map(str, self.pieces)))
 
     def markdown(self) -> str:
         return "".join(p if isinstance(p, str) else f"${p.tex}$" for p in self.pieces)
@@ -38,15 +42,15 @@ class Equations:
 
     lines: Sequence[tuple[Sequence[Symbol], Sequence[Symbol]]]
 
-    def text(self) -> str:
+    def text(self, spelled: Spelling = str) -> str:
         blocks, width = [], 0
         for left, right in self.lines:
-            head = " ".join(piece.text for piece in left)
+            head = spelled(" ".join(piece.text for piece in left))
             alone = len(head) > WIDE  # then what it equals stands below it
             width = 2 if alone else len(head) if left else width
             lines = [head] if alone else []
             lines += beside(
-                [" " * width if alone else head.ljust(width), "=", *[piece.text for piece in right]]
+                [" " * width if alone else head.ljust(width), "=", *[spelled(piece.text) for piece in right]]
             )
             blocks.append("\n".join(("    " + line).rstrip() for line in lines))
         high = any("\n" in piece.text for _, right in self.lines for piece in right)
@@ -73,11 +77,13 @@ class Table:
     head: Sequence[Piece]
     rows: Sequence[Sequence[Piece]]
 
-    def text(self) -> str:
-        cells = [[str(cell) for cell in row] for row in (self.head, *self.rows)]
+    def text(self, spelled: Spelling = str) -> str:
+        cells = [[spelled(str(cell)) for cell in row] for row in (self.head, *self.rows)]
         widths = [max(map(len, column)) for column in zip(*cells)]
         lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in cells]
-        return "\n".join("    " + line.rstrip() for line in [lines[0], "─" * len(lines[0]), *lines[1:]])
+        return "\n".join(
+            "    " + line.rstrip() for line in [lines[0], spelled("─" * len(lines[0])), *lines[1:]]
+        )
 
     def markdown(self) -> str:
         rows = [[Sentence([cell]).markdown() for cell in row] for row in (self.head, *self.rows)]
@@ -121,6 +127,12 @@ class Explanation:
         return "\n\n".join(block.latex() for block in self.blocks)
 
     def __str__(self) -> str:
+        """The text; in ASCII where standard output can write no more than that."""
+        encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+        try:
+            self.text.encode(encoding)
+        except UnicodeEncodeError:
+            return "\n\n".join(block.text(in_ascii) for block in self.blocks)
         return self.text
 
     __repr__ = __str__  # it is asked for at a prompt, to be read
@@ -158,18 +170,41 @@ def matrix(rows: Sequence[Sequence[float]]) -> Symbol:
     texts = [_some([shown(x + 0.0) for x in row], "…") for row in rows]
     texes = [_some([digits(x, 4)[0] for x in row], r"\cdots") for row in rows]
     if len(rows) > MOST:
-        texts, texes = (
-            [*cells[:3], [dots] * len(cells[0]), cells[-1]]
-            for cells, dots in [(texts, "⋮"), (texes, r"\vdots")]
-        )
+        texts = [*texts[:3], _down(texts[0], "…", "⋮", "⋱"), texts[-1]]
+        texes = [*texes[:3], _down(texes[0], r"\cdots", r"\vdots", r"\ddots"), texes[-1]]
     widths = [max(map(len, column)) for column in zip(*texts)]
     lines = ["[" + "  ".join(map(str.rjust, row, widths)) + "]" for row in texts]
     body = r" \\ ".join(" & ".join(row) for row in texes)
     return Symbol(rf"\begin{{bmatrix}} {body} \end{{bmatrix}}", "\n".join(lines))
 
 
+def _down(cells: list[str], across: str, down: str, corner: str) -> list[str]:
+    """Dots for the rows that are left out."""
+    return [corner if cell == across else down for cell in cells]
+
+
 def _some(cells: list[str], dots: str) -> list[str]:
     return cells if len(cells) <= MOST else [*cells[:3], dots, cells[-1]]
+
+
+ASCII = str.maketrans({
+    "∂": "d", "·": "*", "×": "x", "⊙": ".*", "÷": "/", "−": "-", "–": "-", "─": "-", "→": "->", "′": "'",
+    "√": "sqrt ", "Σ": "Sum", "σ": "sigma", "δ": "delta", "Φ": "Phi", "∞": "inf", "ᵀ": "^T", "ŷ": "yhat",
+    "≥": ">=", "≤": "<=", "≠": "!=", "…": "...", "⋱": "...", "⋮": ":",
+    "⌊": "floor(", "⌋": ")", "⌈": "ceil(", "⌉": ")", "⁽": "", "⁾": "",
+})  # fmt: skip
+RAISED, LOWERED = "⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "₀₁₂₃₄₅₆₇₈₉"
+
+
+def in_ascii(text: str) -> str:
+    """A derivation without any letter beyond ASCII: ∂ is d, σ is sigma, a raised digit follows ^.
+
+    >>> in_ascii("∂L/∂w⁽²⁾₃,₁ = σ′(z)·x² → 2")
+    "dL/dw^2_3,1 = sigma'(z)*x^2 -> 2"
+    """
+    text = re.sub(f"⁽?([{RAISED}]+)⁾?", lambda found: "^" + normalize("NFKC", found[1]), text)
+    text = re.sub(f"([{LOWERED}]+(?:,[{LOWERED}]+)*)", lambda found: "_" + normalize("NFKC", found[1]), text)
+    return text.translate(ASCII).encode("ascii", "backslashreplace").decode("ascii")
 
 
 SPECIAL = {c: "\\" + c for c in "&%$#_{}"} | {
