@@ -87,7 +87,7 @@ def test_most_partials_of_random_programs_are_decided():
 
 @pytest.mark.parametrize(
     "op, xs", [(tg.relu, [0.0]), (tg.abs, [-0.0]), (tg.max, [1.0, 1.0]), (tg.hypot, [0.0, 0.0]),
-               (tg.elu.at(1.7), [0.0]), (tg.clip.at(0.0, 1.0), [1.0]), (tg.where, [0.0, 1.0, 2.0])]
+               (tg.elu.at(1.7), [0.0]), (tg.clip.at(0.0, 1.0), [1.0])]
 )  # fmt: skip
 def test_at_a_kink_a_subgradient_is_right_and_nothing_else(op, xs, monkeypatch):
     assert {verdict for *_, verdict in judged(op, xs)} == {"right"}
@@ -126,9 +126,10 @@ def test_random_programs_pass_end_to_end():
     failed = []
     for seed in range(60):
         program = random_program(seed)
-        if not gradcheck(lambda xs, p=program: evaluated(p, xs)[-1], list(program.inputs)):
-            failed.append(seed)
-    assert not failed
+        report = gradcheck(lambda xs, p=program: evaluated(p, xs)[-1], list(program.inputs))
+        if not report:
+            failed.append((seed, report.worst.verdict))
+    assert failed == [(11, "jump")]  # it takes floor(3.0)
 
 
 def test_inputs_are_what_grad_takes():
@@ -288,7 +289,41 @@ def test_kinks_are_told():
     assert (
         gradcheck(lambda x: x if x > 0 else -2.0 * x, 0.0).rows[0].verdict == "kink"
     )  # unknown to the table
-    assert gradcheck(tg.floor, 2.0) and gradcheck(tg.sign, 0.0)  # jumps
+    assert gradcheck(lambda x: tg.where(tg.gt(x, 0.0), x, 0.0), 0.0).rows[0].verdict == "kink"  # no jump
+
+
+JUMPS = [
+    (tg.step, [0.0]), (tg.sign, [0.0]), (tg.floor, [2.0]), (tg.round, [0.5]), (tg.atan2, [0.0, -1.0]),
+    (tg.eq, [1.0, 1.0]), (tg.where, [0.0, 1.0, 2.0]), (lambda x: x % 1.0, [2.0]),
+    (lambda x: tg.floor(1000.0 + x), [0.0]), (lambda x: x + 1e-7 * tg.step(x), [0.0]),
+    (lambda x: x if x != 0.0 else x + 5.0, [0.0]), (lambda x: x if x > 2.0 else x + 1.0, [2.0]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("f, xs", JUMPS)
+def test_a_jump_is_not_a_kink_and_fails(f, xs):
+    report = gradcheck(f, *xs)
+    assert not report and report.rows[0].verdict == "jump" and report.worst.verdict == "jump"
+    assert "jumps at this" in report.reasons[0]
+    assert (
+        "a jump is not a kink: there is no slope, and no gradient to check; check it beside the jump"
+        in (report.reasons[0])
+    )
+    assert report.rows[0].cells()[-1] == "jump"
+
+
+@pytest.mark.parametrize(
+    "f, x",
+    [(lambda x: 1e9 * x, 1.0), (lambda x: tg.sin(1e6 * x), 1.0), (tg.sqrt, 1e-9), (lambda x: x**3, 0.0),
+     (lambda x: tg.exp(1e3 * x), -0.3), (lambda x: tg.relu(x - 1e-7), 0.0), (tg.floor, 2.5),
+     (lambda x: tg.losses.huber(x, 0.0), 1.0), (lambda x: tg.tanh(1e4 * x), 0.0)],
+)  # fmt: skip
+def test_what_is_steep_or_bends_is_not_a_jump(f, x):
+    assert gradcheck(f, x)
+
+
+def test_at_a_jump_an_operation_is_undecided():
+    assert [verdict for *_, verdict in judged(tg.where, [0.0, 1.0, 2.0])] == ["undecided", "right", "right"]
 
 
 def test_a_wrong_partial_beside_a_kink_is_wrong():

@@ -6,10 +6,10 @@ looked for.  `differences.py` asks for it.
 """
 
 from collections.abc import Callable, Sequence
-from math import hypot, inf, isfinite, nan
+from math import copysign, hypot, inf, isfinite, nan
 from typing import NamedTuple
 
-from tinygrad_bp.check.outcome import KINK, RIGHT, UNSURE, WRONG, Row
+from tinygrad_bp.check.outcome import JUMP, KINK, RIGHT, UNSURE, WRONG, Row
 from tinygrad_bp.check.quotients import (
     FIRST,
     HALVINGS,
@@ -18,6 +18,7 @@ from tinygrad_bp.check.quotients import (
     Estimate,
     Function,
     judge,
+    jump,
     nan_for_error,
     one_sided,
     quotients,
@@ -70,6 +71,8 @@ class Comparison:
         def moved(t: float) -> float:
             return nan_for_error(f, self.at(way, t))
 
+        if not of_gradient and (size := jump(moved, STEP * min(1.0, way.small), noise)):
+            return Row(name, analytic, copysign(inf, size), JUMP, True)
         estimate = Estimate(nan, inf, inf)
         for estimate in quotients(moved, self.first * way.size, noise, self.rows):
             if estimate.error <= self.rtol / 100.0 * abs(estimate.slope):
@@ -129,7 +132,7 @@ class Comparison:
     def at_kink(self, f: Function, h: float, analytic: float, noise: float) -> tuple[bool, bool, bool]:
         """Whether the slope can pass there; whether the slopes beside it stay apart; whether that is sure.
 
-        At a kink it has to lie between them; at a jump there is none, and any will do.
+        At a kink of the function it has to lie between them; a jump of its gradient is a kink, too.
         """
         low, high = one_sided(f, h)
         near_low, near_high = one_sided(f, h / 8.0)

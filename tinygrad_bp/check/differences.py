@@ -14,7 +14,7 @@ from typing import Any
 
 from tinygrad_bp.check.comparing import METHODS, Comparison, Direction, noise_of
 from tinygrad_bp.check.nodes import check_nodes
-from tinygrad_bp.check.outcome import RIGHT, UNSURE, UNUSED, WRONG, Report, Row
+from tinygrad_bp.check.outcome import FAILED, JUMP, RIGHT, UNSURE, UNUSED, WRONG, Report, Row
 from tinygrad_bp.check.subject import Call, Subject
 from tinygrad_bp.diagnosis import non_finite
 from tinygrad_bp.engine import dot
@@ -186,7 +186,7 @@ class Check:
 
     def verdict(self) -> None:
         made, names = self.made, self.subject.names
-        wrong = [row for row in made.all_rows if row.verdict == WRONG]
+        wrong = [row for row in made.all_rows if row.verdict in FAILED]
         if all(row.verdict == UNUSED for row in made.rows):
             more = ", …" if len(names) > 3 else ""
             made.reasons.append(
@@ -207,6 +207,11 @@ class Check:
     def reason(self, row: Row) -> str:
         """Every single partial is right, and yet the whole is not."""
         name, numbers = self.subject.name, f"{row.analytic:.9g}, and the quotient {row.numeric:.9g}"
+        if row.verdict == JUMP:
+            return (
+                f"{name} jumps at this {row.name}, and a jump is not a kink: there is no slope, and no "
+                "gradient to check; check it beside the jump"
+            )
         if not isfinite(row.numeric):
             return (
                 f"the slope by {row.name} is {numbers}: beside these inputs {name} is not finite; "

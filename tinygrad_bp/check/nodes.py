@@ -15,7 +15,7 @@ from math import copysign, isfinite, nan
 from sys import float_info
 from typing import Any
 
-from tinygrad_bp.check.quotients import UNIT, Estimate, Function, judge, nan_for_error, one_sided
+from tinygrad_bp.check.quotients import UNIT, Estimate, Function, judge, jump, nan_for_error, one_sided
 from tinygrad_bp.engine import Value
 from tinygrad_bp.errors import told
 from tinygrad_bp.ops import OPS, Op
@@ -109,15 +109,16 @@ def _moving(op: Op, xs: Sequence[float], i: int) -> Function:
 
 
 def _at_a_kink(f: Function, h: float, d: float, noise: float) -> tuple[Estimate, str]:
-    """A partial there is right if it lies between the slopes to both sides: it is a subgradient."""
+    """A partial there is right if it lies between the slopes to both sides: it is a subgradient.
+
+    At a jump there is no slope to compare with.
+    """
     low, high = one_sided(f, h)
-    closer = one_sided(f, h / 4.0)
     allowed = 1e-3 * max(abs(low), abs(high)) + 4.0 * noise / h
     estimate = Estimate((low + high) / 2.0, allowed, 0.0)
-    if low - allowed <= d <= high + allowed:
-        return estimate, "right"
-    jumps = max(map(abs, closer)) > 2.0 * max(abs(low), abs(high))
-    return estimate, "undecided" if jumps or not isfinite(low) else "wrong"
+    if not isfinite(low) or jump(f, h, noise):
+        return estimate, "undecided"
+    return estimate, "right" if low - allowed <= d <= high + allowed else "wrong"
 
 
 def _sentence(op: Op, i: int, d: float, numeric: float, inputs: Sequence[Value]) -> str:

@@ -14,15 +14,17 @@ from tinygrad_bp.check.nodes import Findings
 
 SHOWN = 24  # rows of a table; what is not right is always shown
 
-RIGHT, WRONG, KINK, UNSURE, UNUSED = "right", "wrong", "kink", "cancellation", "unused"
+RIGHT, WRONG, KINK, JUMP, UNSURE, UNUSED = "right", "wrong", "kink", "jump", "cancellation", "unused"
+FAILED = (WRONG, JUMP)
 
 
 class Row(NamedTuple):
     """Two answers to one question: by the chain rule, and by difference quotients or the other mode.
 
     The verdict is "right"; "wrong"; "kink" where the function has several slopes and the analytic one lies
-    between them; "cancellation" where they agree, as far as the rounding of the quotient lets one tell; or
-    "unused" where the result does not depend on the input.
+    between them; "jump" where its value jumps, so that it has no slope; "cancellation" where they agree, as
+    far as the rounding of the quotient lets one tell; or "unused" where the result does not depend on the
+    input.
     """
 
     name: str
@@ -40,7 +42,7 @@ class Row(NamedTuple):
         return error if isfinite(error) else inf
 
     def cells(self) -> tuple[str, ...]:
-        note = ", across a kink" if self.kink and self.verdict != KINK else ""
+        note = ", across a kink" if self.kink and self.verdict not in (KINK, JUMP) else ""
         numbers = (f"{self.analytic:.10g}", f"{self.numeric:.10g}", f"{self.error:.1e}")
         return self.name, *numbers, self.verdict + note
 
@@ -72,7 +74,7 @@ class Report:
     @property
     def worst(self) -> Row | None:
         """The row that is most wrong; if none is, the one with the largest relative error."""
-        return max(self.all_rows, key=lambda row: (row.verdict == WRONG, row.error), default=None)
+        return max(self.all_rows, key=lambda row: (row.verdict in FAILED, row.error), default=None)
 
     @property
     def kinks(self) -> list[Row]:
@@ -99,7 +101,9 @@ class Report:
 
 def table(rows: Sequence[Row]) -> list[str]:
     """The rows in columns, at most SHOWN of them: what is not right goes first to be shown."""
-    ranked = sorted(range(len(rows)), key=lambda i: (rows[i].verdict == RIGHT, rows[i].verdict != WRONG, i))
+    ranked = sorted(
+        range(len(rows)), key=lambda i: (rows[i].verdict == RIGHT, rows[i].verdict not in FAILED, i)
+    )
     chosen = sorted(ranked[:SHOWN])
     cells = [("input", "analytic", "numeric", "rel. error", "verdict"), *(rows[i].cells() for i in chosen)]
     widths = [max(map(len, column)) for column in zip(*cells)]

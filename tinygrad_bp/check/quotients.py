@@ -149,3 +149,23 @@ def one_sided(f: Function, h: float) -> tuple[float, float]:
     here = f(0.0)
     left, right = (here - f(-h)) / h, (f(h) - here) / h
     return (min(left, right), max(left, right)) if isfinite(right - left) else (nan, nan)
+
+
+def jump(f: Function, h: float, noise: float) -> float:
+    """How far f jumps at 0; 0.0 where it is continuous.
+
+    Where the step is divided by 512, a slope divides the change of f by 512, a square root by 22, and a jump
+    leaves it as it is. Steps go down from h, so that a small jump is told from a steep slope.
+
+    >>> jump(lambda t: 3.0 if t > 0.0 else 0.0, 1e-5, 1e-16), jump(abs, 1e-5, 1e-16)
+    (3.0, 0.0)
+    """
+    here = f(0.0)
+    for t in (-h, h):
+        far, near = f(t) - here, f(t / 512.0) - here
+        while abs(near) > max(64.0 * noise, abs(far) / 400.0):
+            if abs(far - near) <= 0.1 * abs(near):
+                return near
+            t /= 8.0
+            far, near = f(t) - here, f(t / 512.0) - here
+    return 0.0
