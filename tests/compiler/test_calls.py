@@ -7,6 +7,9 @@ import ctypes
 import mmap
 import os
 import runpy
+import signal
+import subprocess
+import sys
 import threading
 import warnings
 from array import array
@@ -386,6 +389,14 @@ def test_another_structure_is_another_kernel() -> None:
     assert step.value([1.0, 2.0]) == 6.0
 
 
+def test_kernels_by_the_width_of_rows_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tinygrad_bp.compiler.compiled.KERNELS", 3)
+    total = compile(lambda x: (tg.sum(*x), x))
+    for width in (1, 2, 3, 4, 5, 1):
+        assert total([2.0] * width) == [2.0 * width, [2.0] * width]
+        assert len(total._kernels) <= 3
+
+
 def test_the_users_graph_is_untouched() -> None:
     a = Value(2.0)
     b = a * 3.0
@@ -555,6 +566,35 @@ def test_after_fork() -> None:
     assert os.waitpid(child, 0)[1] == 0
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_fork_while_another_thread_compiles(engine: str) -> None:
+    """The fork waits for the other thread; a child that found LLVM's locks taken would wait for ever."""
+    if engine == "python":
+        return
+    done = threading.Event()
+
+    def work() -> None:
+        while not done.is_set():
+            step, _ = line()
+            step.value([1.0], [2.0])
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    ended = []
+    for _ in range(12):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Python warns of threads
+            child = os.fork()
+        if not child:
+            signal.alarm(60)  # end a child that hangs
+            step, _ = line()
+            os._exit(0 if step.value([1.0, 2.0], [3.0, 4.0]) == 0.5 else 1)
+        ended.append(os.waitpid(child, 0)[1])
+    done.set()
+    thread.join()
+    assert ended == [0] * 12
+
+
 # --- where there is no machine code ---
 
 
@@ -575,6 +615,78 @@ def test_without_llvmlite(monkeypatch: pytest.MonkeyPatch, engine: str) -> None:
         assert step.value_and_grad([1.0, 2.0], [3.0, 4.0]) == answer == (0.5, array("d", [2.0, 1.0]))
     assert len(found) == 1
     assert "generated Python: native code needs llvmlite" in step.report()
+
+
+STAGES = [
+    "initialize_native_target", "get_host_cpu_features", "parse_assembly", "create_pipeline_tuning_options",
+    "create_pass_builder", "create_mcjit_compiler", "Target",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("error", [OSError, RuntimeError, MemoryError])
+def test_a_stage_of_llvm_that_fails(
+    stage: str, error: type[Exception], monkeypatch: pytest.MonkeyPatch, engine: str
+) -> None:
+    """Generated Python runs, and one line says why; the code itself is in no warning."""
+    if engine == "python":
+        return
+    from llvmlite import binding
+
+    class Failing:
+        def __call__(self, *_: Any, **__: Any) -> Any:
+            raise error("permission denied\ndefine void @code() {")
+
+        from_default_triple = __call__
+
+    monkeypatch.setattr(binding, stage, Failing())
+    monkeypatch.setattr(native, "_ready", {})
+    monkeypatch.setattr("tinygrad_bp.compiler.kernel._warned", set())
+    step, _ = line()
+    with pytest.warns(RuntimeWarning, match=r"generated Python: .*: permission denied$") as found:
+        assert step.value_and_grad([1.0, 2.0], [3.0, 4.0]) == (0.5, array("d", [2.0, 1.0]))
+    assert len(found) == 1
+
+
+def test_code_baked_for_one_call_that_cannot_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The code that is there is called without it."""
+    step, _ = line()
+    bound = step.bind([1.0, 2.0], [3.0, 4.0], lr=0.5)
+    monkeypatch.setattr(native, "_memory_can_run", lambda: False)
+    assert (bound.evaluate(), bound.descend(), *bound.params) == (0.5, 0.5, 1.0, 0.5)
+
+
+def test_an_llvmlite_that_is_too_old(monkeypatch: pytest.MonkeyPatch, engine: str) -> None:
+    if engine == "python":
+        return
+    from llvmlite import binding
+
+    monkeypatch.setattr(binding, "llvm_version_info", (15, 0, 7))
+    monkeypatch.setattr(native, "_ready", {})
+    with pytest.raises(CompileError, match=r"needs llvmlite 0.45 or newer: pip install -U llvmlite$"):
+        native.llvm()
+
+
+FORBIDDEN = """
+import ctypes, warnings
+from tinygrad_bp import Value
+from tinygrad_bp.compiler import compile
+REFUSE_EXEC_GAIN = ctypes.CDLL(None).prctl(65, 1, 0, 0, 0) == 0  # PR_SET_MDWE, from Linux 6.3 on
+w = Value(2.0)
+step = compile(lambda x: w * x, [w])
+with warnings.catch_warnings(record=True) as found:
+    warnings.simplefilter("always")
+    assert step.value_and_grad([3.0])[0] == 6.0
+texts = [str(warning.message) for warning in found]
+reason = "this process is not allowed to run code that it writes to memory"
+assert texts == [f"compiled code runs as generated Python: {reason}"] * REFUSE_EXEC_GAIN, texts
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux's prctl")
+def test_where_memory_may_not_be_made_executable(engine: str) -> None:
+    if engine == "native":
+        subprocess.run([sys.executable, "-c", FORBIDDEN], check=True, timeout=120)
 
 
 def test_text_that_llvm_refuses_and_functions_that_are_missing(engine: str) -> None:

@@ -31,6 +31,8 @@ from tinygrad_bp.engine import Value
 from tinygrad_bp.errors import CompileError
 from tinygrad_bp.transforms import gradients
 
+KERNELS = 64  # that one compiled function keeps: for rows of so many widths; the oldest is dropped first
+
 
 def compile(
     f: Callable[..., Any], params: Any = None, example: Sequence[Any] | None = None, threads: int = 1
@@ -79,7 +81,6 @@ class _Compiled:
         self._f, self._params = f, params
         self._name = name_of(f)
         self._kernels: dict[tuple[str, tuple[Structure, ...]], Kernel] = {}
-        self._results: dict[tuple[Structure, ...], Structure] = {}
         self._seconds: dict[str, float] = {}
         self._last: Kernel | None = None
         self._threads = threads
@@ -90,6 +91,8 @@ class _Compiled:
             with native.compiling(), _without_collecting():
                 kernel = self._kernels.get((want, structures)) or self._traced(want, structures)
                 self._kernels[want, structures] = kernel
+                if len(self._kernels) > KERNELS:
+                    del self._kernels[next(iter(self._kernels))]
         self._last = kernel
         return kernel
 
@@ -102,7 +105,6 @@ class _Compiled:
             return x
 
         found: Trace = timed(trace(self._f, structures))
-        self._results[structures] = found.result
         outputs = timed(self._outputs(found, want))
         summed = want in ("value", "grads")
         program = timed(lower(outputs, found.inputs, self._params, found.captured, summed))
@@ -110,7 +112,8 @@ class _Compiled:
         rolled = timed(roll(plan))
         passes = ("trace", "adjoint", "lower", "fuse", "schedule", "roll")
         self._seconds = {name: b - a for name, a, b in zip(passes, times, times[1:])}
-        return Kernel(self._name, rolled, program.leaves, len(self._params), [*map(size_of, structures)])
+        widths = [*map(size_of, structures)]
+        return Kernel(self._name, rolled, program.leaves, len(self._params), widths, found.result)
 
     def _outputs(self, found: Trace, want: str) -> list[Value]:
         """What the kernel computes: the results, or one number and its derivatives."""
@@ -126,12 +129,12 @@ class _Compiled:
     def _data(self, columns: Sequence[Any]) -> Columns:
         return Columns(self._name, columns)
 
-    def _run(self, want: str, data: Columns) -> "array[float]":
-        """One evaluation; its memory is free for the next."""
+    def _run(self, want: str, data: Columns) -> tuple["array[float]", Structure]:
+        """One evaluation, and the structure of f's result; its memory is free for the next."""
         bound = self._bind(want, data)
         result = bound.run()
         bound.release()
-        return result
+        return result, bound.kernel.result
 
     def _bind(self, want: str, data: Columns) -> Bound:
         return bind(self._kernel(want, data.structures), data, self._threads)
@@ -188,11 +191,11 @@ class CompiledSum(_Compiled):
         >>> compile(lambda x: x * x, params=[]).value([1.0, 2.0])
         5.0
         """
-        return self._run("value", self._data(columns))[0]
+        return self._run("value", self._data(columns))[0][0]
 
     def value_and_grad(self, *columns: Any) -> tuple[float, "array[float]"]:
         """The sum of f over the samples, and its derivatives by the parameters; touches no `.grad`."""
-        result = self._run("grads", self._data(columns))
+        result, _ = self._run("grads", self._data(columns))
         return result.pop(), result
 
     def train(self, *columns: Any, lr: float, steps: int, momentum: float = 0.0) -> "array[float]":
@@ -245,15 +248,15 @@ class CompiledFunction(_Compiled):
 
     def __call__(self, *arguments: Any) -> Any:
         data = Columns.of_one_sample(self._name, arguments)
-        result = self._run("map", data)
-        return fill(self._results[data.structures], iter(result))
+        numbers, structure = self._run("map", data)
+        return fill(structure, iter(numbers))
 
     def map(self, *columns: Any) -> list[Any]:
         """f of each sample, given as columns: one sequence an argument."""
         data = self._data(columns)
-        numbers = iter(self._run("map", data))
-        structure = self._results[data.structures]
-        return [fill(structure, numbers) for _ in range(data.count)]
+        numbers, structure = self._run("map", data)
+        rest = iter(numbers)
+        return [fill(structure, rest) for _ in range(data.count)]
 
     def value_and_grad(self, *arguments: Any) -> tuple[float, Any]:
         """f's value, and its derivatives by all arguments as `tinygrad_bp.value_and_grad` gives them.
@@ -264,7 +267,7 @@ class CompiledFunction(_Compiled):
         if not arguments:
             raise TypeError(f"{self._name} was given no arguments to differentiate by")
         data = Columns.of_one_sample(self._name, arguments)
-        *derivatives, value = self._run("inputs", data)
+        (*derivatives, value), _ = self._run("inputs", data)
         numbers = iter(derivatives)
         grads = tuple([fill(structure, numbers) for structure in data.structures])
         return value, grads[0] if len(grads) == 1 else grads

@@ -14,6 +14,7 @@ from tinygrad_bp.compiler.backends.llvm.blocks import Lanes
 from tinygrad_bp.compiler.backends.llvm.module import emit_llvm
 from tinygrad_bp.compiler.backends.python.emit_python import Runner, emit_python, load
 from tinygrad_bp.compiler.roll import Rolled
+from tinygrad_bp.compiler.tracing import Structure
 from tinygrad_bp.engine import Value, tick
 from tinygrad_bp.errors import CompileError, MissingExtraError
 
@@ -27,10 +28,16 @@ class Kernel:
     """A rolled program, the Values it reads, and the code made of it."""
 
     def __init__(
-        self, name: str, rolled: Rolled, leaves: Sequence[Value], params: int, widths: Sequence[int]
+        self,
+        name: str,
+        rolled: Rolled,
+        leaves: Sequence[Value],
+        params: int,
+        widths: Sequence[int],
+        result: Structure = None,
     ) -> None:
         self.name, self.rolled, self.leaves, self.params = name, rolled, list(leaves), params
-        self.widths = tuple(widths)
+        self.widths, self.result = tuple(widths), result
         self.reason = ""  # why there is no machine code
         self.machines: dict[Lanes, native.Machine] = {}
         self.memories: dict[Lanes, list[Any]] = {}  # that no call uses now

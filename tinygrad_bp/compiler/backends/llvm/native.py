@@ -1,26 +1,34 @@
-"""Machine code from LLVM's text: parse, verify, optimise, look up.  The one room that knows llvmlite.
+"""Machine code from LLVM's text: parse, verify, optimise, look up.  The one module that imports llvmlite.
 
 The machine code belongs to an engine, which the returned object keeps; no address leaves it.  Where llvmlite
 is missing, or no code can be made (no executable memory, a C library without a function), `make` raises, and
-the kernel goes on with generated Python.  Read kernel.py next.
+the kernel goes on with generated Python.
 """
 
 import ctypes
 import ctypes.util
+import mmap
 import os
 import threading
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from tinygrad_bp.errors import CompileError, MissingExtraError
 
 _lock = threading.RLock()
-if hasattr(os, "register_at_fork"):  # where processes fork
-    os.register_at_fork(after_in_child=lambda: globals().update(_lock=threading.RLock()))
+if hasattr(os, "register_at_fork"):
+    # A fork waits until no thread compiles: else LLVM's own locks could stay taken in the child for ever.
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 _ready: dict[str, Any] = {}
+_unused: list[Any] = []  # code to be freed
 
 PTR, INT, NUM = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
 CALLS: dict[str, Any] = {"evaluate": (NUM, PTR, INT), "descend": (NUM, PTR, INT), "train": (INT, PTR, INT)}
 ENTRIES = (*CALLS, "call")
+OLDEST = (20,)  # LLVM, in llvmlite 0.45: before it, text with opaque pointers is refused
 INSTRUCTIONS = {"fma": "fma", "floor": "sse4.1", "ceil": "sse4.1", "roundeven": "sse4.1"}  # of what feature
 BAKED = """define double @call() {{
   %result = call double inttoptr (i64 {function} to ptr)(ptr inttoptr (i64 {frame} to ptr), i64 0)
@@ -33,11 +41,28 @@ def compiling() -> Any:
     return _lock
 
 
+class _Code:
+    """What must be kept as long as machine code is used.
+
+    It is freed while no other thread compiles, so that no fork comes in between.
+    """
+
+    def __init__(self, *kept: Any) -> None:
+        weakref.finalize(self, _free, kept).atexit = False
+
+
+def _free(kept: Any) -> None:
+    _unused.append(kept)
+    if _lock.acquire(blocking=False):  # else the thread that compiles now does it next time
+        _unused.clear()
+        _lock.release()
+
+
 class Machine:
     """The functions of one module as machine code, by name; each takes a frame and the rank of a thread."""
 
-    def __init__(self, keep: tuple[Any, ...], addresses: dict[str, int]) -> None:
-        self._keep, self._addresses = keep, addresses  # the code lives as long as what is kept
+    def __init__(self, code: "_Code", addresses: dict[str, int]) -> None:
+        self._code, self._addresses = code, addresses
         self.calls: dict[str, Any] = {}
         for name, address in addresses.items():
             kind: Any = ctypes.CFUNCTYPE(*CALLS[name])
@@ -48,7 +73,10 @@ class Machine:
 
         It costs less than a tenth of a microsecond. A call that is not brief lets other Python threads run.
         """
-        code, addresses = _made(BAKED.format(function=self._addresses[name], frame=frame), 0)
+        try:
+            code, addresses = _made(BAKED.format(function=self._addresses[name], frame=frame), 0)
+        except CompileError:  # what is there already can still be called, a little slower
+            return partial(_call, self.calls[name], frame, (self, keep))
         call: Any = (ctypes.PYFUNCTYPE if brief else ctypes.CFUNCTYPE)(NUM)(addresses["call"])
         call.keep = self, keep, code
         return call
@@ -57,22 +85,52 @@ class Machine:
         raise TypeError("machine code cannot be copied or pickled: compile again")
 
 
+def _call(function: Any, frame: int, keep: Any) -> Any:
+    return function(frame, 0)
+
+
+@contextmanager
+def _doing(what: str) -> Iterator[None]:
+    """What LLVM raises becomes a CompileError of one line: the rest of its messages is the code itself."""
+    try:
+        yield
+    except (OSError, RuntimeError, MemoryError) as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise CompileError(f"{what}: {lines[0].strip()[:200]}") from None
+
+
 def llvm() -> Any:
-    """The binding, initialised. Raises MissingExtraError without it, CompileError for one too old."""
+    """The binding, initialised. Raises MissingExtraError without it, CompileError where it does not work."""
     with _lock:
         if "binding" not in _ready:
-            try:
-                from llvmlite import binding
-            except ImportError:
-                raise MissingExtraError("native code", "llvmlite", "fast") from None
-            if not hasattr(binding, "create_pass_builder"):
-                raise CompileError("native code needs llvmlite 0.44 or newer: pip install -U llvmlite")
-            binding.initialize_native_target()
-            binding.initialize_native_asmprinter()
-            _ready["binding"] = binding
-            _ready["cpu"] = binding.get_host_cpu_name()
-            _ready["features"] = binding.get_host_cpu_features()
+            with _doing("llvmlite does not start"):
+                try:
+                    from llvmlite import binding
+                except ImportError:
+                    raise MissingExtraError("native code", "llvmlite", "fast") from None
+                if binding.llvm_version_info < OLDEST:
+                    raise CompileError("native code needs llvmlite 0.45 or newer: pip install -U llvmlite")
+                binding.initialize_native_target()
+                binding.initialize_native_asmprinter()
+                cpu, features = binding.get_host_cpu_name(), binding.get_host_cpu_features()
+            _ready.update(binding=binding, cpu=cpu, features=features)
         return _ready["binding"]
+
+
+def _memory_can_run() -> bool:
+    """Whether this process may run what it wrote to memory: LLVM would end the process where it may not.
+
+    One page is treated as LLVM treats its own: written first, made executable then.
+    """
+    if os.name == "nt":
+        return True
+    with mmap.mmap(-1, mmap.PAGESIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as page:
+        begin = ctypes.c_char.from_buffer(page)
+        mprotect = ctypes.CDLL(None).mprotect
+        mprotect.argtypes = PTR, ctypes.c_size_t, ctypes.c_int
+        may: bool = mprotect(ctypes.addressof(begin), mmap.PAGESIZE, mmap.PROT_READ | mmap.PROT_EXEC) == 0
+        del begin
+    return may
 
 
 def vectors() -> tuple[int, int]:
@@ -116,42 +174,48 @@ def make(text: str, effort: int = 2) -> Machine:
 
     Raises CompileError if LLVM refuses it, or if it calls a function that this process does not have.
     """
-    keep, addresses = _made(text, effort)
-    return Machine(keep, {name: address for name, address in addresses.items() if name in CALLS})
+    code, addresses = _made(text, effort)
+    return Machine(code, {name: address for name, address in addresses.items() if name in CALLS})
 
 
-def _made(text: str, effort: int) -> tuple[tuple[Any, ...], dict[str, int]]:
-    """What must be kept as long as the code is used, and where each function begins."""
+def _made(text: str, effort: int) -> tuple[_Code, dict[str, int]]:
+    """The code, and where each of its functions begins."""
     binding = llvm()
     with _lock:
-        try:
+        _unused.clear()
+        with _doing("LLVM does not accept the code"):
             module = binding.parse_assembly(text)
             module.verify()
-        except RuntimeError as error:
-            raise CompileError(f"LLVM does not accept the code: {error}") from None
         missing = [name for name in map(_in_the_c_library, module.functions) if name and not _found(name)]
         if missing:  # LLVM would end the process
             raise CompileError(f"the C library here has no {', '.join(missing)}")
-        target = binding.Target.from_default_triple()
-        machine = target.create_target_machine(
-            cpu=_ready["cpu"], features=_ready["features"].flatten(), opt=2 if effort else 0, jit=True
-        )
-        options = binding.create_pipeline_tuning_options(speed_level=2 if effort == 2 else 0)
-        options.loop_vectorization = False  # the text has vectors where they pay
-        builder = binding.create_pass_builder(machine, options)
-        if effort != 1:
-            passes = builder.getModulePassManager()
-        else:
-            passes = binding.create_new_module_pass_manager()
-            passes.add_always_inliner_pass()
-            passes.add_sroa_pass()
-            passes.add_instruction_combine_pass()
-            passes.add_simplify_cfg_pass()
-        passes.run(module, builder)
-        try:
+        with _doing("LLVM cannot improve the code"):
+            machine = _improved(binding, module, effort)
+        with _doing("no machine code can be made here"):
+            if not _memory_can_run():
+                raise CompileError("this process is not allowed to run code that it writes to memory")
             engine = binding.create_mcjit_compiler(module, machine)
             engine.finalize_object()
-        except (RuntimeError, MemoryError) as error:
-            raise CompileError(f"no machine code can be made here: {error}") from None
-        names = [f.name for f in module.functions if f.name in ENTRIES and not f.is_declaration]
-        return (engine, module, machine), {name: engine.get_function_address(name) for name in names}
+            names = [f.name for f in module.functions if f.name in ENTRIES and not f.is_declaration]
+            return _Code(engine, module, machine), {name: engine.get_function_address(name) for name in names}
+
+
+def _improved(binding: Any, module: Any, effort: int) -> Any:
+    """Run LLVM's passes over a module; the target machine that they were run for."""
+    target = binding.Target.from_default_triple()
+    machine = target.create_target_machine(
+        cpu=_ready["cpu"], features=_ready["features"].flatten(), opt=2 if effort else 0, jit=True
+    )
+    options = binding.create_pipeline_tuning_options(speed_level=2 if effort == 2 else 0)
+    options.loop_vectorization = False  # the text has vectors where they pay
+    builder = binding.create_pass_builder(machine, options)
+    if effort != 1:
+        passes = builder.getModulePassManager()
+    else:
+        passes = binding.create_new_module_pass_manager()
+        passes.add_always_inliner_pass()
+        passes.add_sroa_pass()
+        passes.add_instruction_combine_pass()
+        passes.add_simplify_cfg_pass()
+    passes.run(module, builder)
+    return machine
