@@ -19,7 +19,7 @@ import pytest
 from support.oracle import PLAIN, RULES, Expected, judge, sweep
 from support.programs import Program, random_program, run
 
-from tinygrad_bp import Value, gradients
+from tinygrad_bp import Value, gradients, schedules
 from tinygrad_bp.ops import OPS
 
 PROGRAMS = 1000
@@ -160,3 +160,71 @@ if __name__ == "__main__":
     warnings.simplefilter("ignore")
     for peer in PEERS:
         print(peer, count(peer, int(sys.argv[1]) if sys.argv[1:] else PROGRAMS))
+
+
+# --- optimizers ---------------------------------------------------------------------------------------------
+
+RULES_OF_TORCH: list[tuple[str, dict[str, Any]]] = [
+    ("SGD", {"lr": 0.05}),
+    ("SGD", {"lr": 0.05, "momentum": 0.9, "weight_decay": 0.1}),
+    ("SGD", {"lr": 0.05, "momentum": 0.9, "nesterov": True}),
+    ("Adam", {"lr": 0.05}),
+    ("Adam", {"lr": 0.05, "betas": (0.8, 0.95), "eps": 1e-3, "weight_decay": 0.1}),
+    ("AdamW", {"lr": 0.05, "weight_decay": 0.1}),
+    ("RMSprop", {"lr": 0.01, "alpha": 0.9, "weight_decay": 0.1}),
+    ("Adagrad", {"lr": 0.1, "weight_decay": 0.1}),
+]
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize(("name", "options"), RULES_OF_TORCH)
+@pytest.mark.parametrize("clip", [{}, {"clip_norm": 0.7}, {"clip_value": 0.2}])
+def test_optimizers_take_the_steps_of_pytorch(
+    name: str, options: dict[str, Any], clip: dict[str, float]
+) -> None:
+    import torch
+
+    from tinygrad_bp import optim
+
+    ours = [Value(0.3 * k - 1.0) for k in range(7)]
+    theirs = [torch.tensor(p.data, dtype=torch.float64, requires_grad=True) for p in ours]
+    mine = getattr(optim, "RMSProp" if name == "RMSprop" else name)(ours, **options, **clip)
+    other = getattr(torch.optim, name)(theirs, **options)
+    for step in range(100):
+        for k, (p, q) in enumerate(zip(ours, theirs)):
+            p.grad = math.sin(1.7 * step + k) + p.data
+            q.grad = torch.tensor(math.sin(1.7 * step + k) + q.item(), dtype=torch.float64)
+        if "clip_norm" in clip:
+            torch.nn.utils.clip_grad_norm_(theirs, clip["clip_norm"])
+        if "clip_value" in clip:
+            torch.nn.utils.clip_grad_value_(theirs, clip["clip_value"])
+        mine.step()
+        other.step()
+        assert [p.data for p in ours] == pytest.approx([q.item() for q in theirs], rel=1e-12, abs=1e-12)
+
+
+SCHEDULES_OF_TORCH: dict[str, tuple[Callable[[], Any], Callable[[Any, Any], Any]]] = {
+    "cosine": (
+        lambda: schedules.cosine(0.1, steps=30, end=0.01),
+        lambda lr, torch: lr.CosineAnnealingLR(torch, 30, 0.01),
+    ),
+    "linear": (
+        lambda: schedules.linear(0.1, steps=30, end=0.02),
+        lambda lr, torch: lr.LinearLR(torch, 1.0, 0.2, 30),
+    ),
+    "step": (lambda: schedules.step_decay(0.1, every=7, factor=0.5), lambda lr, o: lr.StepLR(o, 7, 0.5)),
+}
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("name", SCHEDULES_OF_TORCH)
+def test_schedules_are_those_of_pytorch(name: str) -> None:
+    import torch
+
+    ours, theirs = SCHEDULES_OF_TORCH[name]
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+    schedule, other = ours(), theirs(torch.optim.lr_scheduler, optimizer)
+    for step in range(30):
+        assert schedule(step) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-12)
+        optimizer.step()
+        other.step()

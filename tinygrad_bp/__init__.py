@@ -7,7 +7,7 @@
 import builtins
 from typing import TYPE_CHECKING
 
-from tinygrad_bp import data, losses, nn, ops, optim
+from tinygrad_bp import data, losses, nn, ops, optim, schedules
 from tinygrad_bp.ops import *  # type: ignore[assignment]  # the table: tg.exp(x), tg.max(x, y) ...
 from tinygrad_bp.check.auditing import Audit, audit
 from tinygrad_bp.check.differences import gradcheck

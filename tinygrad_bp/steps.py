@@ -175,7 +175,7 @@ def move(optimizer: Optimizer, step: int) -> None:
 def undoing(optimizer: Optimizer) -> Callable[[], None]:
     """A function that sets parameters and the optimizer's memory back to what they are now."""
     before = [p.data for p in optimizer.parameters]
-    memory = {name: [*kept] for name, kept in vars(optimizer).items() if isinstance(kept, list)}
+    memory = {name: [*x] if isinstance(x, list) else x for name, x in vars(optimizer).items()}
 
     def undo() -> None:
         for p, number in zip(optimizer.parameters, before):

@@ -1,0 +1,61 @@
+"""Batches: which samples each step is taken on, as lists of their numbers.
+
+An epoch takes every sample once, in an order that is shuffled anew; its last batch may be smaller.  Where the
+batches are can be saved and restored, so that a run that is stopped and continued sees the same samples.
+"""
+
+import random
+from typing import Any
+
+
+class Batches:
+    """Lists of sample numbers without end, `size` at a time of `n`, shuffled by a generator of their own.
+
+    A batch of all samples is not shuffled.
+
+    >>> batches = Batches(3, 2, random.Random(0))
+    >>> [batches.take() for _ in range(4)]
+    [[0, 2], [1], [1, 2], [0]]
+    """
+
+    def __init__(self, n: int, size: int, rng: random.Random) -> None:
+        self.n, self.size, self.rng = n, size, rng
+        self.order, self.at = list(range(n)), n  # the order of this epoch, and how much of it is taken
+
+    @property
+    def whole(self) -> bool:
+        """Whether each batch is all samples."""
+        return self.size >= self.n
+
+    def take(self) -> list[int]:
+        """The next batch."""
+        if self.at >= self.n:
+            self.at = 0
+            if not self.whole:
+                self.rng.shuffle(self.order)
+        begin, self.at = self.at, min(self.at + self.size, self.n)
+        return self.order[begin : self.at]
+
+    def state(self) -> dict[str, Any]:
+        """Where the batches are: numbers and lists, so that JSON can hold them."""
+        version, numbers, rest = self.rng.getstate()
+        generator = [version, list(numbers), rest]
+        return {"size": self.size, "order": [*self.order], "at": self.at, "generator": generator}
+
+    @staticmethod
+    def of(state: Any) -> "Batches":
+        """Batches that go on from a state. Raises ValueError for what is not one."""
+        try:
+            order, size, at = [*state["order"]], state["size"], state["at"]
+            version, numbers, rest = state["generator"]
+            rng = random.Random()
+            rng.setstate((version, tuple(numbers), rest))
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise ValueError(f"this is not a state of batches: {error}") from None
+        n = len(order)
+        counts = all(type(x) is int for x in (size, at, *order)) and size >= 1 and 0 <= at <= n
+        if not counts or sorted(order) != [*range(n)]:
+            raise ValueError("this is not a state of batches: its order does not hold each sample once")
+        batches = Batches(n, size, rng)
+        batches.order, batches.at = order, at
+        return batches
