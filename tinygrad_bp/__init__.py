@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tinygrad_bp import data, losses, nn, ops, optim, schedules
 from tinygrad_bp.ops import *  # type: ignore[assignment]  # the table: tg.exp(x), tg.max(x, y) ...
 from tinygrad_bp.check.auditing import Audit, audit
-from tinygrad_bp.check.differences import gradcheck
+from tinygrad_bp.check.gradcheck import gradcheck
 from tinygrad_bp.compiler import compile
 from tinygrad_bp.engine import Value, dot, no_grad, trap  # dot takes lists
 from tinygrad_bp.errors import (

@@ -13,9 +13,9 @@ from support.programs import random_program, run
 
 import tinygrad_bp as tg
 from tinygrad_bp import Value, gradcheck
-from tinygrad_bp.check import differences
-from tinygrad_bp.check.nodes import check_nodes, judged, operand
-from tinygrad_bp.check.quotients import judge, quotients
+from tinygrad_bp.check.gradcheck import differences
+from tinygrad_bp.check.gradcheck.partials import check_nodes, judged, operand
+from tinygrad_bp.check.gradcheck.quotients import judge, quotients
 from tinygrad_bp.ops import OPS
 
 PROGRAMS = int(os.environ.get("PROGRAMS", "1000"))
@@ -232,7 +232,7 @@ def test_operations_and_functions_that_raise_outside_their_domain():
     assert gradcheck(root, 1e-6) and gradcheck(lambda x: x * math.log(x.data) ** 0, 1e-6)
 
 
-def test_forward_mode_is_a_witness_of_its_own(monkeypatch):
+def test_forward_mode_is_a_check_of_its_own(monkeypatch):
     monkeypatch.setattr(differences, "_push", lambda *_: [1.0])
     assert "by x reverse mode gives 2, and forward mode 1" in reasons(lambda x: x * x, 1.0)
 

@@ -10,8 +10,8 @@ import random
 import pytest
 
 from tinygrad_bp import Value
-from tinygrad_bp.check.expressions import allows
-from tinygrad_bp.check.nodes import check_nodes
+from tinygrad_bp.check.gradcheck.partials import check_nodes
+from tinygrad_bp.check.strategies import allows
 from tinygrad_bp.ops import OPS, TABLE
 
 SLOPED = sorted(name for name in TABLE if OPS[name].partials)

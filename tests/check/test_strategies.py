@@ -17,10 +17,12 @@ from hypothesis.errors import NoSuchExample
 
 import tinygrad_bp as tg
 from tinygrad_bp import MLP, Value, gradcheck
-from tinygrad_bp.check.expressions import Expression, Step, allows
-from tinygrad_bp.check.nodes import check_nodes
+from tinygrad_bp.check.gradcheck.partials import check_nodes
 from tinygrad_bp.check.strategies import (
+    Expression,
+    Step,
     activations,
+    allows,
     datasets,
     expressions,
     gradient_property,

@@ -1,10 +1,9 @@
-"""Is this gradient right?  Three answers, each with files of its own.
+"""Is this gradient right?  Three answers.
 
-- gradcheck, difference quotients of the whole function and of each operation: `differences.py`, and behind it
-  `subject.py`, `quotients.py`, `nodes.py`, `comparing.py`, `outcome.py`
+- `gradcheck/`: difference quotients of the whole function and of each operation
 - audit, a backprop written by hand, and which mistake is in it: `auditing.py`, and behind it `reading.py`,
   `backprop.py`, `mistakes.py`, `search.py`, `factors.py`, `report.py`
-- `strategies.py`, inputs, expressions and networks for hypothesis; it is imported when it is asked for, and
+- `strategies.py`: inputs, expressions and networks for hypothesis; it is imported when it is asked for, and
   here if hypothesis was imported before this package, so that `st.from_type(Value)` knows what to draw
 """
 

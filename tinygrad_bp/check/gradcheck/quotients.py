@@ -3,7 +3,7 @@
 Each row of the table halves the step of the one before.  Its first entry is the central difference, with an
 error of order h²; each further entry takes away the next even power of h (Richardson).  What an entry may be
 off by is guessed from its neighbours (truncation), and is at least what the rounding of f becomes when it is
-divided by h.  Read nodes.py next: single operations; then differences.py: whole functions.
+divided by h.  `partials.py` uses them for single operations, `differences.py` for whole functions.
 """
 
 from collections.abc import Callable, Iterable, Iterator

@@ -2,8 +2,7 @@
 
 A node is small and smooth, and its floats are known to a few units in the last place, so its slopes come out
 to ten digits and more: a partial that is wrong by one in a million is found, and its operation named.  Where
-the quotients are not good enough to tell, nothing is said.  `quotients.py` has the quotients, differences.py
-asks for this check.
+the quotients are not good enough to tell, the partial counts as undecided.
 """
 
 import random
@@ -15,7 +14,15 @@ from math import copysign, isfinite, nan
 from sys import float_info
 from typing import Any
 
-from tinygrad_bp.check.quotients import UNIT, Estimate, Function, judge, jump, nan_for_error, one_sided
+from tinygrad_bp.check.gradcheck.quotients import (
+    UNIT,
+    Estimate,
+    Function,
+    judge,
+    jump,
+    nan_for_error,
+    one_sided,
+)
 from tinygrad_bp.engine import Value
 from tinygrad_bp.errors import told
 from tinygrad_bp.ops import OPS, Op

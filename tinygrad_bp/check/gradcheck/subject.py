@@ -1,8 +1,7 @@
 """The function under check, as a function of a flat list of numbers.
 
 It is called on leaves of its own, once for each set of numbers, and gives back its result, its gradient and
-what its operations with a kink were doing.  That it always does the same, and leaves its inputs alone, is
-looked at here.  Read differences.py next.
+on which side of its kink each operation is.  Whether it changes its inputs is noticed here.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -11,7 +10,7 @@ from inspect import signature
 from math import isfinite
 from typing import Any, NamedTuple
 
-from tinygrad_bp.check.nodes import operand
+from tinygrad_bp.check.gradcheck.partials import operand
 from tinygrad_bp.engine import Value, newest_first
 from tinygrad_bp.floats import to_float
 from tinygrad_bp.modes import entered
@@ -129,11 +128,11 @@ def _parameters(params: Any) -> list[Value]:
     for p in found:
         if not isinstance(p, Value) or p.op is not None:
             raise TypeError(f"gradcheck: params are leaf Values, not {p!r}: pass model.parameters()")
-    return list(dict.fromkeys(found))  # each but once
+    return list(dict.fromkeys(found))  # each once
 
 
 def _argument_names(f: Callable[..., Any], inputs: tuple[Any, ...]) -> list[str]:
-    """The names of f's parameters, as far as it tells them."""
+    """The names of f's parameters, as far as they are known."""
     if isinstance(f, Op):
         return [operand(f, i) for i in range(len(inputs))]
     try:
