@@ -270,8 +270,12 @@ log1p      = op("log1p",      floats.log1p,      lambda o, x: (nan_if(o, div(1.0
                 tex=r"\ln(1 + {0})",
                 domain=((-1.0, inf),), singular=True,
                 hint="keep its operand above -1")
-logsumexp  = op("logsumexp",  floats.logsumexp,  lambda o, *xs: softmax([exp(x - o) for x in xs]),
+logsumexp  = op("logsumexp",  floats.logsumexp,  lambda o, *xs: softmax([expdiff(x, o) for x in xs]),
                 tex=r"\operatorname{{logsumexp}}({xs})")
+expdiff    = op("expdiff",    lambda x, y: where(eq(x, inf) * eq(y, inf), 1.0, exp(x - y)),
+                                                 lambda o, x, y: (o, neg(o)),  # inf - inf counts as 0
+                tex="e^{{{0} - {1}}}", composite=True,
+                singular=True)
 xlogx      = op("xlogx",      lambda x: where(eq(x, 0.0), 0.0, x * log(x)),
                                                  lambda o, x: (log(x) + 1.0,),
                 tex=r"{0} \ln {0}", composite=True,
@@ -420,8 +424,11 @@ def dot_partials(xs: Sequence[Any]) -> tuple[Any, ...]:
 
 
 def laps(o: Any, x: Any, y: Any) -> Any:
-    """How often y was taken off x to leave o, negative: the slope of the remainder by y."""
-    return neg(round(div(x, y) - div(o, y)))
+    """How often y was taken off x to leave o, negative: the slope of the remainder by y.
+
+    o / y is 1 where o is y: of x by rounding, and of an infinite y where inf / inf would be nan.
+    """
+    return neg(round(div(x, y) - where(eq(o, y), 1.0, div(o, y))))
 
 
 def softmax(es: Sequence[Any]) -> tuple[Any, ...]:

@@ -95,6 +95,7 @@ EXACT = {
     "log": mp.log,
     "log1p": mp.log1p,
     "logsumexp": exact_logsumexp,
+    "expdiff": lambda x, y: mp.exp(x - y),
     "xlogx": lambda x: x * mp.log(x) if x else mpf(0),
     "erf": mp.erf,
     "gauss": lambda x, rate: mp.exp(-rate * x * x),
@@ -143,11 +144,13 @@ VALUE_MAGNITUDES = {
     "sum": lambda *xs: mp.fsum(map(abs, xs)),
     "dot": lambda *xs: exact_dot(*map(abs, xs)),
     "logsumexp": lambda *xs: abs(max(xs)) + mp.fsum((1 + abs(x)) * mp.exp(x - max(xs)) for x in rest(xs)),
+    "expdiff": lambda x, y: (1 + abs(x) + abs(y)) * mp.exp(x - y),
 }
 PARTIAL_MAGNITUDES = {
     "silu": lambda i, x: exact_sigmoid(x) * (1 + abs(x) * exact_sigmoid(-x)),
     "gelu": lambda i, x: exact_cdf(x) + abs(x) * mp.npdf(x),
     "xlogx": lambda i, x: abs(mp.log(x)) + 1,
+    "expdiff": lambda i, x, y: (1 + abs(x) + abs(y)) * mp.exp(x - y),
     "logsumexp": lambda i, *xs: mp.exp(xs[i] - exact_logsumexp(*xs)) * (1 + abs(xs[i]) + abs(max(xs))),
     "pow_x": lambda i, x, y, n: abs(exact_pow_x(x, y, n) * mp.log(x)) + n * exact_pow(x, y - n) if i else 0,
 }

@@ -51,11 +51,11 @@ def power_slope(o, x, y):
 
 
 def laps(o, x, y):
-    return -np.rint((x - o) / y)
+    return -np.rint((x - o) / y) if math.isfinite(y) else f(o != x)  # o is x, or x + y
 
 
 def softmax(o, *xs):
-    terms = [np.exp(x - o) for x in xs]
+    terms = [np.exp(x - o) if x != o or x < 0 else f(1) for x in xs]
     return [term / sum(terms) for term in terms]
 
 
