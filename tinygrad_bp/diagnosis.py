@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from math import isfinite
 
 from tinygrad_bp.engine import Value, newest_first, overflows, sweep
-from tinygrad_bp.errors import complaint, told
+from tinygrad_bp.errors import describe, describe_result, printable
 
 LONGEST_PATH = 12  # steps that are printed
 
@@ -24,10 +24,10 @@ def non_finite(root: Value) -> str:
     leaves = {x: None for v in reversed(order) for x in v.inputs if x.op is None} or {root: None}
     for leaf in leaves:
         if not isfinite(leaf.data):
-            return f"the leaf {told(leaf)} is not finite\n  path to the loss: {_path(leaf, root, order)}"
+            return f"the leaf {describe(leaf)} is not finite\n  path to the loss: {_path(leaf, root, order)}"
     for v in reversed(order):
         if not isfinite(v.data):
-            what = complaint(v.op, v.inputs, v.data)
+            what = describe_result(v.op, v.inputs, v.data)
             return f"{what}\n  path to the loss: {_path(v, root, order)}"
     for v, text in overflows(order, sweep({root: 1.0}), {root}):
         return f"{text}\n  path to the loss: {_path(v, root, order)}"
@@ -44,8 +44,7 @@ def _path(v: Value, root: Value, order: Iterable[Value]) -> str:
     steps = [v]
     while steps[-1] is not root:
         steps.append(consumer[steps[-1]])
-    labels = [repr(step.label)[1:-1] for step in steps]  # without control characters
-    names = [label or (step.op.name if step.op else repr(step.data)) for label, step in zip(labels, steps)]
+    names = [printable(step.label) or (step.op.name if step.op else repr(step.data)) for step in steps]
     if len(names) > LONGEST_PATH:
         half = LONGEST_PATH // 2
         names[half:-half] = [f"... {len(names) - 2 * half} more ..."]

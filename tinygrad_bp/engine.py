@@ -13,7 +13,7 @@ from math import isfinite
 from operator import attrgetter
 from typing import Any
 
-from tinygrad_bp.errors import NonFiniteError, complaint, stale, told
+from tinygrad_bp.errors import NonFiniteError, cannot_set, describe, describe_result, stale
 from tinygrad_bp.floats import NO_GRAD, Number, to_float
 from tinygrad_bp.modes import USUAL, mode, no_grad, trap
 from tinygrad_bp.operators import Operators, attach
@@ -37,7 +37,7 @@ class Value(Operators):
 
     def __init__(self, data: Number, label: str = "") -> None:
         if isinstance(data, Value):
-            raise TypeError(f"{told(data)} is a Value already: use it, or v.detach() for a new leaf")
+            raise TypeError(f"{describe(data)} is a Value already: use it, or v.detach() for a new leaf")
         self._data = to_float(data)
         self.grad = NO_GRAD
         self.op: Any = None  # an Op; None and () make it a leaf
@@ -52,8 +52,8 @@ class Value(Operators):
 
     @data.setter
     def data(self, data: Number) -> None:
-        if self.op:
-            raise AttributeError(f"{told(self)} is the result of {self.op.name!r}: set leaves and rebuild")
+        if self.op or isinstance(data, Value):
+            raise cannot_set(self, data)
         self._data = to_float(data)
         self.number = tick()  # now newer than its consumers: that is how `newest_first` knows
 
@@ -89,7 +89,7 @@ def node(op: Any, inputs: Any, data: float, new: Any = object.__new__, mode: Any
     v: Value = new(Value)
     if mode() is not USUAL:
         if mode().trap and not isfinite(data):
-            raise NonFiniteError(complaint(op, inputs, data))
+            raise NonFiniteError(describe_result(op, inputs, data))
         if not mode().record:
             op, inputs = None, ()
     v._data = data
@@ -190,7 +190,7 @@ def overflows(order: Any, adjoint: Any, reached: set[Value]) -> Iterator[tuple[V
         for x, d in edges(v) if v in reached else []:
             reached.add(x)
             if isfinite(adjoint[v]) and not isfinite(d * adjoint[v]):
-                yield v, f"the partial by {told(x)} of {complaint(v.op, v.inputs, d)}"
+                yield v, f"the partial by {describe(x)} of {describe_result(v.op, v.inputs, d)}"
 
 
 def sweep_graph(seeds: Mapping[Value, Value]) -> dict[Value, Value]:

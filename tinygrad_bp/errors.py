@@ -1,20 +1,22 @@
-"""What can go wrong, by name.
+"""The errors of this package, and the words that their messages share.
 
-Every message says what happened, to which operation, value or file, and how to mend it.  Bad arguments are
-Python's own TypeError and ValueError; what only a library of graphs can say is one of these.  Each can be
-caught as TinygradError.
+A message says what happened, to which operation, value or file, and how to fix it.  Bad arguments raise
+Python's own TypeError and ValueError; what only a library of graphs can report is one of the classes below,
+and all of these can be caught as TinygradError.
 """
 
 from collections.abc import Iterable
 from typing import Any
 
+LONGEST_NAME = 80  # characters of a label that are printed
+
 
 class TinygradError(Exception):
-    """Any error that this package names itself."""
+    """The base of all errors of this package."""
 
 
 class GraphError(TinygradError):
-    """The graph cannot do what was asked of it."""
+    """The graph does not allow what was asked."""
 
 
 class StaleGraphError(GraphError):
@@ -22,7 +24,7 @@ class StaleGraphError(GraphError):
 
 
 class NonFiniteError(TinygradError, ArithmeticError):
-    """A value or an adjoint became inf or nan where that was not to pass."""
+    """A value or an adjoint is inf or nan, inside `trap()` or in `fit`."""
 
 
 class CompileError(TinygradError):
@@ -44,20 +46,57 @@ class MissingExtraError(TinygradError, ImportError):
         super().__init__(f"{purpose} needs {package}, not installed here: pip install 'tinygrad_bp[{extra}]'")
 
 
-def told(v: Any) -> str:
-    """A value as the messages name it: its number, and its label if it has one."""
-    return f"{v._data!r} (label {v.label!r})" if v.label else f"{v._data!r}"
+def printable(text: Any, longest: int = LONGEST_NAME) -> str:
+    """Text of the user's as one short line: control characters are escaped, the middle of long text left out.
+
+    Labels, paths and names pass through here before they are printed: a terminal obeys an ESC sequence.
+
+    >>> print(printable("w\\x1b[2J"), printable("ab" * 1000, longest=9))
+    w\\x1b[2J abab…abab
+    """
+    text = str(text)
+    if len(text) > longest:
+        half = longest // 2
+        text = f"{text[:half]}…{text[-half:]}"
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
-def complaint(op: Any, inputs: Iterable[Any], answer: float) -> str:
-    """That an operation answered inf or nan, on which operands, and the table's hint how to mend it."""
+def describe(v: Any) -> str:
+    """A Value in a message: its number, and its label if it has one."""
+    return f"{v._data!r} (label '{printable(v.label)}')" if v.label else f"{v._data!r}"
+
+
+def describe_result(op: Any, inputs: Iterable[Any], result: float) -> str:
+    """An operation that gave inf or nan: its operands, and the table's hint on how to fix it."""
     hint = f": {op.hint}" if op.hint else ""
     name = repr(op)[4:-1]  # with its constants: powc(2)
-    return f"{name} of {', '.join(map(told, inputs))} is {answer}{hint}"
+    return f"{name} of {', '.join(map(describe, inputs))} is {result}{hint}"
 
 
 def stale(x: Any, v: Any) -> StaleGraphError:
+    """The error for a leaf x that was set after its consumer v had been computed."""
     return StaleGraphError(
-        f"the leaf {told(x)} was set after {v.op.name!r} had used its old value: "
+        f"the leaf {describe(x)} was set after {v.op.name!r} had used its old value: "
         "rebuild by calling your function again, then differentiate"
     )
+
+
+def cannot_set(v: Any, data: Any) -> Exception:
+    """The error for `v.data = data` where v is no leaf, or data is a Value."""
+    if v.op:
+        return AttributeError(f"{describe(v)} is the result of {v.op.name!r}: set leaves and rebuild")
+    return TypeError(f"v.data is a plain number, and {describe(data)} is a Value: write v.data = w.data")
+
+
+def misspelled(owner: str, name: str, names: Iterable[str]) -> str:
+    """That owner has no such name, and the names that it may be a misspelling of.
+
+    >>> misspelled("tinygrad_bp", "tahn", ["tan", "tanh", "exp"])
+    "tinygrad_bp has no 'tahn': did you mean 'tan' or 'tanh'?"
+    """
+    from difflib import get_close_matches  # slow to import, and seldom needed
+
+    known = {n.lower(): n for n in names}
+    near = [repr(known[n]) for n in get_close_matches(name.lower(), known, n=2)]
+    hint = f": did you mean {' or '.join(near)}?" if near else ""
+    return f"{owner} has no {printable(name)!r}{hint}"

@@ -9,10 +9,11 @@ import copy
 import math
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from inspect import signature
+from typing import Any, NoReturn, TypeVar
 
 from tinygrad_bp.engine import Value, dot
-from tinygrad_bp.errors import CheckpointError
+from tinygrad_bp.errors import CheckpointError, misspelled, printable
 from tinygrad_bp.floats import NO_GRAD, to_float
 from tinygrad_bp.ops import OPS, Op
 
@@ -100,7 +101,7 @@ class Module:
             raise TypeError(f"load_state_dict takes the dict that state_dict() gave, not {state!r}")
         own = dict(self.named_parameters())
         wrong = [f"{path} is missing" for path in own if path not in state]
-        wrong += [f"{path} is unknown to the model" for path in state if path not in own]
+        wrong += [f"{printable(path)} is unknown to the model" for path in state if path not in own]
         numbers = {}
         for path in own.keys() & state.keys():
             try:
@@ -162,7 +163,9 @@ class Neuron(Module):
         biases: Initialiser = zeros(),
         rng: Any = None,
         nout: int = 1,
+        **unknown: NoReturn,
     ) -> None:
+        _refuse_unknown(Neuron, unknown)
         rng = random if rng is None else rng
         if not hasattr(rng, "gauss"):
             raise TypeError(f"rng is a generator such as random.Random(0), not {rng!r}")
@@ -225,7 +228,9 @@ class MLP(Module):
         weights: Initialiser = uniform(),
         biases: Initialiser = zeros(),
         rng: Any = None,
+        **unknown: NoReturn,
     ) -> None:
+        _refuse_unknown(MLP, unknown)
         if not isinstance(nouts, Sequence) or not nouts:
             raise ValueError(f"MLP: nouts is the list of layer sizes, such as [16, 16, 1], not {nouts!r}")
         sizes = [nin, *nouts]
@@ -246,8 +251,17 @@ class MLP(Module):
         return f"MLP of [{', '.join(map(repr, self.layers))}]"
 
 
+def _refuse_unknown(module: type, unknown: Mapping[str, Any]) -> None:
+    """Say what to write for a keyword that does not exist; NoReturn tells type checkers that none does."""
+    for name, value in unknown.items():
+        if name in ("seed", "random_state"):
+            raise TypeError(f"{module.__name__} has no {name!r}: write rng=random.Random({value!r})")
+        known = [p for p in signature(module).parameters if p not in ("self", "unknown")]
+        raise TypeError(f"{misspelled(module.__name__, name, known)} (it takes {', '.join(known)})")
+
+
 def _size(n: Any, name: str) -> int:
-    if not isinstance(n, int) or n < 1:
+    if not isinstance(n, int) or isinstance(n, bool) or n < 1:
         raise ValueError(f"{name} is a whole number from 1 up, not {n!r}")
     return n
 
@@ -269,9 +283,18 @@ def _activation(act: str | Activation) -> Activation:
 def _inputs(module: Module, x: Any, expected: int) -> Any:
     if not hasattr(x, "__len__") or isinstance(x, str):
         raise TypeError(f"{_title(module)} takes a list of {expected} numbers, not {x!r}: write [x]")
+    if _is_row(next(iter(x), None)) and all(map(_is_row, x)):
+        raise TypeError(
+            f"{_title(module)} takes one sample, a list of {expected} numbers, not a list of {len(x)} rows: "
+            "write [model(row) for row in rows]"
+        )
     if len(x) != expected:
         raise ValueError(f"{_title(module)} takes {expected} inputs, got {len(x)}")
     return x
+
+
+def _is_row(x: Any) -> bool:
+    return hasattr(x, "__len__") and not isinstance(x, str)
 
 
 def _title(module: Module) -> str:
@@ -279,7 +302,7 @@ def _title(module: Module) -> str:
     place = first.label.rpartition(".w.")[0] if first is not None else ""
     if isinstance(module, Layer):
         place = place.rpartition("neurons.")[0].rstrip(".")
-    return f"{type(module).__name__} {place!r}" if place else type(module).__name__
+    return f"{type(module).__name__} '{printable(place)}'" if place else type(module).__name__
 
 
 def _kind(neuron: Neuron) -> str:

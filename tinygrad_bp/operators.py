@@ -6,11 +6,13 @@ answer a bool, so that `if`, `max` and `sorted` work; hash goes by identity, and
 engine.py first.
 """
 
+import operator
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from tinygrad_bp.errors import GraphError, told
+from tinygrad_bp.errors import GraphError, describe, printable
+from tinygrad_bp.floats import to_float
 from tinygrad_bp.methods import TableMethods
 from tinygrad_bp.modes import USUAL, forbid, mode
 from tinygrad_bp.ops import OPS, RESERVED, Op, pow as POW, powc as POWC, round as ROUND
@@ -27,6 +29,13 @@ INSTEAD = {  # what people from elsewhere look for
     "requires_grad": "every Value has a gradient; to freeze a parameter, leave it out of the optimizer",
     "grad_fn": "v.op is the operation, v.inputs are its operands",
 }
+
+NUMPY_OPERATORS = {  # by the names of NumPy's functions, which its scalars call for them
+    "add": operator.add, "subtract": operator.sub, "multiply": operator.mul, "divide": operator.truediv,
+    "power": operator.pow, "remainder": operator.mod,
+    "equal": operator.eq, "not_equal": operator.ne, "less": operator.lt, "less_equal": operator.le,
+    "greater": operator.gt, "greater_equal": operator.ge,
+}  # fmt: skip
 
 
 class Operators(TableMethods):
@@ -69,7 +78,16 @@ class Operators(TableMethods):
                 raise  # an array or a list: the text says what to do
             return NotImplemented
 
-    __array_ufunc__ = None  # NumPy, leave `array * Value` to us: we refuse it
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        """NumPy calls this: `np.float64(2.0) * v` is a Value, `array * v` and `np.exp(v)` are errors."""
+        plain = [x.item() if getattr(x, "shape", None) == () else x for x in inputs]
+        xs = [x if isinstance(x, Operators) else to_float(x) for x in plain]  # which refuses an array
+        if ufunc.__name__ in NUMPY_OPERATORS and method == "__call__" and not options:
+            return NUMPY_OPERATORS[ufunc.__name__](*xs)
+        name = ufunc.__name__.replace("arc", "a").replace("imum", "").replace("absolute", "abs")
+        instead = f"tg.{name}(v)" if name in OPS else "it with operations of tinygrad_bp"
+        raise TypeError(f"np.{ufunc.__name__}(v) leaves the graph: write {instead}, or use v.data")
+
     __hash__ = object.__hash__
 
     def __eq__(self, y: object) -> bool:
@@ -91,10 +109,13 @@ class Operators(TableMethods):
         return bool(_number(self) != 0.0)
 
     def __float__(self) -> NoReturn:
-        raise TypeError("float(v) and math.sin(v) leave the graph: use tinygrad_bp.sin(v), or v.data")
+        raise TypeError(
+            "float(v), math.sin(v) and '%.3f' % v leave the graph: "
+            "use tinygrad_bp.sin(v), f'{v:.3f}' or v.data"
+        )
 
     def __repr__(self) -> str:
-        label = f", label={self.label!r}" if self.label else ""
+        label = f", label='{printable(self.label)}'" if self.label else ""
         return f"Value(data={self._data}, grad={self.grad}{label})"
 
     def __format__(self, spec: str) -> str:
@@ -104,7 +125,7 @@ class Operators(TableMethods):
         if self.op is None:
             return type(self), (self._data, self.label)
         raise GraphError(
-            f"{told(self)} is inside a graph, and graphs are not copied or pickled: "
+            f"{describe(self)} is inside a graph, and graphs are not copied or pickled: "
             "copy the model (model.copy()), keep the number (v.data), or save model.state_dict()"
         )
 

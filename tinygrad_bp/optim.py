@@ -10,10 +10,11 @@ is left out of the list stays as it is: that is how one freezes it.
 
 from collections.abc import Callable, Iterable, Sequence
 from math import inf, isfinite, nan
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from tinygrad_bp.batches import Batches
 from tinygrad_bp.engine import Value
+from tinygrad_bp.errors import misspelled
 from tinygrad_bp.floats import NO_GRAD, to_float
 from tinygrad_bp.ops import div, max, min, pow, sqrt
 
@@ -409,3 +410,9 @@ class Adagrad(Optimizer):
         g = g + self.weight_decay * p
         v = memory[0] + g * g
         return p - lr * div(g, sqrt(v) + self.eps), v
+
+
+if not TYPE_CHECKING:  # a type checker would take every name then
+
+    def __getattr__(name: str) -> NoReturn:
+        raise AttributeError(misspelled("tinygrad_bp.optim", name, [n for n in globals() if n[0].isupper()]))

@@ -14,7 +14,7 @@ from typing import Any
 from tinygrad_bp.compiler import compile
 from tinygrad_bp.diagnosis import non_finite
 from tinygrad_bp.engine import Value
-from tinygrad_bp.errors import CompileError, NonFiniteError, told
+from tinygrad_bp.errors import CompileError, NonFiniteError, describe
 from tinygrad_bp.losses import Loss
 from tinygrad_bp.nn import Module
 from tinygrad_bp.optim import SGD, Optimizer
@@ -167,7 +167,7 @@ def move(optimizer: Optimizer, step: int) -> None:
     optimizer.step()
     for p in optimizer.parameters:
         if not isfinite(p.data):
-            report = f"it would make a parameter {told(p)}: lower the learning rate"
+            report = f"it would make a parameter {describe(p)}: lower the learning rate"
             undo()
             raise stopped(step, "the step itself", report)
 

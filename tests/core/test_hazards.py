@@ -26,7 +26,9 @@ import numpy as np
 import pytest
 
 from tinygrad_bp import (
+    CheckpointError,
     GraphError,
+    Neuron,
     NonFiniteError,
     StaleGraphError,
     Value,
@@ -41,7 +43,9 @@ from tinygrad_bp import (
     trap,
     vjp,
 )
+from tinygrad_bp.diagnosis import non_finite
 from tinygrad_bp.engine import sweep, sweep_graph
+from tinygrad_bp.errors import printable
 
 
 def refuses(error, message, f, *xs):
@@ -267,6 +271,10 @@ def test_h8_an_inner_node_cannot_be_set():
 
     refuses(AttributeError, "6.0 is the result of 'mul': set leaves and rebuild", set_data)
     assert y.data == 6.0
+    x = Value(1.0)
+    text = "v.data is a plain number, and 2.0 (label 'w') is a Value: write v.data = w.data"
+    refuses(TypeError, text, setattr, x, "data", Value(2.0, label="w"))
+    assert x.data == 1.0
     with no_grad():
         free = Value(2.0) * 3.0
     free.data = 1.0
@@ -367,7 +375,19 @@ def test_h11_an_array_is_refused_on_either_side():
     with pytest.raises(TypeError):
         a *= v
     with pytest.raises(TypeError):
-        np.sin(v)
+        a += v
+
+
+def test_h11_numpy_functions_are_refused_with_what_to_write():
+    v, text = Value(2.0), "np.{}(v) leaves the graph: write {}, or use v.data"
+    for theirs, ours in (("exp", "exp"), ("arctan", "atan"), ("maximum", "max"), ("absolute", "abs")):
+        f = getattr(np, theirs)
+        refuses(TypeError, text.format(theirs, f"tg.{ours}(v)"), f, *[v] * f.nin)
+    refuses(TypeError, text.format("spacing", "it with operations of tinygrad_bp"), np.spacing, v)
+    refuses(TypeError, text.format("add", "tg.add(v)"), np.add.reduce, v)
+    with pytest.raises(TypeError, match=r"np.add\(v\) leaves the graph"):
+        np.add(v, 2.0, out=np.zeros(()))
+    assert [x.data for x in np.exp(np.array([v, 0.0 * v]))] == [math.exp(2.0), 1.0]  # an array of Values
 
 
 def test_h11_numpy_scalars_make_values():
@@ -376,11 +396,20 @@ def test_h11_numpy_scalars_make_values():
         assert type(y) is Value and y.data == 6.0
     assert type(np.float64(3.0) - v) is type(np.float64(3.0) ** v) is type(np.float64(3.0) / v) is Value
     assert [x.data for x in [v * a for a in np.array([1.0, 2.0])]] == [2.0, 4.0]
+    z = np.float64(3.0) - v
+    z.backward()
+    assert v.grad == -1.0
+    assert (np.float64(2.0) == v) is (np.float64(1.0) < v) is (np.int64(2) >= v) is True
+    assert (np.float64(2.0) != v) is False
+    with pytest.raises(TypeError, match="complex"):
+        np.complex128(1j) * v
 
 
 def test_h12_leaving_the_graph_by_accident_is_refused():
-    text = "float(v) and math.sin(v) leave the graph: use tinygrad_bp.sin(v), or v.data"
-    for f in (float, math.sin, math.exp, math.sqrt, math.isfinite):
+    text = (
+        "float(v), math.sin(v) and '%.3f' % v leave the graph: use tinygrad_bp.sin(v), f'{v:.3f}' or v.data"
+    )
+    for f in (float, math.sin, math.exp, math.sqrt, math.isfinite, np.float64, lambda v: "%.3f" % v):  # noqa: UP031
         refuses(TypeError, text, f, Value(1.0))
     for f in (int, complex, len, list, range):
         with pytest.raises(TypeError):
@@ -438,6 +467,19 @@ def test_h13_texts():
     refuses(AttributeError, "'Value' has no attribute or operation 'tahn'", lambda: v.tahn)
     with pytest.raises(AttributeError, match="'Value' object has no attribute 'lable'"):
         v.lable = "x"
+
+
+def test_control_characters_of_a_label_reach_no_terminal():
+    hostile = "w\x1b[2J\0\u202e\n" + "a" * 1_000_000
+    x = Value(0.0, label=hostile)
+    with pytest.raises(NonFiniteError) as trapped, trap():
+        x.log()
+    texts = [repr(x), f"{[x]}", str(trapped.value), non_finite(x.log()), printable(hostile)]
+    with pytest.raises(CheckpointError) as unfit:
+        Neuron(1).load_state_dict({hostile: 1.0})
+    escaped = r"w\x1b[2J\x00\u202e\n"
+    for text in (*texts, str(unfit.value)):
+        assert len(text) < 400 and escaped in text and text.replace("\n", "").isprintable(), text
 
 
 # --- H15, H17: determinism and threads ----------------------------------------------------------------------

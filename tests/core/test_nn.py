@@ -375,3 +375,36 @@ def test_inputs_that_are_no_numbers(wrong):
     for part in (Neuron(2), Layer(2, 1), made(2, [1])):
         with pytest.raises(TypeError, match="one real number"):
             part(wrong)
+
+
+@pytest.mark.parametrize("rows", [[[1.0, 2.0], [3.0, 4.0]], [[1.0, 2.0]] * 3, [(1.0, 2.0), (3.0, 4.0)]])
+def test_a_batch_of_rows_is_refused_with_the_loop_to_write(rows):
+    message = (
+        f"Layer 'layers.0' takes one sample, a list of 2 numbers, not a list of {len(rows)} rows: "
+        "write [model(row) for row in rows]"
+    )
+    with pytest.raises(TypeError) as caught:
+        MLP(2, [3, 1])(rows)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: MLP(2, [1], seed=7), "MLP has no 'seed': write rng=random.Random(7)"),
+        (lambda: Layer(2, 1, seed=7), "Neuron has no 'seed': write rng=random.Random(7)"),
+        (
+            lambda: MLP(2, [1], outact="tanh"),
+            "MLP has no 'outact': did you mean 'out_act' or 'act'? "
+            "(it takes nin, nouts, act, out_act, bias, weights, biases, rng)",
+        ),
+        (
+            lambda: Neuron(2, activation="tanh"),
+            "Neuron has no 'activation' (it takes nin, nonlin, act, bias, weights, biases, rng, nout)",
+        ),
+    ],
+)
+def test_a_keyword_that_does_not_exist(make, message):
+    with pytest.raises(TypeError) as caught:
+        make()
+    assert str(caught.value) == message

@@ -9,7 +9,7 @@ import random
 
 import pytest
 
-from tinygrad_bp import MLP, Value, schedules
+from tinygrad_bp import MLP, Value, optim, schedules
 from tinygrad_bp.optim import SGD, Adagrad, Adam, AdamW, Optimizer, RMSProp
 
 
@@ -372,3 +372,10 @@ def test_a_schedule_stays_where_a_state_is_loaded():
 def test_settings_that_are_wrong(make, message):
     with pytest.raises((TypeError, ValueError), match=message):
         make([Value(1.0)])
+
+
+def test_a_misspelled_optimizer():
+    with pytest.raises(AttributeError, match=r"^tinygrad_bp.optim has no 'sgd': did you mean 'SGD'[?]$"):
+        optim.sgd  # noqa: B018
+    with pytest.raises(AttributeError, match=r"^tinygrad_bp.optim has no 'Zzzzz'$"):
+        optim.Zzzzz  # noqa: B018

@@ -39,7 +39,7 @@ MANY = int(os.environ.get("MANY", "1000000"))
 HESSIANS = int(os.environ.get("HESSIANS", "60"))
 SEED = int(os.environ.get("SEED", "0"))
 CHUNKS = 40  # tests, so that several processes share the work
-INTERNAL = {"nan_if", "expdiff", "gauss", "normal_cdf", "powc_x"}  # rows that only rules and composite values use
+INTERNAL = {"nan_if", "expdiff", "gauss", "normal_cdf", "powc_x"}  # rows that only rules and values use
 
 # ---- the engine --------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from math import isclose, isfinite
 from typing import Any
 
 from tinygrad_bp.engine import Value, newest_first, sweep
-from tinygrad_bp.errors import GraphError, told
+from tinygrad_bp.errors import GraphError, describe
 from tinygrad_bp.nn import Module
 from tinygrad_bp.show.equations import layer_equations
 from tinygrad_bp.show.naming import names
@@ -88,7 +88,7 @@ class _Derivation:
         if self.w not in self.names:
             swapped = any(self.loss in v.inputs for v in newest_first([self.w]))
             raise GraphError(
-                f"{told(self.w)} is not in the graph of {told(self.loss)}: "
+                f"{describe(self.w)} is not in the graph of {describe(self.loss)}: "
                 + ("it is the other way round; the loss comes first" if swapped else LOST)
             )
         if not self.w.inputs and not self.w.label:

@@ -24,7 +24,7 @@ from tinygrad_bp.check.gradcheck.quotients import (
     one_sided,
 )
 from tinygrad_bp.engine import Value
-from tinygrad_bp.errors import told
+from tinygrad_bp.errors import describe
 from tinygrad_bp.ops import OPS, Op
 
 LOCAL = 5e-7  # relative: what a partial may be off by; half of what is to be found, as quotients err too
@@ -129,7 +129,7 @@ def _at_a_kink(f: Function, h: float, d: float, noise: float) -> tuple[Estimate,
 
 
 def _sentence(op: Op, i: int, d: float, numeric: float, inputs: Sequence[Value]) -> str:
-    at = ", ".join(f"{operand(op, j)} = {told(x)}" for j, x in enumerate(inputs[:4]))
+    at = ", ".join(f"{operand(op, j)} = {describe(x)}" for j, x in enumerate(inputs[:4]))
     more = f", … {len(inputs) - 4} more" if len(inputs) > 4 else ""
     return (
         f"the partial of {repr(op)[4:-1]!r} by {operand(op, i)} is {d:.9g}, and the difference quotient "

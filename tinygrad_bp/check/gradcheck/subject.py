@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from tinygrad_bp.check.gradcheck.partials import operand
 from tinygrad_bp.engine import Value, newest_first
+from tinygrad_bp.errors import printable
 from tinygrad_bp.floats import to_float
 from tinygrad_bp.modes import entered
 from tinygrad_bp.ops import Op
@@ -58,7 +59,7 @@ class Subject:
         entries = [
             entry for name, x in zip(_argument_names(f, inputs), inputs) for entry in _entries(name, x)
         ]
-        entries += [(p.label or f"params[{i}]", p._data) for i, p in enumerate(self.params)]
+        entries += [(printable(p.label) or f"params[{i}]", p._data) for i, p in enumerate(self.params)]
         if not entries:
             raise TypeError(
                 f"gradcheck of {self.name}: there is nothing to differentiate by: give its inputs, "
@@ -152,7 +153,7 @@ def _entries(name: str, x: Any) -> Iterator[tuple[str, float]]:
             yield from _entries(f"{name}[{i}]", entry)
         return
     if isinstance(x, Value):
-        name, x = x.label or name, x._data
+        name, x = printable(x.label) or name, x._data
     try:
         number = to_float(x)
     except (TypeError, ValueError) as error:
