@@ -84,7 +84,7 @@ class Operators(TableMethods):
         xs = [x if isinstance(x, Operators) else to_float(x) for x in plain]  # which refuses an array
         if ufunc.__name__ in NUMPY_OPERATORS and method == "__call__" and not options:
             return NUMPY_OPERATORS[ufunc.__name__](*xs)
-        name = ufunc.__name__.replace("arc", "a").replace("imum", "").replace("absolute", "abs")
+        name = ufunc.__name__.replace("arc", "a").replace("imum", "").replace("olute", "")
         instead = f"tg.{name}(v)" if name in OPS else "it with operations of tinygrad_bp"
         raise TypeError(f"np.{ufunc.__name__}(v) leaves the graph: write {instead}, or use v.data")
 
