@@ -79,6 +79,8 @@ def roll(plan: Schedule) -> Rolled:
         statements = list(group)
         if kind in (Kind.ONCE, Kind.SAMPLE):
             space = Space.ROWS if kind is Kind.SAMPLE else Space.SCALARS
+            if _falls(statements, place):
+                statements.reverse()
             for s in statements:
                 place[s.target] = free[space]
                 free[space] += 1
@@ -91,6 +93,19 @@ def roll(plan: Schedule) -> Rolled:
         nests, program.inputs, outputs, program.summed, len(program.leaves), constants,
         free[Space.SCALARS], free[Space.ROWS], tables.entries,
     )  # fmt: skip
+
+
+def _falls(statements: Sequence[Statement], place: dict[Term, int]) -> bool:
+    """Whether the operands of the second statement lie before those of the first.
+
+    A sweep backward meets the last neuron first; with its results in the order of the operands, all addresses
+    of a nest run the same way.
+    """
+    for x, y in zip(*[s.leaves for s in statements[:2]]) if len(statements) > 1 else ():
+        a, b = (place[leaf[0] if isinstance(leaf, list) else leaf] for leaf in (x, y))
+        if a != b:
+            return b < a
+    return False
 
 
 def _located(term: Term, place: dict[Term, int]) -> tuple[Space, int]:
