@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 from support.nets import NETS, Net, columns, eager
-from support.programs import random_program, run
 from test_edges import EDGES, everything, rows, told_apart
 from write_generated import BY_HAND, DERIVED, MATCHES, derived, quadratic_source
 
@@ -59,17 +58,6 @@ def assert_as_eager(net, data, answer, bound=1e-13):
     assert np.shape(loss) == () and np.shape(grad) == (len(net.params),)
     assert abs(float(loss) - total) <= bound * max(abs(total), 1e-3)
     assert np.abs(np.asarray(grad) - sums).max() <= bound * max(*sizes, 1e-3)
-
-
-@pytest.mark.parametrize("name", NETS)
-def test_every_net_on_numpy(name):
-    net = NETS[name]()
-    step = compile(net.loss, net.params, example=tuple([0.5] * w if w else 0.5 for w in net.widths))
-    value_and_grad = functions(step)["value_and_grad"]
-    for n in (7, 1):
-        data = columns(net, n)
-        arrays = [np.array(column) for column in data]
-        assert_as_eager(net, data, call(value_and_grad, numbers(net.params), *arrays))
 
 
 @pytest.mark.parametrize("name", NETS)
@@ -368,31 +356,6 @@ def test_every_row_at_every_edge(arity):
                 if told_apart(got, truth, 24.0) and not (got == truth == 0.0 or known_to_differ(row, xs, k)):
                     wrong.append((row, xs, k, got, truth))
     assert not wrong, f"{len(wrong)}: {wrong[:12]}"
-
-
-@pytest.mark.parametrize("part", range(2))
-def test_random_programs(part):
-    programs = [random_program(seed) for seed in range(100 * part, 100 * part + 100)]
-
-    def apply(name, xs, constants):
-        return tg.ops.OPS[name](*xs, *constants)
-
-    def f(*inputs):
-        outputs = []
-        for program, leaves in zip(programs, inputs):
-            o = run(program, leaves, apply)[-1]
-            outputs.append([o, *tg.gradients(o, list(leaves), create_graph=True)])
-        return outputs
-
-    h = compile(f, example=[list(program.inputs) for program in programs])
-    answers = call(functions(h)["run"], np.zeros(0), *[np.array([program.inputs]) for program in programs])
-    found = iter(answers[0].tolist())
-    for program in programs:
-        leaves = [*map(Value, program.inputs)]
-        o = run(program, leaves, apply)[-1]
-        for truth in [o.data, *tg.gradients(o, leaves)]:
-            got = next(found)
-            assert got == pytest.approx(truth, rel=1e-6, abs=1e-300, nan_ok=True), program.source()
 
 
 @given(st.floats(allow_nan=True, allow_infinity=True))

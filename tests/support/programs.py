@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from support.oracle import PLAIN, RULES, UNIT, partials_of, rough_numbers, sweep, value_of
@@ -118,8 +118,8 @@ class Draft:
         self.values.append(value)
         self.errors.append(error)
 
-    def evaluate(self, step: Step) -> tuple[float, float] | None:
-        """Value and error bound of a step; None if it must not be taken there."""
+    def evaluate(self, step: Step, choosy: bool = True) -> tuple[float, float] | None:
+        """Value and error bound of a step; None if it must not be taken there, or mostly if it is huge."""
         operands = [self.values[i] for i in step.operands]
         try:
             if not self.clear(step, operands):
@@ -129,7 +129,7 @@ class Draft:
         except (ArithmeticError, ValueError):
             return None
         error = self.error(step, value, partials)
-        unlikely = not 1e-9 < abs(value) < 1e9 and value != 0.0 and self.rng.random() < 0.7
+        unlikely = choosy and not 1e-9 < abs(value) < 1e9 and value != 0.0 and self.rng.random() < 0.7
         if unlikely or error > PRECISE * abs(value) or not normal(value, HUGE_NODE):
             return None
         return (value, error) if all(normal(d, HUGE_SLOPE) for d in partials) else None
@@ -169,6 +169,19 @@ def usable(program: Program) -> bool:
     products: list[float] = []
     _, adjoints = sweep(program, rough_numbers(lambda x: products.append(x) or x))
     return any(adjoints[: len(program.inputs)]) and all(normal(x, HUGE_SLOPE) for x in products)
+
+
+def at_other_inputs(program: Program, inputs: Iterable[float]) -> Program | None:
+    """The same steps from other inputs; None where an operation leaves its domain or comes near a kink."""
+    moved = replace(program, inputs=tuple(inputs))
+    draft = Draft(random.Random(0))
+    draft.inputs, draft.values, draft.errors = moved.inputs, list(moved.inputs), [0.0] * len(moved.inputs)
+    for step in moved.steps:
+        node = draft.evaluate(step, choosy=False)
+        if node is None:
+            return None
+        draft.append(step, *node)
+    return moved if usable(moved) else None
 
 
 def random_program(seed: int) -> Program:

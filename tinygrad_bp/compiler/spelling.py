@@ -4,12 +4,13 @@ What is not here is called by name, as the row's own function on floats.  `{0}`,
 comparison also has a plain condition, which `where` takes as it is.  Read emit_python.py next.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from tinygrad_bp import floats, ops
 from tinygrad_bp.compiler.lower import erfc
-from tinygrad_bp.compiler.schedule import Apply, Literal, Shape
+from tinygrad_bp.compiler.schedule import LONGEST, Apply, Literal, Shape
 from tinygrad_bp.compiler.terms import COPY, INNER, TOTAL
 from tinygrad_bp.ops import TABLE, Op
 
@@ -37,24 +38,35 @@ class Names:
     """The functions that generated code calls, by name."""
 
     def __init__(self) -> None:
-        self.functions: dict[str, Any] = {}
+        self.ops: dict[str, Op] = {}
 
     def of(self, op: Op) -> str:
         """The name of an operation's float function, which the code is then given."""
         name = op.name if op.name in TABLE or op is erfc else f"{op.name}_of_yours"
-        while self.functions.get(name, op.value) is not op.value:
+        while self.ops.get(name, op) is not op:
             name += "_"
-        self.functions[name] = op.value
+        self.ops[name] = op
         return name
 
+    @property
+    def functions(self) -> dict[str, Any]:
+        return {name: op.value for name, op in self.ops.items()}
+
     def imports(self) -> list[str]:
-        """Import lines for those that live in floats.py, and a remark on the others."""
-        known = sorted(n for n, f in self.functions.items() if getattr(floats, n, None) is f)
-        others = sorted(set(self.functions) - set(known))
-        lines = [f"from tinygrad_bp.floats import {', '.join(known)}"] if known else []
-        return lines + (
-            [f"# and the float functions of your operations: {', '.join(others)}"] if others else []
-        )
+        """The lines that make these functions known: imports, and look-ups of your own operations."""
+        homes: dict[str, list[str]] = {"math": ["inf", "nan"], "operator": ["mul"]}
+        yours = []
+        for name, op in sorted(self.ops.items()):
+            home = next((m for m in (floats, math) if getattr(m, name, None) is op.value), None)
+            if home:
+                homes.setdefault(home.__name__, []).append(name)
+            else:
+                constants = ", ".join(map(literal, op.constant_values))
+                yours.append(f"{name} = OPS[{op.name!r}]{f'.at({constants})' if constants else ''}.value")
+        if yours:
+            homes["tinygrad_bp.ops"] = ["OPS"]
+        lines = [f"from {home} import {', '.join(sorted(names))}" for home, names in homes.items()]
+        return [*lines, *([""] if yours else []), *yours]
 
 
 def literal(x: float) -> str:
@@ -98,7 +110,10 @@ def _applied(op: Op, operands: list[tuple[str, str]], rest: list[Any], names: Na
 
 def _accumulated(start: str, lists: list[Any]) -> str:
     if isinstance(lists[0], list):  # written out: from the left, as a chain
-        return f"({' + '.join([start, *(' * '.join(pair) for pair in zip(*lists))])})"
+        summands = [" * ".join(pair) for pair in zip(*lists)]
+        if len(summands) > LONGEST:  # Python's parser recurses along a chain, but not along a list
+            return f"sum([{', '.join(summands)}], {start})"
+        return f"({' + '.join([start, *summands])})"
     return f"sum({f'map(mul, {lists[0]}, {lists[1]})' if len(lists) == 2 else lists[0]}, {start})"
 
 

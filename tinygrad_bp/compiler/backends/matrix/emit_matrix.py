@@ -216,6 +216,11 @@ class _Source:
         def named(name: str) -> bool:
             return re.search(rf"\b{name}\b", known) is not None
 
+        one = ""
+        if named("one") or named("C"):
+            like = "params[:1]" if self.rolled.leaves else self.inputs and f"{self.inputs[0].name}[:1, :1]"
+            one = f"one = xp.ones_like({like})" if like else "one = xp.ones((1,), dtype=xp.float64)"
+            known += one
         if self.matrices:
             yield from listing("", [block.name for block in self.matrices], " = unpack(xp, params)")
         for argument, block in zip(self.arguments, self.inputs):
@@ -227,9 +232,8 @@ class _Source:
             yield "P = xp.reshape(params, (-1, 1))"
         if named("n"):
             yield f"n = {self.arguments[0]}.shape[0]" if self.arguments else "n = 1"
-        if named("one") or named("C"):
-            like = "params[:1]" if self.rolled.leaves else self.inputs and f"{self.inputs[0].name}[:1, :1]"
-            yield f"one = xp.ones_like({like})" if like else "one = xp.ones((1,), dtype=xp.float64)"
+        if one:
+            yield one
         if named("C"):
             yield from self.layout.constant_lines()
 

@@ -22,12 +22,13 @@ LONG_LINE = 80  # summands: more than this are never written out
 Runner = Callable[[list[float], list[list[float]]], list[Any]]
 
 
-def emit_python(rolled: Rolled) -> tuple[str, dict[str, Any]]:
-    """The source of `run(S, samples)`, and the names it is run with."""
+def emit_python(rolled: Rolled, written_out: bool | None = None) -> tuple[str, dict[str, Any]]:
+    """The source of `run(S, samples)`, and the names it is run with; written out if it is small."""
     names = Names()
-    body = _written_out(rolled, names) if _is_small(rolled) else looped(rolled, names)
-    head = ["from math import inf, nan", "from operator import mul", *names.imports()]
-    source = "\n".join([*head, "", "", *body, ""])
+    if written_out is None:
+        written_out = _is_small(rolled)
+    body = _written_out(rolled, names) if written_out else looped(rolled, names)
+    source = "\n".join([*names.imports(), "", "", *body, ""])
     return source, {"inf": inf, "nan": nan, "mul": mul, **names.functions}
 
 
