@@ -33,7 +33,7 @@ FLOORS = {
     "cli.py": 5, "__main__.py": 5,
 }  # fmt: skip
 ROOMS = {
-    "graphviz": "show/drawing.py",
+    "graphviz": "show/draw.py",
     "hypothesis": "check/strategies.py",
     "llvmlite": "compiler/backends/llvm/native.py",
     "matplotlib": "show/plotting.py",

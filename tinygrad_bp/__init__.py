@@ -24,9 +24,9 @@ from tinygrad_bp.errors import (
     TinygradError,
 )
 from tinygrad_bp.nn import MLP, Layer, Module, Neuron
-from tinygrad_bp.show.drawing import Drawing, draw, draw_dot, to_dot, trace
-from tinygrad_bp.show.explaining import explain
-from tinygrad_bp.show.stepping import stepper
+from tinygrad_bp.show.draw import Drawing, draw, draw_dot, to_dot, trace
+from tinygrad_bp.show.explain import explain
+from tinygrad_bp.show.stepper import stepper
 from tinygrad_bp.train import History, fit
 from tinygrad_bp.transforms import grad, gradients, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 

@@ -10,9 +10,10 @@ import time
 from pathlib import Path
 from stat import S_ISDIR
 
-from tinygrad_bp.errors import TinygradError
+from tinygrad_bp.errors import TinygradError, printable
 
 ABANDONED = 60.0  # seconds without a change: whoever was writing this temporary file is gone
+LONGEST_PATH = 120  # characters of a path in a message
 MOST_OF_NAME = 40  # characters of a file's name in the name of its temporary file, which may not be too long
 
 
@@ -30,9 +31,13 @@ def file_path(path: str | os.PathLike[str], error: type[TinygradError]) -> Path:
         folder = False  # nothing is there yet; whether it can be written is seen when it is
     except (OSError, ValueError) as found:
         why = getattr(found, "strerror", None) or str(found)
-        raise error(f"cannot write {_brief(path)}: {why.lower()}; choose another file name") from None
+        raise error(
+            f"cannot write '{printable(path, LONGEST_PATH)}': {why.lower()}; choose another file name"
+        ) from None
     if folder:
-        raise error(f"cannot write {_brief(path)}: it is a folder; give the name of a file in it")
+        raise error(
+            f"cannot write '{printable(path, LONGEST_PATH)}': it is a folder; give the name of a file in it"
+        )
     return Path(path)
 
 
@@ -55,9 +60,15 @@ def write_whole(path: Path, content: bytes, error: type[TinygradError]) -> Path:
         finally:
             part.unlink(missing_ok=True)
     except OSError as found:
-        fix = "" if target.parent.is_dir() else f": make the folder {_brief(path.parent)} first"
+        fix = (
+            ""
+            if target.parent.is_dir()
+            else f": make the folder '{printable(path.parent, LONGEST_PATH)}' first"
+        )
         why = found.strerror or found
-        raise error(f"cannot write {_brief(path)}: {why}{fix}; nothing was changed") from found
+        raise error(
+            f"cannot write '{printable(path, LONGEST_PATH)}': {why}{fix}; nothing was changed"
+        ) from found
     return path
 
 
@@ -70,9 +81,3 @@ def _remove_abandoned(folder: Path, temporary: str) -> None:
                     file.unlink()
             except OSError:
                 continue  # another process has removed it, or it is not ours to remove
-
-
-def _brief(path: str | os.PathLike[str]) -> str:
-    """The path as a message shows it: quoted, without control characters, and not longer than a line."""
-    text = repr(os.fspath(path))
-    return text if len(text) <= 120 else f"{text[:60]}…{text[-50:]}"

@@ -18,7 +18,7 @@ from tinygrad_bp.losses import Loss
 from tinygrad_bp.modes import entered
 from tinygrad_bp.nn import Module
 from tinygrad_bp.optim import Optimizer
-from tinygrad_bp.show.recording import Recorder, Recording
+from tinygrad_bp.show.stepper.moments import Recording, TrainingRecorder
 from tinygrad_bp.steps import Sample, Task, chosen
 
 
@@ -95,7 +95,7 @@ def fit(
         raise ValueError(f"fit: steps is a whole number from 0 up, not {steps!r}")
     history, recorder = History(), None
     if record is not None:
-        recorder = Recorder(model, samples, loss, optimizer.parameters, record, sample)
+        recorder = TrainingRecorder(model, samples, loss, optimizer.parameters, record, sample)
         history.recording = recorder.recording
     start = time.perf_counter()
     batches = _batches(len(samples), batch_size, random.Random(seed))

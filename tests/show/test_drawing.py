@@ -25,10 +25,9 @@ from support.programs import random_program, run
 import tinygrad_bp as tg
 from tinygrad_bp import MLP, DrawError, Neuron, Value, draw, draw_dot, to_dot, trace
 from tinygrad_bp.ops import OPS
-from tinygrad_bp.show import drawing
-from tinygrad_bp.show.cards import cards, cells, clipped, notices, strength, visible
-from tinygrad_bp.show.nodes import LEVELS, read
-from tinygrad_bp.show.records import shown
+from tinygrad_bp.show import draw as drawing
+from tinygrad_bp.show.draw import cards, notices, strength
+from tinygrad_bp.show.graph import LEVELS, cells, clipped, read, shown, visible
 
 SVG = "{http://www.w3.org/2000/svg}"
 DOT = shutil.which("dot")
@@ -458,15 +457,13 @@ def contrast(a, b):
 
 
 def test_lines_read_on_white_and_on_black_and_text_on_its_card():
-    from tinygrad_bp.show import cards as room
-
     for t in range(101):
-        line = room.color(t / 100)
+        line = drawing.color(t / 100)
         assert contrast(line, "#ffffff") > 2.5
         assert contrast(line, "#111111") > 2.5
-    for fill in (*room.FILLS.values(), room.DEAD_FILL, room.STALE_FILL):
-        assert contrast(room.INK, fill) > 7
-        assert contrast(room.FAINT_INK, fill) > 3.5
+    for fill in (*drawing.FILLS.values(), drawing.DEAD_FILL, drawing.STALE_FILL):
+        assert contrast(drawing.INK, fill) > 7
+        assert contrast(drawing.FAINT_INK, fill) > 3.5
 
 
 def test_a_dead_unit_is_grey_dashed_and_says_so():

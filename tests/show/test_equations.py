@@ -12,8 +12,8 @@ from test_explaining import assert_typeset
 import tinygrad_bp as tg
 from tinygrad_bp import Value
 from tinygrad_bp.engine import newest_first
-from tinygrad_bp.show.equations import _Equations, _levels, _neurons
-from tinygrad_bp.show.writing import matrix
+from tinygrad_bp.show.explain import _Equations, _levels, _neurons
+from tinygrad_bp.show.symbols import matrix
 
 
 def network(*sizes, act="tanh", **more):

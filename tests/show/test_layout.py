@@ -12,9 +12,8 @@ import pytest
 from hypothesis import example, given, settings, strategies as st
 
 from tinygrad_bp import MLP
-from tinygrad_bp.show.columns import Columns, ranks
-from tinygrad_bp.show.layout import arrange
-from tinygrad_bp.show.nodes import read
+from tinygrad_bp.show.graph import read
+from tinygrad_bp.show.layout import RankOrder, arrange, ranks
 
 
 def random_dag(seed, largest=40):
@@ -121,7 +120,7 @@ def test_a_layered_graph_that_can_be_drawn_flat_is():
 @given(st.integers(0, 10**6))
 def test_sweeping_never_makes_more_crossings(seed):
     sizes, edges = random_dag(seed)
-    columns = Columns(len(sizes), edges)
+    columns = RankOrder(len(sizes), edges)
     before = columns.crossings()
     columns.order()
     assert columns.crossings() <= before

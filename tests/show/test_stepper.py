@@ -20,8 +20,8 @@ from test_explaining import lecture as example
 import tinygrad_bp as tg
 from tinygrad_bp import DrawError, StaleGraphError, Value, stepper
 from tinygrad_bp.ops import OPS
-from tinygrad_bp.show.moments import numbers, shape
-from tinygrad_bp.show.records import clipped, visible
+from tinygrad_bp.show.graph import clipped, visible
+from tinygrad_bp.show.stepper.moments import numbers, shape
 from tinygrad_bp.show.symbols import Symbol, formula, partials
 
 HOSTILE = '</script><img src=x onerror="document.title=1"> ${1} @style@ \u2028 \ud800 \x00 `\\'

@@ -2,8 +2,7 @@
 
 One HTML file with its script, style and data in it: it asks no network for anything, and its
 Content-Security-Policy lets nothing run but its own script.  moments.py makes the data; the page itself is
-in page/, where sums.js is the one to read first: it adds up the gradients anew, and says so if the engine's
-differ.
+in page/.
 """
 
 import json
@@ -19,8 +18,7 @@ from typing import Any
 
 from tinygrad_bp.errors import DrawError
 from tinygrad_bp.files import file_path, write_whole
-from tinygrad_bp.show.moments import Json, numbers, shape
-from tinygrad_bp.show.recording import Recording, page_data
+from tinygrad_bp.show.stepper.moments import Json, Recording, numbers, page_data, shape
 
 PAGE = Path(__file__).parent / "page"
 SCRIPTS = ("sums.js", "graph.js", "panel.js", "stepper.js", "start.js")

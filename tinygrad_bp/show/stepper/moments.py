@@ -2,27 +2,41 @@
 
 The shape is names, formulas, places and edges; the numbers are values, local partials, and the engine's
 gradients, with which the page compares its own sums.  In a large graph, each neuron is a group that starts
-closed.  nodes.py reads the graph, layout.py places it, symbols.py writes the formulas; stepping.py makes the
-page, recording.py keeps moments of a training.
+closed.  A TrainingRecorder keeps such moments of a training in plain numbers; no graph stays in memory.
 """
 
 import re
-from collections.abc import Sequence
+from array import array
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from tinygrad_bp.engine import Value, newest_first, sweep
 from tinygrad_bp.errors import DrawError
-from tinygrad_bp.show.boxes import applications, boxes
+from tinygrad_bp.modes import entered
+from tinygrad_bp.show.graph import (
+    OPEN,
+    SUBSCRIPTS,
+    SUPERSCRIPTS,
+    Node,
+    Picture,
+    applications,
+    boxes,
+    clipped,
+    count,
+    names,
+    parameter,
+    read,
+    shown,
+    tex_name,
+)
 from tinygrad_bp.show.layout import arrange
-from tinygrad_bp.show.naming import SUBSCRIPTS, SUPERSCRIPTS, names, parameter, tex_name
-from tinygrad_bp.show.nodes import OPEN, count, read
-from tinygrad_bp.show.records import Node, Picture, clipped, shown
 from tinygrad_bp.show.symbols import ADDED, ATOM, Symbol, formula, partials
 
-LARGEST = 5000  # nodes of a graph that a page can hold
+MOST_STEPPED = 5000  # nodes of a graph that a page can hold
 MOST_BOXES = 2000  # nodes and closed neurons that it can show
 MOST_OF_LABEL = 400  # letters that the page has of a label
-HEIGHT, NARROWEST, LONGEST = 66.0, 92.0, 26  # of a box, in pixels; of a name, in letters
+HEIGHT, NARROWEST, LONGEST_IN_BOX = 66.0, 92.0, 26  # of a box, in pixels; of a name, in letters
 BESIDE, BELOW = 20.0, 8.0  # room on each side of a box, for the tags on its edges, and under it for its mark
 FRAME, HEAD = 16.0, 30.0  # around an opened neuron, and above
 
@@ -73,7 +87,7 @@ def numbers(root: Value) -> Json:
     >>> a = Value(3.0); numbers(a * 2.0)
     {'data': [3.0, 2.0, 6.0], 'grads': [2.0, 3.0, 1.0], 'partials': [2.0, 3.0], 'marks': {}}
     """
-    picture = read(root, "node", max_nodes=LARGEST, name="stepper")
+    picture = read(root, "node", max_nodes=MOST_STEPPED, name="stepper")
     adjoint = sweep({root: 1.0})
     values = {node.id: node.value for node in picture.nodes}
     return {
@@ -98,7 +112,7 @@ def _mark(node: Node, picture: Picture) -> str:
 
 def structure(root: Value) -> tuple[Any, ...]:
     """Equal for two graphs exactly when their shapes are, and quickly found."""
-    values = [node.value for node in read(root, "node", max_nodes=LARGEST, name="stepper").nodes]
+    values = [node.value for node in read(root, "node", max_nodes=MOST_STEPPED, name="stepper").nodes]
     index = {v: i for i, v in enumerate(values)}
     return tuple((v.label, repr(v.op), *(index[x] for x in v.inputs)) for v in values)
 
@@ -107,12 +121,12 @@ def _readable(root: Value) -> Picture:
     if isinstance(root, Value):
         newest_first([root])  # raises StaleGraphError
         total = count(root)
-        if total > LARGEST:
+        if total > MOST_STEPPED:
             raise DrawError(
-                f"stepper: the graph has {total:,} nodes, and {LARGEST:,} are the most to step through: take "
-                "the loss of one sample, or a smaller network; tg.draw(loss, detail='layer') shows the whole"
+                f"stepper: the graph has {total:,} nodes, and {MOST_STEPPED:,} are the most to step through: "
+                "take the loss of one sample or a smaller network; tg.draw(loss, detail='layer') shows all"
             )
-    return read(root, "node", max_nodes=LARGEST, name="stepper")
+    return read(root, "node", max_nodes=MOST_STEPPED, name="stepper")
 
 
 # --- names --------------------------------------------------------------------------------------------------
@@ -209,8 +223,8 @@ def _around(text: str, found: "re.Match[str]") -> str:
 # --- places -------------------------------------------------------------------------------------------------
 
 
-def _size(node: Json) -> tuple[float, float]:
-    letters = min(len(node["name"]), LONGEST) + len(node["op"])
+def _box_size(node: Json) -> tuple[float, float]:
+    letters = min(len(node["name"]), LONGEST_IN_BOX) + len(node["op"])
     return max(NARROWEST, 8.0 * letters + 34.0), HEIGHT
 
 
@@ -238,7 +252,7 @@ def _arranged(
 ) -> tuple[float, float]:
     """Lay these things out, and the edges between them; the size of it, with room around."""
     place = {id(one): i for i, one in enumerate(things)}
-    sizes = [_size(one) for one in things]
+    sizes = [_box_size(one) for one in things]
     layout = arrange(
         [(w + 2 * BESIDE, h + 2 * BELOW) for w, h in sizes],
         [(place[id(thing(edge["src"]))], place[id(thing(edge["dst"]))]) for edge in edges],
@@ -255,7 +269,7 @@ def _arranged(
 
 def _grouped(root: Value, nodes: list[Json], index: dict[Value, int]) -> list[Json]:
     """A group for each neuron at work: its operations, and those parameters that nothing else uses."""
-    picture = read(root, "neuron", max_nodes=LARGEST, name="stepper")
+    picture = read(root, "neuron", max_nodes=MOST_STEPPED, name="stepper")
     if len(picture.nodes) > MOST_BOXES:
         raise DrawError(
             f"stepper: the graph has {len(picture.nodes):,} nodes that belong to no neuron, or neurons, and "
@@ -277,3 +291,122 @@ def _grouped(root: Value, nodes: list[Json], index: dict[Value, int]) -> list[Js
         {"name": box.label, "op": box.sign, "result": index[box.value], "members": member}
         for box, member in zip(found, members)
     ]
+
+
+# --- what `fit(..., record=k)` keeps of every k-th step -----------------------------------------------------
+
+MOST_RECORDED = 1200  # of a sample's graph: with more, a recording goes without it
+OPEN_IN_TRAINING = 40  # nodes of it, beside the plots: with more, neurons start closed
+GRID = 24  # places on each side of the plane where a model of two inputs is asked
+MOST_PLACES = 200  # along the line, for a model of one input
+MARGIN = 0.1  # of the range of the data, beyond it
+
+
+@dataclass
+class Recording:
+    """Moments of a training: after how many steps, parameters, the model's answers, one sample's graph."""
+
+    sample: int
+    points: list[list[float]]  # the inputs, where a model has one or two
+    targets: list[float]
+    places: list[list[float]]  # where the model is asked
+    steps: list[int] = field(default_factory=list)
+    parameters: "list[array[float]]" = field(default_factory=list, repr=False)
+    answers: list[list[float]] = field(default_factory=list, repr=False)  # at the places
+    graphs: list[Json] = field(default_factory=list, repr=False)  # one, if it does not depend on numbers
+    moments: list[Json] = field(default_factory=list, repr=False)
+
+
+class TrainingRecorder:
+    """Takes the moments while `fit` runs."""
+
+    def __init__(
+        self,
+        model: Callable[[list[float]], Any],
+        samples: Sequence[tuple[list[float], Any]],
+        loss: Callable[[Any, Any], Value],
+        parameters: Sequence[Value],
+        every: int,
+        sample: int,
+    ) -> None:
+        if type(every) is not int or every < 1:
+            raise ValueError(f"fit: record is a whole number of steps from 1 up, or None, not {every!r}")
+        if type(sample) is not int or not 0 <= sample < len(samples):
+            raise ValueError(
+                f"fit: sample is the number of a sample, from 0 to {len(samples) - 1}, not {sample!r}"
+            )
+        self.model, self.samples, self.loss = model, samples, loss
+        self.parameters, self.every = parameters, every
+        self.known: dict[Any, int] = {}  # of the graphs so far, by their structure
+        rows = [x for x, _ in samples]
+        drawn = len(rows[0]) in (1, 2) and not any(hasattr(y, "__len__") for _, y in samples)
+        places = (_line(rows) if len(rows[0]) == 1 else _plane(rows)) if drawn else []
+        targets = [float(y) for _, y in samples] if drawn else []
+        self.recording = Recording(sample, rows if drawn else [], targets, places)
+
+    def until_next(self, done: int) -> int:
+        """How many steps may be taken before the next moment."""
+        return self.every - done % self.every
+
+    def take(self, done: int, last: bool = False) -> None:
+        """Keep this moment, after so many steps, if its turn has come."""
+        kept = self.recording
+        if done % self.every and not last:
+            return
+        kept.steps.append(done)
+        kept.parameters.append(array("d", [p.data for p in self.parameters]))
+        with entered(record=False, trap=False):  # beyond the data a model may answer inf
+            kept.answers.append([_answer(self.model([*place])) for place in kept.places])
+        x, y = self.samples[kept.sample]
+        with entered(trap=False):
+            root = self.loss(self.model([*x]), y)
+        if not isinstance(root, Value) or count(root) > MOST_RECORDED:
+            return
+        key = structure(root)
+        if key not in self.known:
+            self.known[key] = len(kept.graphs)
+            kept.graphs.append(shape(root, OPEN_IN_TRAINING))
+        kept.moments.append({"graph": self.known[key], **numbers(root)})
+
+
+def page_data(recording: Recording, losses: Sequence[float]) -> Json:
+    """What the page gets; the losses thinned, since a few hundred points draw a curve of many thousand."""
+    stride = 1 + len(losses) // 600
+    curve = [(i, losses[i]) for i in range(0, len(losses), stride)]
+    loss_at = [losses[min(step, len(losses) - 1)] if losses else None for step in recording.steps]
+    return {
+        "kind": "training", "graphs": recording.graphs, "moments": recording.moments,
+        "steps": recording.steps, "losses": curve, "lossAt": loss_at, "sample": recording.sample,
+        "points": recording.points, "targets": recording.targets, "places": recording.places,
+        "answers": [[float(f"{x:.5g}") for x in row] for row in recording.answers],
+    }  # fmt: skip
+
+
+def _answer(out: Any) -> float:
+    """What a model says: its number, or of several outputs the number of the largest."""
+    if isinstance(out, (list, tuple)):
+        numbers = [float(v.data) for v in out]
+        return float(numbers.index(max(numbers)))
+    return float(out.data if isinstance(out, Value) else out)
+
+
+def _range(column: Sequence[float]) -> tuple[float, float]:
+    low, high = min(column), max(column)
+    margin = MARGIN * (high - low) or 1.0
+    return low - margin, high + margin
+
+
+def _between(low: float, high: float, n: int) -> list[float]:
+    return [low + (high - low) * (i + 0.5) / n for i in range(n)]
+
+
+def _line(rows: Sequence[Sequence[float]]) -> list[list[float]]:
+    """Places along the axis: the inputs themselves where they are few."""
+    column = sorted({x for (x,) in rows})
+    return [[x] for x in (column if len(column) <= MOST_PLACES else _between(*_range(column), MOST_PLACES))]
+
+
+def _plane(rows: Sequence[Sequence[float]]) -> list[list[float]]:
+    """The middles of the cells of a grid over the data, row by row from below."""
+    across, up = (_between(*_range(column), GRID) for column in zip(*rows))
+    return [[x, y] for y in up for x in across]
