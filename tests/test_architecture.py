@@ -132,6 +132,12 @@ def test_a_file_begins_by_saying_what_it_is_for(path):
     assert text and len(text.splitlines()) <= 10, "three to eight lines, and blank ones between"
 
 
+@pytest.mark.parametrize("path", sorted(Path(__file__).parent.rglob("*.py")), ids=lambda path: path.name)
+def test_no_test_file_imports_another(path):
+    """What tests share is in support/: a test file can then be read, moved and run by itself."""
+    assert not [module for module in imported(path) if module.split(".")[0].startswith("test_")]
+
+
 @pytest.mark.parametrize("name", sorted(FILES.keys() - {"ops.py"}))
 def test_operations_are_named_in_the_table_alone(name):
     """A list of names elsewhere would have to be kept in step with the table: loop over the table instead."""

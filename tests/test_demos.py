@@ -5,19 +5,14 @@ reader runs them, each in a process of its own, and write into a temporary direc
 """
 
 import ast
-import os
 import random
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from matplotlib.image import imread
+from support.demos import DEMOS, run
 
 import tinygrad_bp as tg
-
-ROOT = Path(__file__).parents[1]
-DEMOS = ROOT / "demos"
 
 # error before the step | both rows of w0 after it | w1: iterations 75 to 100 of 100
 PUBLISHED = """
@@ -47,18 +42,6 @@ PUBLISHED = """
     7.31749283e-07 | 0.09928237 0.64257641 | 0.39928237 0.44257641 | -0.29996071 0.31544102
     6.58700387e-07 | 0.09930726 0.64255023 | 0.39930726 0.44255023 | -0.30014683 0.31525986
     5.92944818e-07 | 0.0993309 0.6425254 | 0.3993309 0.4425254 | -0.30032342 0.31508797"""
-
-
-def run(arguments, **options):
-    """A Python process that finds the package, without a terminal."""
-    return subprocess.run(
-        [sys.executable, *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"},
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        **options,
-    )
 
 
 @pytest.fixture(scope="module")

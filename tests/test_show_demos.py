@@ -9,7 +9,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 from matplotlib.image import imread
-from test_demos import DEMOS, run
+from support.demos import DEMOS, run
 
 OUTPUTS = {"draw_neuron": ".svg", "step_through": ".html", "moons": ".png"}
 

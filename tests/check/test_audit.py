@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import test_matrix_backprop as matrix
 from hypothesis import given, settings
+from support import matrix_backprop as matrix
 
 import tinygrad_bp as tg
 from tinygrad_bp.check import backprop

@@ -15,8 +15,8 @@ from functools import partial
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
+from support.edges import EDGES, differ, everything, rows
 from support.nets import NETS, Net, columns, eager
-from test_edges import EDGES, everything, rows, told_apart
 from write_generated import BY_HAND, DERIVED, MATCHES, derived, quadratic_source
 
 import tinygrad_bp as tg
@@ -353,7 +353,7 @@ def test_every_row_at_every_edge(arity):
             o = row(*leaves)
             for k, truth in enumerate([o.data, *tg.gradients(o, leaves)]):
                 got = next(places)
-                if told_apart(got, truth, 24.0) and not (got == truth == 0.0 or known_to_differ(row, xs, k)):
+                if differ(got, truth, 24.0) and not (got == truth == 0.0 or known_to_differ(row, xs, k)):
                     wrong.append((row, xs, k, got, truth))
     assert not wrong, f"{len(wrong)}: {wrong[:12]}"
 

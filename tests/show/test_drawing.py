@@ -1,15 +1,13 @@
 """Drawings: what they read off a graph, what stands on the nodes, and that no label can do any harm.
 
-The SVG is parsed and compared with the records; DOT is parsed back here, and by the program `dot` too where
-it is installed.  A stand-in for `dot` hangs, fails and answers nonsense.
+The SVG is parsed and compared with the records; DOT is parsed back here and by the program
+`dot`.  A stand-in for `dot` hangs, fails and answers nonsense.
 """
 
 import html
 import json
-import os
 import random
 import re
-import shutil
 import stat
 import subprocess
 import sys
@@ -30,7 +28,6 @@ from tinygrad_bp.show.draw import cards, notices, strength
 from tinygrad_bp.show.graph import LEVELS, cells, clipped, read, shown, visible
 
 SVG = "{http://www.w3.org/2000/svg}"
-DOT = shutil.which("dot")
 
 
 def network(*nouts, nin=2, act="relu", seed=0, **kwargs):
@@ -612,15 +609,14 @@ def test_any_label_stays_text(labels):
     check_dot(picture.source, labels)
 
 
-def test_graphviz_reads_hostile_labels_as_text():
-    assert DOT or "CI" not in os.environ, "install graphviz where this is checked for good"
-    for seed in range(6 if DOT else 0):
+def test_graphviz_reads_hostile_labels_as_text(dot):
+    for seed in range(6):
         labels = hostile_labels(1000 + seed, 150)
         source = to_dot(labelled(labels))
         check_svg_of_dot(
-            subprocess.run([DOT, "-Tsvg"], input=source.encode(), capture_output=True, check=True), labels
+            subprocess.run([dot, "-Tsvg"], input=source.encode(), capture_output=True, check=True), labels
         )
-        parsed = subprocess.run([DOT, "-Tjson0"], input=source.encode(), capture_output=True, check=True)
+        parsed = subprocess.run([dot, "-Tjson0"], input=source.encode(), capture_output=True, check=True)
         said = {node["name"]: node["label"] for node in json.loads(parsed.stdout)["objects"]}
         for i, label in enumerate(labels):
             assert unescaped(said[f"n{i}"]).split("\n")[0] == clipped(visible(label))
@@ -796,20 +792,19 @@ def test_a_dot_that_does_not_start_is_an_error(product, stand_in, tmp_path):
     assert draw(product).svg == draw(product, engine="builtin").svg
 
 
-def test_the_real_dot_draws_every_level(tmp_path, monkeypatch):
-    if DOT:
-        backend = SimpleNamespace(DOT_BINARY=Path("dot"))
-        monkeypatch.setitem(sys.modules, "graphviz", SimpleNamespace(backend=backend))
+def test_the_real_dot_draws_every_level(dot, tmp_path, monkeypatch):
+    backend = SimpleNamespace(DOT_BINARY=Path(dot))
+    monkeypatch.setitem(sys.modules, "graphviz", SimpleNamespace(backend=backend))
     root = loss_of(network(3, 1))
     root.backward()
-    for level in LEVELS if DOT else ():
+    for level in LEVELS:
         picture = draw(root, detail=level, engine="dot")
         svg = ElementTree.fromstring(picture.svg)
         assert len([g for g in svg.iter(f"{SVG}g") if g.get("class") == "node"]) == len(
             read(root, level).nodes
         )
         assert picture.save(tmp_path / f"{level}.png").read_bytes().startswith(b"\x89PNG")
-    assert len(list(tmp_path.iterdir())) == (len(LEVELS) if DOT else 0)
+    assert len(list(tmp_path.iterdir())) == len(LEVELS)
 
 
 # --- micrograd's drawing code -------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import random
 
 import numpy as np
 import pytest
-from test_explaining import assert_typeset
+from support.typeset import assert_typeset
 
 import tinygrad_bp as tg
 from tinygrad_bp import Value

@@ -14,55 +14,15 @@ import sys
 
 import pytest
 from hypothesis import given, settings, strategies as st
-from matplotlib.mathtext import MathTextParser
+from support.graphs import leaves, lecture
 from support.programs import random_program, run
+from support.typeset import MATH, assert_typeset
 
 import tinygrad_bp as tg
 from tinygrad_bp import Value
 from tinygrad_bp.floats import NO_GRAD
 from tinygrad_bp.ops import OPS, TABLE
 from tinygrad_bp.show.symbols import Symbol, formula, partials
-
-MATH = MathTextParser("path")
-
-
-def leaves(**numbers):
-    return [Value(x, label=name) for name, x in numbers.items()]
-
-
-def lecture():
-    """The lecture's L = (a·b + c)·f."""
-    a, b, c, f = leaves(a=2.0, b=-3.0, c=10.0, f=-2.0)
-    e = a * b
-    e.label = "e"
-    d = e + c
-    d.label = "d"
-    loss = d * f
-    loss.label = "L"
-    return loss, a, b, c, f
-
-
-def pieces(explanation):
-    """Every formula of the LaTeX and of the Markdown, as mathtext takes it: matrices by their cells."""
-    latex, markdown = explanation.latex, explanation.markdown
-    lines = []
-    for page in (latex, markdown):
-        for block in re.findall(r"\\begin\{aligned\}\n(.*?)\n\\end\{aligned\}", page, re.DOTALL):
-            lines += [line.replace("&=", "=") for line in block.split(" \\\\\n")]
-        words = re.sub(r"\\begin\{aligned\}.*?\\end\{aligned\}", "", page, flags=re.DOTALL).replace("$$", "")
-        lines += re.findall(r"(?<!\\)\$(.+?)(?<!\\)\$", words, re.DOTALL)
-    for line in lines:
-        for cells in re.findall(r"\\begin\{bmatrix\}(.*?)\\end\{bmatrix\}", line):
-            yield from re.split(r" & | \\\\ ", cells)
-        yield re.sub(r"\\begin\{bmatrix\}.*?\\end\{bmatrix\}", "M", line)
-
-
-def assert_typeset(explanation):
-    found = set(pieces(explanation))
-    assert found
-    for piece in found:
-        MATH.parse(f"${piece}$")  # raises ValueError for what it does not know
-
 
 # --- paths --------------------------------------------------------------------------------------------------
 

@@ -5,7 +5,6 @@ What a browser makes of it is in test_stepper_browser.py.
 
 import gc
 import html
-import json
 import math
 import os
 import random
@@ -14,8 +13,8 @@ from base64 import b64encode
 from hashlib import sha256
 
 import pytest
+from support.graphs import HOSTILE, data_of, lecture_loss, mlp, nodes_under, recorded
 from support.programs import random_program, run
-from test_explaining import lecture as example
 
 import tinygrad_bp as tg
 from tinygrad_bp import DrawError, StaleGraphError, Value, stepper
@@ -23,36 +22,6 @@ from tinygrad_bp.ops import OPS
 from tinygrad_bp.show.graph import clipped, visible
 from tinygrad_bp.show.stepper.moments import numbers, shape
 from tinygrad_bp.show.symbols import Symbol, formula, partials
-
-HOSTILE = '</script><img src=x onerror="document.title=1"> ${1} @style@ \u2028 \ud800 \x00 `\\'
-
-
-def lecture():
-    """The lecture's L = (a·b + c)·f."""
-    return example()[0]
-
-
-def mlp(*nouts, nin=2):
-    model = tg.MLP(nin, list(nouts), act="tanh", rng=random.Random(1))
-    return tg.losses.mse(model([0.5, -1.0, 0.25, 2.0][:nin]), 1.0)
-
-
-def data_of(page):
-    """The data in a page, read as strictly as JSON is."""
-    (text,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page.html, re.S)
-
-    def refuse(name):
-        raise AssertionError(f"{name} is no JSON")
-
-    return text, json.loads(text, parse_constant=refuse)
-
-
-def nodes_under(root):
-    found, todo = {root}, [root]
-    for v in todo:
-        todo += [x for x in v.inputs if x not in found and not found.add(x)]
-    return found
-
 
 # --- the data -----------------------------------------------------------------------------------------------
 
@@ -79,13 +48,13 @@ def test_the_numbers_are_the_engines(seed):
 
 
 def test_nothing_is_changed_by_making_a_page():
-    loss = lecture()
+    loss = lecture_loss()
     stepper(loss)
     assert all(v.grad == 0.0 for v in nodes_under(loss))
 
 
 def test_the_same_graph_gives_the_same_page():
-    assert stepper(lecture()).html == stepper(lecture()).html
+    assert stepper(lecture_loss()).html == stepper(lecture_loss()).html
 
 
 def test_nan_and_infinities_are_texts():
@@ -198,7 +167,7 @@ def test_above_150_nodes_neurons_are_groups():
 
 
 def test_no_box_lies_on_another():
-    for graph in (shape(mlp(3, 1)), shape(lecture()), shape(mlp(16, 16, 1))):
+    for graph in (shape(mlp(3, 1)), shape(lecture_loss()), shape(mlp(16, 16, 1))):
         for group in range(-1, len(graph["groups"])):
             boxes = [node for node in graph["nodes"] if node["group"] == group]
             boxes += graph["groups"] if group < 0 else []
@@ -223,8 +192,8 @@ def test_a_graph_too_large_says_what_to_do():
 
 
 def test_the_page_is_small():
-    page = stepper(lecture()).html
-    data, _ = data_of(stepper(lecture()))
+    page = stepper(lecture_loss()).html
+    data, _ = data_of(stepper(lecture_loss()))
     assert len(page.encode()) - len(data) < 40_000
     ten = (Value(1.0, label="x") + Value(2.0, label="y")).tanh() * Value(3.0) + Value(4.0)
     ten = ten - Value(2.0)
@@ -233,7 +202,7 @@ def test_the_page_is_small():
 
 
 def test_only_its_own_script_and_style_can_run():
-    page = stepper(lecture()).html
+    page = stepper(lecture_loss()).html
     (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page)
 
     def sealed(text):
@@ -288,16 +257,16 @@ def test_a_label_of_a_million_characters_takes_little_room():
 
 def test_it_is_saved_whole_or_not_at_all(tmp_path):
     path = tmp_path / "backprop.html"
-    page = stepper(lecture(), path)
+    page = stepper(lecture_loss(), path)
     assert path.read_text(encoding="utf-8") == page.html
     assert [file.name for file in tmp_path.iterdir()] == ["backprop.html"]
     missing = tmp_path / "no" / "such.html"
     with pytest.raises(DrawError, match=f"cannot write '{re.escape(str(missing))}'.*nothing was changed"):
-        stepper(lecture(), missing)
+        stepper(lecture_loss(), missing)
     with pytest.raises(DrawError, match=r"cannot write .* it is a folder"):
-        stepper(lecture(), tmp_path)
+        stepper(lecture_loss(), tmp_path)
     with pytest.raises(TypeError, match=r"a file name is expected, such as .*'backprop.html', not one MLP"):
-        stepper(lecture(), tg.MLP(2, [1]))
+        stepper(lecture_loss(), tg.MLP(2, [1]))
     assert page.save(tmp_path / "named") == tmp_path / "named.html"
     (tmp_path / "named.html").unlink()
     with pytest.raises(StaleGraphError):
@@ -307,12 +276,12 @@ def test_it_is_saved_whole_or_not_at_all(tmp_path):
 
 
 def test_a_path_may_be_a_text(tmp_path):
-    stepper(lecture(), os.fspath(tmp_path / "page.html"))
+    stepper(lecture_loss(), os.fspath(tmp_path / "page.html"))
     assert (tmp_path / "page.html").stat().st_size > 30_000
 
 
 def test_in_a_notebook_it_is_a_frame_that_may_run_scripts_and_nothing_else():
-    page = stepper(lecture())
+    page = stepper(lecture_loss())
     bundle = page._repr_mimebundle_()
     assert bundle["text/html"] == page._repr_html_()
     (source,) = re.findall(r'srcdoc="([^"]*)"', bundle["text/html"])
@@ -350,15 +319,6 @@ def test_a_leaf_alone_is_a_graph():
 
 
 # --- a training ---------------------------------------------------------------------------------------------
-
-
-def recorded(nin=2, steps=7, record=3, **options):
-    rng = random.Random(0)
-    xs = [[rng.uniform(-1.0, 1.0) for _ in range(nin)] for _ in range(8)]
-    ys = [sum(x) for x in xs]
-    model = tg.MLP(nin, [3, 1], act="tanh", rng=random.Random(1))
-    sgd = tg.optim.SGD(model.parameters(), lr=0.1)
-    return model, tg.fit(model, (xs, ys), tg.losses.squared_error, sgd, steps, record=record, **options)
 
 
 @pytest.mark.parametrize("engine", ["eager", "compiled"])

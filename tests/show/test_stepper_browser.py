@@ -1,86 +1,26 @@
 """The stepper's page in a real browser: Chromium of the system, driven by Playwright, from a file on disk.
 
-Every page here is watched: an error in it, a word on its console or a request for anything but the file
-fails the test.  Nothing is skipped where the browser is missing.
+The fixture `visit` opens a page: an error in it, a word on its console or a request for anything but the
+file fails the test.
 """
 
-import itertools
 import random
 import re
-import shutil
 
 import pytest
-from playwright.sync_api import sync_playwright
+from support.graphs import HOSTILE, data_of, lecture_loss, mlp, recorded, shared
 from support.programs import random_program, run
-from test_stepper import HOSTILE, data_of, lecture, mlp, recorded
 
 import tinygrad_bp as tg
 from tinygrad_bp import Value, stepper
 from tinygrad_bp.ops import OPS
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-OPTIONS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
-OPTIONS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
 TEXT = "document.body.innerHTML"
-
-
-@pytest.fixture(scope="session")
-def browser():
-    program = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if program is None:
-        pytest.fail(
-            "these tests need the browser Chromium: install it, for instance by apt-get install chromium"
-        )
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=program, args=OPTIONS)
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture
-def visit(browser, tmp_path):
-    """visit(page, hash, options of the window): the page in a window of its own, under watch."""
-    contexts, troubles, count = [], [], itertools.count()
-
-    def watched(**options):
-        contexts.append(
-            browser.new_context(**{"viewport": {"width": 1280, "height": 800}, "offline": True, **options})
-        )
-        tab = contexts[-1].new_page()
-        tab.set_default_timeout(20_000)
-        tab.on("pageerror", lambda error: troubles.append(f"error: {error}"))
-        tab.on("console", lambda message: troubles.append(f"console: {message.text}"))
-        tab.on("dialog", lambda dialog: (troubles.append(f"dialog: {dialog.message}"), dialog.dismiss()))
-        tab.requests = []
-        tab.on("request", lambda request: tab.requests.append(request.url.partition("#")[0]))
-        return tab
-
-    def visit(page, at="", **options):
-        file = tmp_path / f"page{next(count)}.html"
-        page.save(file)
-        tab = watched(**options)
-        tab.goto(file.as_uri() + at)
-        assert tab.requests == [file.as_uri()]
-        return tab
-
-    visit.watched = watched
-    yield visit
-    for context in contexts:
-        assert len({url for tab in context.pages for url in tab.requests}) <= 1
-        context.close()
-    assert not troubles
-
-
-def shared():
-    a = Value(0.75, label="a")
-    b = a + a
-    b.label = "b"
-    return (a * b).tanh() * 0.5 + b / a + b.relu()
 
 
 def test_no_gradient_has_no_colour_and_none_fades_in_from_black(visit):
     """Neither when the page opens nor when a step back takes a gradient away."""
-    tab = visit(stepper(lecture()), "#step=0")
+    tab = visit(stepper(lecture_loss()), "#step=0")
     fills = "[...document.querySelectorAll('.strip')].map(one => getComputedStyle(one).fill)"
     assert {*tab.evaluate(fills)} == {"none"}
     opacity = "page.drawing.things.map(({strip}) => strip.getAttribute('fill-opacity'))"
@@ -132,7 +72,7 @@ def until(tab, condition):
 
 
 def test_gradients_are_the_engines_on_generated_programs(visit, tmp_path):
-    tab = visit(stepper(lecture()))
+    tab = visit(stepper(lecture_loss()))
     for seed in range(100, 116):
         program = random_program(seed)
         leaves = [Value(x) for x in program.inputs]
@@ -187,7 +127,7 @@ def test_paths_add_up_to_the_gradient(visit):
 
 
 def test_a_file_that_was_changed_is_found_out(visit):
-    page = stepper(lecture())
+    page = stepper(lecture_loss())
     assert page.html.count('"grads":[6.0,') == 1
     page.html = page.html.replace('"grads":[6.0,', '"grads":[6.5,')
     tab = visit(page)
@@ -213,7 +153,7 @@ def test_nan_infinities_and_cut_edges_are_told(visit):
 
 
 def test_it_says_what_happens_step_by_step(visit):
-    tab = visit(stepper(lecture()))
+    tab = visit(stepper(lecture_loss()))
     assert told(tab, "#count") == "0 / 10"
     press(tab, "ArrowRight", 2)
     assert told(tab, "#panel .equation").split("\n") == ["d", "= e + c", "= −6 + 10", "= 4"]
@@ -243,7 +183,7 @@ def test_contributions_meet_one_by_one(visit):
 
 
 def test_a_gradient_is_not_shown_before_it_is_known(visit):
-    tab = visit(stepper(lecture()), "#step=3")
+    tab = visit(stepper(lecture_loss()), "#step=3")
     assert set(tab.locator(".node .grad").all_text_contents()) == {"–"}
     press(tab, "Home")
     assert [*map(bool, tab.locator(".node .value").all_text_contents())] == [
@@ -258,7 +198,7 @@ def test_a_gradient_is_not_shown_before_it_is_known(visit):
 
 
 @pytest.mark.parametrize(
-    "make", [lecture, shared, lambda: mlp(16, 16, 1)], ids=["lecture", "shared", "neurons closed"]
+    "make", [lecture_loss, shared, lambda: mlp(16, 16, 1)], ids=["lecture", "shared", "neurons closed"]
 )
 def test_as_many_steps_back_as_forward_give_the_same_page(visit, make):
     tab = visit(stepper(make()))
@@ -272,7 +212,7 @@ def test_as_many_steps_back_as_forward_give_the_same_page(visit, make):
 
 
 def test_all_can_be_done_by_keyboard(visit):
-    tab = visit(stepper(lecture()))
+    tab = visit(stepper(lecture_loss()))
     reached = []
     for _ in range(60):
         press(tab, "Tab")
@@ -299,7 +239,7 @@ def test_all_can_be_done_by_keyboard(visit):
 
 
 def test_it_plays_to_the_end_and_stops(visit):
-    tab = visit(stepper(lecture()), "#step=7")
+    tab = visit(stepper(lecture_loss()), "#step=7")
     tab.select_option("#speed", "5")
     tab.locator("#graph").focus()
     press(tab, "Space")
@@ -309,7 +249,7 @@ def test_it_plays_to_the_end_and_stops(visit):
 
 
 def test_numbers_can_be_hidden_and_predicted(visit):
-    tab = visit(stepper(lecture()), "#step=1")
+    tab = visit(stepper(lecture_loss()), "#step=1")
     press(tab, "h")
     assert tab.get_attribute("#hide", "aria-pressed") == "true"
     for place in ("#said", "#panel", '[data-node="n2"] .value'):
@@ -329,7 +269,7 @@ def test_numbers_can_be_hidden_and_predicted(visit):
 
 
 def test_a_link_leads_to_a_moment(visit):
-    tab = visit(stepper(lecture()), "#step=7&node=e")
+    tab = visit(stepper(lecture_loss()), "#step=7&node=e")
     assert (told(tab, "#count"), told(tab, "#panel h2")) == ("7 / 10", "e")
     assert tab.evaluate("location.hash") == "#step=7&node=n2"
     tab.evaluate("location.hash = '#step=5&edge=4'")
@@ -341,7 +281,7 @@ def test_a_link_leads_to_a_moment(visit):
 
 
 def test_what_is_seen_can_be_copied(visit):
-    tab = visit(stepper(lecture()), "#step=100&node=a")
+    tab = visit(stepper(lecture_loss()), "#step=100&node=a")
     tab.click("#latex")
     latex = tab.input_value("#copied")
     assert (
@@ -438,7 +378,7 @@ def test_a_hostile_label_stays_text(visit):
 def test_a_script_that_is_not_its_own_does_not_run(browser, tmp_path):
     file = tmp_path / "page.html"
     foreign = "<script>window.bad = 1</script><img src=data:, onerror='window.bad = 1'></header>"
-    file.write_text(stepper(lecture()).html.replace("</header>", foreign), encoding="utf-8")
+    file.write_text(stepper(lecture_loss()).html.replace("</header>", foreign), encoding="utf-8")
     context = browser.new_context(offline=True)
     tab, messages = context.new_page(), []
     tab.on("console", lambda message: messages.append(message.text))
@@ -483,8 +423,8 @@ def test_dark_and_light_can_be_read(visit):
 
 def test_nothing_moves_for_those_who_ask(visit):
     animation = "getComputedStyle(document.querySelector('.line.current')).animationName"
-    assert visit(stepper(lecture()), "#step=6").evaluate(animation) == "flow"
-    assert visit(stepper(lecture()), "#step=6", reduced_motion="reduce").evaluate(animation) == "none"
+    assert visit(stepper(lecture_loss()), "#step=6").evaluate(animation) == "flow"
+    assert visit(stepper(lecture_loss()), "#step=6", reduced_motion="reduce").evaluate(animation) == "none"
 
 
 @pytest.mark.parametrize(
@@ -504,7 +444,7 @@ def test_it_fits_a_phone(visit, make):
 
 
 def test_on_paper_there_are_no_controls(visit):
-    tab = visit(stepper(lecture()), "#step=6")
+    tab = visit(stepper(lecture_loss()), "#step=6")
     tab.emulate_media(media="print")
     assert (
         tab.locator("#steps").is_hidden()
@@ -515,7 +455,7 @@ def test_on_paper_there_are_no_controls(visit):
 
 def test_it_works_in_the_frame_of_a_notebook(visit):
     tab = visit.watched()
-    tab.set_content(stepper(lecture())._repr_html_())
+    tab.set_content(stepper(lecture_loss())._repr_html_())
     frame = tab.frame_locator("iframe")
     for _ in range(4):
         frame.locator("#on").click()

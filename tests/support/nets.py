@@ -2,7 +2,7 @@
 
 `NETS` names them; each entry builds anew. They are what users write: dense nets of odd sizes, nets of binary
 operations, residuals, softmax, sparse wiring, convolutions, recurrent nets, attention, penalties on
-derivatives. Read next: test_compiler_nets.py.
+derivatives.
 """
 
 import random
