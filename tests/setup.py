@@ -3,8 +3,8 @@
     python tests/setup.py
 
 A program that is there is used as it is. Otherwise the system's package manager installs it, if no password
-is needed; for a browser there is Playwright's own download, too. What was done is printed. Tests whose program
-is missing are reported as not run; with CI set, a missing program is an error.
+is needed; for a browser there is Playwright's own download, too. What was done is printed. Tests whose
+program is missing are reported as not run; with CI set, a missing program is an error.
 """
 
 import os

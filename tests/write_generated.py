@@ -109,7 +109,7 @@ def operator(row: Op) -> str:
 
 # --- matrix code, derived and by hand -----------------------------------------------------------------------
 
-BY_HAND = (Path(__file__).parent / "check" / "test_matrix_backprop.py").read_text(encoding="utf-8")
+BY_HAND = (Path(__file__).parent / "support" / "matrix_backprop.py").read_text(encoding="utf-8")
 MATCHES = [  # lines of the derived source, and those by hand that they are one turn of
     (
         ["A1 = xp.maximum(W1 @ X + b1, 0.0)", "A2 = xp.maximum(W2 @ A1 + b2, 0.0)"],
@@ -180,7 +180,7 @@ stored, `D` the derivative of the loss by `Z`, the delta.
 
 ## By hand
 
-The same mathematics as people write it, from `tests/check/test_matrix_backprop.py`, where the engine is
+The same mathematics as people write it, from `tests/support/matrix_backprop.py`, where the engine is
 tested against it; both take samples as columns.
 
 ```python

@@ -141,7 +141,7 @@ QUADRATIC = """\
 
 
 def test_the_quadratic_network_reads_as_one_writes_it():
-    """One line per layer and direction: what `forward` and `gradients` of test_matrix_backprop.py loop
+    """One line per layer and direction: what `forward` and `gradients` of matrix_backprop.py loop
     over."""
     assert quadratic_source().endswith(QUADRATIC)
 
