@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.edges import CONSTANTS
 from support.forms import FORMS, SIZES, Form, seed_of_the_commit
 from support.nets import NETS, Net, columns, eager
 from support.oracle import judge
 from support.programs import Program, at_other_inputs, random_program, run
-from test_edges import CONSTANTS
 
 import tinygrad_bp as tg
 from tinygrad_bp import Value
