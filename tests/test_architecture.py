@@ -12,7 +12,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
-from write_generated import PAGE, STUB, page, stub
+from write_generated import NAMES, PAGE, STUB, names, page, stub
 
 import tinygrad_bp
 from tinygrad_bp.ops import OPS, TABLE
@@ -34,7 +34,7 @@ FLOORS = {
 }  # fmt: skip
 ROOMS = {
     "graphviz": "show/draw.py",
-    "hypothesis": "check/strategies.py",
+    "hypothesis": "check/strategies.py",  # hypothesis_plugin.py is loaded by it
     "llvmlite": "compiler/backends/llvm/native.py",
     "matplotlib": "show/plotting.py",
     "tqdm": "train.py",
@@ -146,7 +146,9 @@ def test_operations_are_named_in_the_table_alone(name):
     assert len(named) <= 2, sorted(named)
 
 
-@pytest.mark.parametrize("path, text", [(STUB, stub()), (PAGE, page())], ids=["stub", "page"])
+@pytest.mark.parametrize(
+    "path, text", [(STUB, stub()), (NAMES, names()), (PAGE, page())], ids=["stub", "names", "page"]
+)
 def test_what_is_made_from_the_table_is_current(path, text):
     assert path.read_text(encoding="utf-8") == text, "run: python tests/write_generated.py"
 

@@ -1,6 +1,7 @@
 """Writes what is made from the table of operations, and by the compiler: `python tests/write_generated.py`.
 
-`tinygrad_bp/methods.pyi` tells type checkers and editors, which run no loops, what methods Value has;
+`tinygrad_bp/methods.pyi` and `__init__.pyi` tell type checkers and editors, which run nothing, what methods
+Value has and what names the package has;
 `docs/operations.md` lists the operations for people; `docs/derived_backprop.md` shows derived matrix code
 beside the one written by hand.  `test_architecture.py` and `test_emit_matrix.py` compare them with what is
 made here, and say to run this when a row, or an emitter, has changed.
@@ -17,10 +18,18 @@ from tinygrad_bp.show.symbols import Symbol, partials
 
 PACKAGE = Path(tinygrad_bp.__file__).parent
 STUB = PACKAGE / "methods.pyi"
+NAMES = PACKAGE / "__init__.pyi"
 PAGE = PACKAGE.parent / "docs" / "operations.md"
 DERIVED = PACKAGE.parent / "docs" / "derived_backprop.md"
 
 LETTERS = {"atan2": "yx", "where": "cxy", "nan_if": "od"}  # operands that are not called x, y
+
+
+BY_HAND_METHODS = """\
+    def __pow__(self, y: Operand) -> Value: ...
+    def __rpow__(self, x: Operand) -> Value: ...
+    def __round__(self, digits: int | None = None) -> Value: ...
+"""  # operators.py has them
 
 
 def stub() -> str:
@@ -42,7 +51,24 @@ def stub() -> str:
         operators = [f"__{row.dunder}__", f"__r{row.dunder}__"][: row.operands] if row.dunder else []
         for method in (row.name, *operators):
             lines.append(f"    def {method}(self{others}{constants}) -> Value: ...\n")
-    return "".join(lines)
+    return "".join([*lines, BY_HAND_METHODS])
+
+
+def names() -> str:
+    """The text of __init__.pyi."""
+    operations = " ".join(sorted(TABLE - tinygrad_bp.MODULE_OF.keys()))
+    public = {**tinygrad_bp.PUBLIC, "ops": f"{tinygrad_bp.PUBLIC['ops']} {operations}"}
+    lines = ['"""Written by tests/write_generated.py from __init__.py and ops.py: do not edit."""\n\n']
+    sources = {"tinygrad_bp": " ".join(tinygrad_bp.MODULES)}
+    sources |= {f"tinygrad_bp.{module}": public[module] for module in sorted(public)}
+    for module, listed in sources.items():
+        lines.append(f"from {module} import (\n")
+        by_type = sorted(listed.split(), key=lambda name: (not name.isupper(), name.islower(), name))
+        lines += [f"    {name} as {name},\n" for name in by_type]  # as ruff sorts them
+        lines.append(")\n")
+    lines.append("\n__version__: str\n__all__ = [\n")
+    lines += [f'    "{name}",\n' for name in tinygrad_bp.__all__]
+    return "".join([*lines, "]\n"])
 
 
 def page() -> str:
@@ -230,6 +256,6 @@ loss, grad = space["value_and_grad"](xp, torch.asarray(params), torch.asarray(xs
 
 
 if __name__ == "__main__":
-    for path, text in ((STUB, stub()), (PAGE, page()), (DERIVED, derived())):
+    for path, text in ((STUB, stub()), (NAMES, names()), (PAGE, page()), (DERIVED, derived())):
         path.write_text(text, encoding="utf-8")
         print(f"wrote {path}")

@@ -2,35 +2,56 @@
 
 `Value` holds one number; arithmetic on values builds a graph; `backward` runs through it.  Start reading in
 `engine.py`; `ops.py` is the table of operations, `nn.py` puts networks on top, `train.py` trains them.
+
+A name is loaded when it is first used, so importing the package costs a few milliseconds.  What type checkers
+and editors read is `__init__.pyi`, which `python tests/write_generated.py` writes from the table below.
 """
 
-import builtins
-from typing import TYPE_CHECKING
-
-from tinygrad_bp import data, losses, nn, ops, optim, schedules
-from tinygrad_bp.ops import *  # type: ignore[assignment]  # the table: tg.exp(x), tg.max(x, y) ...
-from tinygrad_bp.check.auditing import Audit, audit
-from tinygrad_bp.check.gradcheck import gradcheck
-from tinygrad_bp.compiler import compile
-from tinygrad_bp.engine import Value, dot, no_grad, trap  # dot takes lists
-from tinygrad_bp.errors import (
-    CheckpointError,
-    CompileError,
-    DrawError,
-    GraphError,
-    MissingExtraError,
-    NonFiniteError,
-    StaleGraphError,
-    TinygradError,
-)
-from tinygrad_bp.nn import MLP, Layer, Module, Neuron
-from tinygrad_bp.show.draw import Drawing, draw, draw_dot, to_dot, trace
-from tinygrad_bp.show.explain import explain
-from tinygrad_bp.show.stepper import stepper
-from tinygrad_bp.train import History, fit
-from tinygrad_bp.transforms import grad, gradients, hessian, hvp, jacobian, jvp, value_and_grad, vjp
+from importlib import import_module
 
 __version__ = "0.1.0"
 
-if not TYPE_CHECKING:  # `import *` leaves Python's own sum, max and round as they are
-    __all__ = [name for name in dir() if name[0] != "_" and name not in {*dir(builtins), "builtins"}]
+PUBLIC = {  # where the names come from; all operations of ops.py come on top
+    "engine": "Value dot no_grad trap",  # dot takes lists
+    "nn": "Module Neuron Layer MLP",
+    "train": "fit History",
+    "transforms": "grad value_and_grad gradients jacobian hessian hvp jvp vjp",
+    "compiler": "compile",
+    "check.gradcheck": "gradcheck",
+    "check.auditing": "audit Audit",
+    "show.draw": "draw draw_dot to_dot trace Drawing",
+    "show.explain": "explain",
+    "show.stepper": "stepper",
+    "ops": "OPS Op op",
+    "errors": "TinygradError GraphError StaleGraphError NonFiniteError CompileError DrawError "
+    "CheckpointError MissingExtraError",
+}
+MODULES = ("data", "losses", "nn", "ops", "optim", "schedules")
+MODULE_OF = {name: module for module, names in PUBLIC.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> object:
+    """Called for a name that is not loaded yet: a public one, an operation, or a module of the package."""
+    if name == "__all__":  # `import *` leaves Python's own sum, max and round as they are
+        return [public for public in __dir__() if public not in vars(import_module("builtins"))]
+    if name.startswith("_"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name in MODULE_OF:
+        value = getattr(import_module(f"{__name__}.{MODULE_OF[name]}"), name)
+    else:
+        try:
+            return import_module(f"{__name__}.{name}")  # which sets the attribute, too
+        except ModuleNotFoundError as error:
+            if error.name != f"{__name__}.{name}":
+                raise
+        ops = import_module(f"{__name__}.ops")
+        if name not in ops.TABLE:
+            text = import_module(f"{__name__}.errors").misspelled(__name__, name, __dir__())
+            raise AttributeError(text)
+        value = ops.OPS[name]
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*MODULE_OF, *MODULES, *import_module(f"{__name__}.ops").TABLE})

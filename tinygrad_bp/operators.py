@@ -7,9 +7,11 @@ engine.py first.
 """
 
 import operator
+import sys
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from tinygrad_bp.errors import GraphError, describe, printable
 from tinygrad_bp.floats import to_float
@@ -17,6 +19,7 @@ from tinygrad_bp.methods import TableMethods
 from tinygrad_bp.modes import USUAL, forbid, mode
 from tinygrad_bp.ops import OPS, RESERVED, Op, pow as POW, powc as POWC, round as ROUND
 
+V = TypeVar("V", bound="Operators")
 Node = Callable[[Op, tuple[Any, ...], float], Any]
 Methods = tuple[Callable[..., Any], Callable[..., Any] | None]  # the method, and the reflected operator
 
@@ -52,22 +55,23 @@ class Operators(TableMethods):
 
         def __init__(self, data: Any, label: str = "") -> None: ...
 
-    # A plain number as exponent is a constant of the operation and gets no gradient.
-    def __pow__(self, y: Any) -> Any:
-        if isinstance(y, Operators):
-            return POW(self, y)
-        c = self._operand(y)
-        return c if c is NotImplemented else POWC.at(c._data)(self)
+    if not TYPE_CHECKING:  # methods.pyi has their types
+        # A plain number as exponent is a constant of the operation and gets no gradient.
+        def __pow__(self, y):
+            if isinstance(y, Operators):
+                return POW(self, y)
+            c = self._operand(y)
+            return c if c is NotImplemented else POWC.at(c._data)(self)
 
-    def __rpow__(self, x: Any) -> Any:
-        x = self._operand(x)
-        return x if x is NotImplemented else POW(x, self)
+        def __rpow__(self, x):
+            x = self._operand(x)
+            return x if x is NotImplemented else POW(x, self)
 
-    def pow(self, y: Any) -> Any:
-        return self**y
+        def pow(self, y):
+            return self**y
 
-    def __round__(self, digits: int | None = None) -> Any:
-        return ROUND(self) if digits is None else ROUND(self * 10.0**digits) / 10.0**digits
+        def __round__(self, digits=None):
+            return ROUND(self) if digits is None else ROUND(self * 10.0**digits) / 10.0**digits
 
     def _operand(self, y: Any) -> Any:
         """Another operand as a Value; NotImplemented for what is no number: Python then asks that in turn."""
@@ -135,7 +139,7 @@ class Operators(TableMethods):
         hint = f": {INSTEAD[name]}" if name in INSTEAD else ""
         raise AttributeError(f"'Value' has no attribute or operation {name!r}{hint}")
 
-    def detach(self) -> Any:
+    def detach(self: V) -> V:
         """The same number as a leaf: no gradient flows through it."""
         return type(self)(self.item(), self.label)
 
@@ -184,6 +188,8 @@ def attach(node: Node, value_type: type) -> None:
             setattr(TableMethods, f"__{row.dunder}__", method)
         if row.dunder and reflected:
             setattr(TableMethods, f"__r{row.dunder}__", reflected)
+    if sys.modules.get("hypothesis"):  # its st.from_type(Value) knows what to draw then
+        import_module("tinygrad_bp.check.hypothesis_plugin").register(value_type)
 
 
 def _general(row: Op) -> Methods:

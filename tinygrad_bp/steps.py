@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
-from tinygrad_bp.compiler import compile
 from tinygrad_bp.diagnosis import non_finite
 from tinygrad_bp.engine import Value
 from tinygrad_bp.errors import CompileError, NonFiniteError, describe
@@ -108,6 +107,8 @@ class Compiled:
     def __init__(self, task: Task, threads: int = 1) -> None:
         self.task, self.eager = task, Eager(task)
         parameters = task.optimizer.parameters
+        from tinygrad_bp.compiler import compile  # large: loaded where it is used
+
         self.losses = compile(
             lambda x, y: task.loss(task.model(x), y), parameters, example=task.samples[0], threads=threads
         )

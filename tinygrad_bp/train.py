@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tinygrad_bp.engine import Value
 from tinygrad_bp.floats import to_float
@@ -18,8 +18,14 @@ from tinygrad_bp.losses import Loss
 from tinygrad_bp.modes import entered
 from tinygrad_bp.nn import Module
 from tinygrad_bp.optim import Optimizer
+<<<<<<< HEAD
 from tinygrad_bp.show.stepper.moments import Recording, TrainingRecorder
+=======
+>>>>>>> 4a86dc9 (Names are loaded on first use; the wheel's types are checked as a user sees them; the hypothesis plugin lives in the package)
 from tinygrad_bp.steps import Sample, Task, chosen
+
+if TYPE_CHECKING:
+    from tinygrad_bp.show.recording import Recording
 
 
 @dataclass
@@ -29,7 +35,7 @@ class History:
     losses: list[float] = field(default_factory=list, repr=False)
     seconds: float = 0.0
     engine: str = "eager"  # or "machine code", or "generated Python"
-    recording: Recording | None = field(default=None, repr=False)  # of fit(..., record=k): for tg.stepper
+    recording: "Recording | None" = field(default=None, repr=False)  # of fit(..., record=k): for tg.stepper
 
     @property
     def rate(self) -> float:
@@ -95,7 +101,13 @@ def fit(
         raise ValueError(f"fit: steps is a whole number from 0 up, not {steps!r}")
     history, recorder = History(), None
     if record is not None:
+<<<<<<< HEAD
         recorder = TrainingRecorder(model, samples, loss, optimizer.parameters, record, sample)
+=======
+        from tinygrad_bp.show.recording import Recorder  # large: loaded where it is used
+
+        recorder = Recorder(model, samples, loss, optimizer.parameters, record, sample)
+>>>>>>> 4a86dc9 (Names are loaded on first use; the wheel's types are checked as a user sees them; the hypothesis plugin lives in the package)
         history.recording = recorder.recording
     start = time.perf_counter()
     batches = _batches(len(samples), batch_size, random.Random(seed))

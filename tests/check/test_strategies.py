@@ -36,7 +36,7 @@ from tinygrad_bp.engine import newest_first
 from tinygrad_bp.ops import OPS, TABLE
 
 REPOSITORY = Path(tg.__file__).parents[1]
-ENTRY = "tinygrad_bp_hypothesis:register"
+ENTRY = "tinygrad_bp.check.hypothesis_plugin:register"
 FEW = settings(max_examples=30, deadline=None)
 
 
@@ -292,7 +292,7 @@ import {first}
 import {second}
 import importlib.metadata
 if not [e for e in importlib.metadata.entry_points(group="hypothesis") if e.value == {ENTRY!r}]:
-    from tinygrad_bp_hypothesis import register
+    from tinygrad_bp.check.hypothesis_plugin import register
     register()
 from hypothesis import strategies as st
 from tinygrad_bp import Value
@@ -302,11 +302,29 @@ print(repr(st.from_type(Value)) == repr(strategies.values()))
     assert python(code) == "True"
 
 
+@pytest.mark.parametrize("first", ["hypothesis", "tinygrad_bp.engine"])
+def test_hypothesis_draws_values_of_the_engine_alone(first):
+    second = "tinygrad_bp.engine" if first == "hypothesis" else "hypothesis"
+    code = f"""
+import {first}
+import {second}
+import tinygrad_bp.check.hypothesis_plugin as plugin
+plugin.register()  # hypothesis does it where the package is installed
+from hypothesis import find, strategies as st
+from tinygrad_bp.engine import Value
+print(find(st.from_type(Value), lambda v: v.data > 1.5))
+"""
+    assert python(code) == "Value(data=2.0, grad=0.0)"
+
+
 def test_neither_is_imported_for_the_other():
-    code = "import sys, tinygrad_bp_hypothesis as h; h.register(); print('tinygrad_bp' in sys.modules)"
-    assert python(code) == "False"
-    assert python("import sys, hypothesis; print('tinygrad_bp' in sys.modules)") == "False"
-    assert python("import sys, tinygrad_bp; print('hypothesis' in sys.modules)") == "False"
+    """What hypothesis loads of the package for all its users is next to nothing."""
+    loaded = "print(sorted(m for m in sys.modules if m.startswith('tinygrad_bp')))"
+    plugin = "['tinygrad_bp', 'tinygrad_bp.check', 'tinygrad_bp.check.hypothesis_plugin']"
+    code = "import sys, tinygrad_bp.check.hypothesis_plugin as plugin; plugin.register(); "
+    assert python(code + loaded) == plugin
+    assert python("import sys, hypothesis; " + loaded) in (plugin, "[]")  # [] where it is not installed
+    assert python("import sys, tinygrad_bp.engine; print('hypothesis' in sys.modules)") == "False"
 
 
 def test_without_hypothesis_the_extra_is_named():

@@ -290,6 +290,3 @@ def gradient_property(
         return apply(hypothesis.given(**drawn)(test))
 
     return decorate if f is None else decorate(f)
-
-
-st.register_type_strategy(Value, values())
