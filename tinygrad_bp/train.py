@@ -18,14 +18,10 @@ from tinygrad_bp.losses import Loss
 from tinygrad_bp.modes import entered
 from tinygrad_bp.nn import Module
 from tinygrad_bp.optim import Optimizer
-<<<<<<< HEAD
-from tinygrad_bp.show.stepper.moments import Recording, TrainingRecorder
-=======
->>>>>>> 4a86dc9 (Names are loaded on first use; the wheel's types are checked as a user sees them; the hypothesis plugin lives in the package)
 from tinygrad_bp.steps import Sample, Task, chosen
 
 if TYPE_CHECKING:
-    from tinygrad_bp.show.recording import Recording
+    from tinygrad_bp.show.stepper.moments import Recording
 
 
 @dataclass
@@ -101,13 +97,9 @@ def fit(
         raise ValueError(f"fit: steps is a whole number from 0 up, not {steps!r}")
     history, recorder = History(), None
     if record is not None:
-<<<<<<< HEAD
-        recorder = TrainingRecorder(model, samples, loss, optimizer.parameters, record, sample)
-=======
-        from tinygrad_bp.show.recording import Recorder  # large: loaded where it is used
+        from tinygrad_bp.show.stepper.moments import TrainingRecorder  # large: loaded where it is used
 
-        recorder = Recorder(model, samples, loss, optimizer.parameters, record, sample)
->>>>>>> 4a86dc9 (Names are loaded on first use; the wheel's types are checked as a user sees them; the hypothesis plugin lives in the package)
+        recorder = TrainingRecorder(model, samples, loss, optimizer.parameters, record, sample)
         history.recording = recorder.recording
     start = time.perf_counter()
     batches = _batches(len(samples), batch_size, random.Random(seed))
