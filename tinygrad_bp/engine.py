@@ -88,10 +88,7 @@ class Value(Operators):
 def node(op: Any, inputs: Any, data: float, new: Any = object.__new__, mode: Any = mode.get) -> Value:
     v: Value = new(Value)
     if mode() is not USUAL:
-        if mode().trap and not isfinite(data):
-            raise NonFiniteError(describe_result(op, inputs, data))
-        if not mode().record:
-            op, inputs = None, ()
+        op, inputs = mode().apply(op, inputs, data)
     v._data = data
     v.grad = NO_GRAD
     v.op = op

@@ -4,13 +4,24 @@ They compose when nested, and each thread and each asyncio task has its own.  `e
 """
 
 import linecache
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from math import isfinite
+from types import FrameType
 from typing import Any, NamedTuple
 
-from tinygrad_bp.errors import CompileError
+from tinygrad_bp.errors import CompileError, NonFiniteError, describe_result
+
+
+class Watch:
+    """What a function did while it was traced: the Values it used, and what it requires of its data."""
+
+    def __init__(self) -> None:
+        self.used: list[Any] = []
+        self.checks: list[tuple[Any, Callable[[float], object]]] = []  # a Value, and a check of its number
 
 
 class Mode(NamedTuple):
@@ -18,15 +29,24 @@ class Mode(NamedTuple):
 
     record: bool = True
     trap: bool = False
-    tracing: bool = False  # then numbers are placeholders, and looking at one would freeze the choice made
+    tracing: Watch | None = None  # numbers are placeholders, and looking at one would freeze the choice made
+
+    def apply(self, op: Any, inputs: Any, data: float) -> tuple[Any, Any]:
+        """What a new node keeps of its operation and operands. Raises NonFiniteError inside `trap()`."""
+        if self.trap and not isfinite(data):
+            raise NonFiniteError(describe_result(op, inputs, data))
+        if self.tracing:
+            self.tracing.used.extend(inputs)
+        return (op, inputs) if self.record else (None, ())
 
 
 USUAL = Mode()
+LIBRARY = os.__file__.rpartition("os.py")[0]  # where Python's own modules are
 mode: ContextVar[Mode] = ContextVar("mode", default=USUAL)
 
 
 @contextmanager
-def entered(**changes: bool) -> Iterator[None]:
+def entered(**changes: Any) -> Iterator[None]:
     now = mode.get()._replace(**changes)
     if now.tracing:
         now = now._replace(trap=False)  # a placeholder may be anything
@@ -65,12 +85,40 @@ def forbid(deed: str) -> None:
     """While a function is traced, refuse what would freeze a placeholder's number; names the user's line."""
     if not mode.get().tracing:
         return
-    frame: Any = sys._getframe(1)
-    while frame.f_back and frame.f_globals.get("__name__", "").startswith("tinygrad_bp."):
-        frame = frame.f_back
-    file, number = frame.f_code.co_filename, frame.f_lineno
-    line = linecache.getline(file, number).strip() or "(no source)"
+    frame = users_frame(sys._getframe(1)) or sys._getframe(1)
+    place = describe_line(frame.f_code.co_filename, frame.f_lineno)
     raise CompileError(
-        f"{file}, line {number}: {line}\n  {deed}, and compiled code would keep that for all data: "
+        f"{place}\n  {deed}, and compiled code would keep that for all data: "
         "choose inside the graph, tg.where(tg.gt(x, 0), a, b)"
     )
+
+
+def users_frame(frame: FrameType | None) -> FrameType | None:
+    """This frame, or the nearest one that called it, in code of neither this package nor Python's library."""
+    while frame and not _is_users(frame.f_globals.get("__name__", ""), frame.f_code.co_filename):
+        frame = frame.f_back
+    return frame
+
+
+def _is_users(module: str, file: str) -> bool:
+    library = file.startswith((LIBRARY, "<frozen ")) and "site-packages" not in file
+    return not module.startswith("tinygrad_bp.") and not library
+
+
+def describe_line(file: str, number: int) -> str:
+    """A line of a file as messages show it: "file, line 3: its text"."""
+    return f"{file}, line {number}: {linecache.getline(file, number).strip() or '(no source)'}"
+
+
+def note_use(v: Any) -> None:
+    """While a function is traced: it read a Value in a way that leaves no node, as a copy or a text does."""
+    watch = mode.get().tracing
+    if watch:
+        watch.used.append(v)
+
+
+def require(v: Any, check: Callable[[float], object]) -> None:
+    """While a function is traced: `check` raises an error for numbers of the data that v must not be."""
+    watch = mode.get().tracing
+    if watch:
+        watch.checks.append((v, check))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from tinygrad_bp.errors import GraphError, describe, printable
 from tinygrad_bp.floats import to_float
 from tinygrad_bp.methods import TableMethods
-from tinygrad_bp.modes import USUAL, forbid, mode
+from tinygrad_bp.modes import USUAL, forbid, mode, note_use
 from tinygrad_bp.ops import OPS, RESERVED, Op, pow as POW, powc as POWC, round as ROUND
 
 V = TypeVar("V", bound="Operators")
@@ -119,13 +119,16 @@ class Operators(TableMethods):
         )
 
     def __repr__(self) -> str:
+        note_use(self)
         label = f", label='{printable(self.label)}'" if self.label else ""
         return f"Value(data={self._data}, grad={self.grad}{label})"
 
     def __format__(self, spec: str) -> str:
+        note_use(self)
         return format(self._data, spec) if spec else repr(self)
 
     def __reduce__(self) -> Any:
+        note_use(self)
         if self.op is None:
             return type(self), (self._data, self.label)
         raise GraphError(

@@ -10,8 +10,8 @@ from array import array
 from collections.abc import Sequence
 from typing import Any
 
-from tinygrad_bp.compiler.tracing import Structure, flat, size_of, structure_of
 from tinygrad_bp.floats import to_float
+from tinygrad_bp.rows import Structure, flat, size_of, structure_of
 
 
 class Columns:
@@ -59,6 +59,14 @@ class Columns:
         """A C array of where each column begins, and what must be kept as long as it is used."""
         views = [(ctypes.c_double * len(numbers)).from_buffer(numbers) for numbers in self.numbers]
         return (ctypes.c_void_p * max(1, len(views)))(*map(ctypes.addressof, views)), views
+
+    def numbers_of(self, place: int) -> Any:
+        """One of the numbers of each sample, by its place among all: a slice of its column."""
+        for numbers, width in zip(self.numbers, self.widths):
+            if place < width:
+                return numbers[place::width]
+            place -= width
+        raise IndexError(place)
 
     def samples(self) -> list[list[float]]:
         """All inputs of each sample as one list: for generated Python."""

@@ -26,9 +26,10 @@ from tinygrad_bp.compiler.lower import lower
 from tinygrad_bp.compiler.report import report
 from tinygrad_bp.compiler.roll import roll
 from tinygrad_bp.compiler.schedule import schedule
-from tinygrad_bp.compiler.tracing import Structure, Trace, fill, name_of, size_of, structure_of, trace
+from tinygrad_bp.compiler.tracing import Trace, name_of, trace
 from tinygrad_bp.engine import Value
 from tinygrad_bp.errors import CompileError
+from tinygrad_bp.rows import Structure, fill, size_of, structure_of
 from tinygrad_bp.transforms import gradients
 
 KERNELS = 64  # that one compiled function keeps: for rows of so many widths; the oldest is dropped first
@@ -104,7 +105,7 @@ class _Compiled:
             times.append(time.perf_counter())
             return x
 
-        found: Trace = timed(trace(self._f, structures))
+        found: Trace = timed(trace(self._f, structures, self._params))
         outputs = timed(self._outputs(found, want))
         summed = want in ("value", "grads")
         program = timed(lower(outputs, found.inputs, self._params, found.captured, summed))
@@ -113,7 +114,9 @@ class _Compiled:
         passes = ("trace", "adjoint", "lower", "fuse", "schedule", "roll")
         self._seconds = {name: b - a for name, a, b in zip(passes, times, times[1:])}
         widths = [*map(size_of, structures)]
-        return Kernel(self._name, rolled, program.leaves, len(self._params), widths, found.result)
+        return Kernel(
+            self._name, rolled, program.leaves, len(self._params), widths, found.result, found.checks
+        )
 
     def _outputs(self, found: Trace, want: str) -> list[Value]:
         """What the kernel computes: the results, or one number and its derivatives."""
@@ -121,6 +124,9 @@ class _Compiled:
             return found.outputs
         if found.result is not None:
             raise TypeError(f"{self._name} returned {len(found.outputs)} numbers, and one is needed: a loss")
+        if found.is_plain and want != "inputs":
+            number = found.outputs[0].data
+            raise TypeError(f"{self._name} returned {number!r}, not a Value: compute it from Values")
         if want == "value":
             return found.outputs
         by = self._params if want == "grads" else found.inputs
@@ -137,7 +143,10 @@ class _Compiled:
         return result, bound.kernel.result
 
     def _bind(self, want: str, data: Columns) -> Bound:
-        return bind(self._kernel(want, data.structures), data, self._threads)
+        kernel = self._kernel(want, data.structures)
+        for check in kernel.checks:
+            check.run(data)
+        return bind(kernel, data, self._threads)
 
     def source(self, kind: str = "python") -> str:
         """The generated code of the last kernel used: "python", "matrix" for array libraries, or "llvm".

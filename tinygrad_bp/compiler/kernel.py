@@ -14,9 +14,10 @@ from tinygrad_bp.compiler.backends.llvm.blocks import Lanes
 from tinygrad_bp.compiler.backends.llvm.module import emit_llvm
 from tinygrad_bp.compiler.backends.python.emit_python import Runner, emit_python, load
 from tinygrad_bp.compiler.roll import Rolled
-from tinygrad_bp.compiler.tracing import Structure
+from tinygrad_bp.compiler.tracing import DataCheck
 from tinygrad_bp.engine import Value, tick
 from tinygrad_bp.errors import CompileError, MissingExtraError
+from tinygrad_bp.rows import Structure
 
 BRIEF = 300_000  # characters: so short a text is worth all of LLVM's effort
 LONG, LONGEST = 20_000, 120_000  # operations in the text of the loops: less effort, then none
@@ -35,9 +36,10 @@ class Kernel:
         params: int,
         widths: Sequence[int],
         result: Structure = None,
+        checks: Sequence[DataCheck] = (),
     ) -> None:
         self.name, self.rolled, self.leaves, self.params = name, rolled, list(leaves), params
-        self.widths, self.result = tuple(widths), result
+        self.widths, self.result, self.checks = tuple(widths), result, checks
         self.reason = ""  # why there is no machine code
         self.machines: dict[Lanes, native.Machine] = {}
         self.memories: dict[Lanes, list[Any]] = {}  # that no call uses now

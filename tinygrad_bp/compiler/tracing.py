@@ -1,21 +1,28 @@
 """Tracing: call the user's function on placeholders, and keep the graph it builds.
 
 Placeholders are Values with made-up numbers.  Code that looks at such a number would freeze one choice for
-all data, so while tracing every comparison raises (see `modes.forbid`), and the function is called twice, on
-different numbers: the two graphs must be the same.  Leaves that both graphs share were made outside: they are
-captured, and read again at each call; leaves that differ as objects but not in number are constants. Read
-lower.py next.
+all data, so while tracing every comparison raises (see `modes.forbid`).  The function is called twice, on
+different numbers, also of the parameters and of the Values that it uses from outside: where a number was
+read and kept, the two graphs differ, and the error names the line.  Leaves that both graphs share were made
+outside: they are captured, and read again at each call; other leaves are constants.
 """
 
+import sys
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from math import isfinite
+from types import FrameType
 from typing import Any
 
-from tinygrad_bp.engine import Value
+from tinygrad_bp.compiler.columns import Columns
+from tinygrad_bp.engine import Value, newest_first, tick
 from tinygrad_bp.errors import CompileError
-from tinygrad_bp.modes import entered
+from tinygrad_bp.modes import Watch, describe_line, entered, forbid, users_frame
+from tinygrad_bp.rows import Structure, fill, flat, structure_of
 
-Structure = Any  # of an argument or a result: None is a number, a tuple the structures of a row's entries
+Check = Callable[[float], object]  # raises an error for a number that a loss does not take
 
 
 @dataclass
@@ -26,40 +33,74 @@ class Trace:
     result: Structure
     inputs: list[Value]
     captured: list[Value]
+    checks: list["DataCheck"]
+    is_plain: bool  # a result is a plain number, which no Value has a share in
 
 
-def trace(f: Callable[..., Any], structures: Sequence[Structure]) -> Trace:
+def trace(f: Callable[..., Any], structures: Sequence[Structure], params: Sequence[Value] = ()) -> Trace:
     """The graph of f, called with arguments of these structures.
 
-    Raises CompileError where the graph depends on the data, TypeError where f returns something else than
-    numbers.
+    Raises CompileError where the graph depends on the data or on the numbers of Values, TypeError where f
+    returns something else than numbers.
     """
-    inputs, outputs, result = _called(f, structures, first=0.40625, apart=0.0078125)
-    others, again, result_again = _called(f, structures, first=-1.28125, apart=0.01171875)
-    if result != result_again:
-        raise CompileError(
-            f"{name_of(f)}: the graph depends on the data: its result has another structure for other data"
-        )
-    captured = _compared(name_of(f), zip(outputs, again), dict(zip(inputs, others)))
-    return Trace(outputs, result, inputs, captured)
+    first = _Call(f, structures, first=0.40625, apart=0.0078125)
+    second = _called_again(f, structures, {*params, *first.outside()})
+    try:
+        captured = _compare(first, second)
+    except _Difference as difference:
+        place = _find_line(f, structures, second)
+        raise CompileError(f"{place}{name_of(f)}: the graph depends on {difference}") from None
+    checks = _data_checks(first, params)
+    return Trace(first.outputs, first.structure, first.inputs, captured, checks, first.is_plain)
 
 
-def _called(
-    f: Callable[..., Any], structures: Sequence[Structure], first: float, apart: float
-) -> tuple[list[Value], list[Value], Structure]:
-    inputs: list[Value] = []
+class _Placeholder(Value):
+    """A number of the data while f runs: it must not be looked up, as `weights.get(y)` does."""
 
-    def numbers() -> Iterator[Value]:
-        while True:
-            inputs.append(Value(first + apart * len(inputs)))
-            yield inputs[-1]
+    __slots__ = ()
 
-    fresh = numbers()
-    arguments = [fill(structure, fresh) for structure in structures]
-    with entered(record=True, tracing=True):
-        result = f(*arguments)
-    outputs = [_output(f, x) for x in flat(result)]
-    return inputs, outputs, structure_of(result)
+    def __hash__(self) -> int:
+        caller = sys._getframe(1)
+        if users_frame(caller) is caller:
+            forbid("this looks a Value up in a dict or set")
+        return object.__hash__(self)
+
+
+class _Call:
+    """One call of f on placeholders, and what it did."""
+
+    def __init__(self, f: Callable[..., Any], structures: Sequence[Structure], first: float, apart: float):
+        self.begin, self.watch = tick(), Watch()
+        self.inputs: list[Value] = []
+
+        def numbers() -> Iterator[Value]:
+            while True:
+                self.inputs.append(_Placeholder(first + apart * len(self.inputs)))
+                yield self.inputs[-1]
+
+        fresh = numbers()
+        arguments = [fill(structure, fresh) for structure in structures]
+        try:
+            with entered(record=True, tracing=self.watch):
+                result = f(*arguments)
+        except LookupError as error:
+            raise CompileError(
+                f"{name_of(f)}: {type(error).__name__}: {error}, while it was traced on Values in place of "
+                f"data: a number of the data is no index or key in compiled code: {CHOICE}"
+            ) from error
+        finally:
+            for x in self.inputs:
+                x.__class__ = Value
+        numbers_returned = flat(result)
+        self.outputs = [_output(f, x) for x in numbers_returned]
+        self.structure = structure_of(result)
+        self.is_plain = not all(isinstance(x, Value) for x in numbers_returned)
+
+    def outside(self) -> set[Value]:
+        """The leaves that f used and did not make."""
+        used = {v for v in (*self.watch.used, *self.outputs) if v.number < self.begin}
+        below = {x for v in newest_first(used, may_be_stale=True) for x in v.inputs}
+        return {v for v in used | below if v.op is None}
 
 
 def _output(f: Callable[..., Any], x: Any) -> Value:
@@ -73,64 +114,148 @@ def _output(f: Callable[..., Any], x: Any) -> Value:
         ) from None
 
 
-def _compared(name: str, roots: Iterable[tuple[Value, Value]], partner: dict[Value, Value]) -> list[Value]:
-    """Walk two graphs side by side; the leaves they have in common. Raises CompileError where they differ."""
+# --- the second call ---------------------------------------------------------------------------------------
+
+
+def _called_again(f: Callable[..., Any], structures: Sequence[Structure], leaves: set[Value]) -> _Call:
+    """The second call, on other numbers. Where f cannot bear the other signs, they stay as they are."""
+    with suppress(ArithmeticError, ValueError), _nudged(leaves, -1.0625):
+        return _Call(f, structures, first=-1.28125, apart=0.01171875)
+    with _nudged(leaves, 1.0625):
+        return _Call(f, structures, first=0.53125, apart=0.01171875)
+
+
+@contextmanager
+def _nudged(leaves: Iterable[Value], factor: float) -> Iterator[None]:
+    """Other numbers and gradients in these leaves for a while.
+
+    Creation numbers stay, so no graph is stale. A number that someone else sets meanwhile is left alone.
+    """
+    before = []
+    try:
+        for i, v in enumerate(sorted(leaves, key=lambda v: v.number)):
+            other = factor * (v._data + (0.03125 + (i % 128) / 4096.0)) if isfinite(v._data) else 0.5 + i
+            grad = -1.0625 * (v.grad or 0.0) + 0.71875  # None is how PyTorch clears it
+            before.append((v, v._data, v.grad, other))
+            v._data, v.grad = other, grad
+        yield
+    finally:
+        for v, data, grad, other in before:
+            v.grad = grad
+            if v._data is other:
+                v._data = data
+
+
+# --- comparing ---------------------------------------------------------------------------------------------
+
+
+class _Difference(Exception):
+    """Where two graphs part, and the node of the second that shows it, which has a line."""
+
+    def __init__(self, how: str, node: Value | None = None) -> None:
+        super().__init__(how)
+        self.node = node
+
+
+CHOICE = "choose inside the graph, tg.where(tg.gt(x, 0), a, b), and draw random numbers outside"
+FROZEN = (
+    "when data and parameters are others, and compiled code would keep it: stay in the graph, as "
+    "tg.gradients(..., create_graph=True) does; read numbers and .grad, copy, and draw random numbers outside"
+)
+
+
+def _compare(first: _Call, second: _Call) -> list[Value]:
+    """Walk two graphs side by side; the leaves they have in common. Raises _Difference."""
+    if first.structure != second.structure:
+        raise _Difference(f"the data: its result has another structure for other data: {CHOICE}")
+    partner = dict(zip(first.inputs, second.inputs))
     captured: dict[Value, None] = {}
-    todo = list(roots)
+    todo = [(a, b, b) for a, b in zip(first.outputs, second.outputs)]
     while todo:
-        a, b = todo.pop()
+        a, b, consumer = todo.pop()
+        node = b if b.number > second.begin else consumer
         if a in partner:
             if partner[a] is not b:
-                raise _depends(name, "an operation has other operands")
+                raise _Difference(f"the data, or on chance: an operation has other operands: {CHOICE}", node)
             continue
         partner[a] = b
         if a.op is None and b.op is None:
             if a is b:
                 captured[a] = None
             elif a._data != b._data and not (a._data != a._data and b._data != b._data):
-                raise _depends(name, f"a number is once {a._data!r} and once {b._data!r}")
+                numbers = f"a number is {a._data!r} at first, and {b._data!r}"
+                raise _Difference(f"the data, or on chance: {numbers} {FROZEN}", node)
         elif a.op is not b.op or len(a.inputs) != len(b.inputs):
             names = [v.op.name if v.op else "a leaf" for v in (a, b)]
-            raise _depends(name, f"{names[0]!r} once and {names[1]!r} once, in one place")
+            found = f"{names[0]!r} once and {names[1]!r} once, in one place"
+            raise _Difference(f"the data, or on chance: {found}: {CHOICE}", node)
         else:
-            todo.extend(zip(a.inputs, b.inputs))
+            todo.extend([(x, y, b) for x, y in zip(a.inputs, b.inputs)])
     return sorted(captured, key=lambda v: v.number)
 
 
-def _depends(name: str, how: str) -> CompileError:
-    return CompileError(
-        f"{name}: the graph depends on the data, or on chance: {how}. "
-        "Choose inside the graph, tg.where(tg.gt(x, 0), a, b), and draw random numbers outside"
-    )
+def _find_line(f: Callable[..., Any], structures: Sequence[Structure], other: _Call) -> str:
+    """The line of f that makes its graph differ from the other call's: "file, line 3: text", or nothing.
+
+    f is called once more; each of its lines notes the clock that numbers the nodes when it begins.
+    """
+    marks: list[tuple[int, str, int]] = []
+
+    def mark(frame: FrameType | None) -> None:
+        frame = users_frame(frame)
+        if frame:
+            marks.append((tick(), frame.f_code.co_filename, frame.f_lineno))
+
+    def follow(frame: FrameType, event: str, argument: object) -> Any:
+        if users_frame(frame) is not frame:
+            return None
+        mark(frame.f_back if event == "return" else frame)
+        return follow
+
+    before = sys.gettrace()
+    try:
+        sys.settrace(follow)
+        call = _Call(f, structures, first=0.40625, apart=0.0078125)
+    except Exception:  # it is known already that f is not as it should be
+        return ""
+    finally:
+        sys.settrace(before)
+    try:
+        _compare(other, call)
+    except _Difference as difference:
+        place = 0 if difference.node is None else bisect_left(marks, (difference.node.number,))
+        if place:
+            _, file, line = marks[place - 1]
+            return f"{describe_line(file, line)}\n  "
+    return ""
+
+
+class DataCheck:
+    """What a loss requires of its targets, for compiled code: a check of a number computed from the data."""
+
+    def __init__(self, v: Value, inputs: Sequence[Value], check: Check) -> None:
+        self.root, self.check = v, check
+        self.nodes = newest_first([v])[::-1]
+        self.leaves = [x for node in self.nodes for x in node.inputs if x.op is None] or [v]
+        self.places = {x: place for place, x in enumerate(inputs) if x in self.leaves}
+
+    def run(self, data: Columns) -> None:
+        """Raise the error of the check for the first sample that it does not allow."""
+        columns = [data.numbers_of(place) for place in self.places.values()]
+        numbers = {x: x._data for x in self.leaves}
+        for sample in dict.fromkeys(zip(*columns)):
+            numbers.update(zip(self.places, sample))
+            for v in self.nodes:
+                numbers[v] = v.op.value(*[numbers[x] for x in v.inputs])
+            self.check(numbers[self.root])
+
+
+def _data_checks(call: _Call, params: Sequence[Value]) -> list[DataCheck]:
+    """The checks of numbers that an eager run has as floats: of the data and constants alone."""
+    checks = [DataCheck(v, call.inputs, check) for v, check in call.watch.checks]
+    return [c for c in checks if c.places and all(x.number > call.begin for x in c.leaves)]
 
 
 def name_of(f: Callable[..., Any]) -> str:
     """The function as messages name it."""
     return getattr(f, "__name__", type(f).__name__)
-
-
-# --- nested rows -------------------------------------------------------------------------------------------
-
-
-def structure_of(x: Any) -> Structure:
-    """None for a number, a tuple of structures for a row."""
-    if isinstance(x, (list, tuple)) or (hasattr(x, "__len__") and not isinstance(x, (str, bytes, bytearray))):
-        return tuple([structure_of(entry) for entry in x])
-    return None
-
-
-def flat(x: Any) -> list[Any]:
-    """The numbers of nested rows, in order."""
-    if isinstance(x, (list, tuple)) or (hasattr(x, "__len__") and not isinstance(x, (str, bytes, bytearray))):
-        return [number for entry in x for number in flat(entry)]
-    return [x]
-
-
-def fill(structure: Structure, numbers: Iterator[Any]) -> Any:
-    """Nested lists of that structure, filled in order."""
-    return next(numbers) if structure is None else [fill(part, numbers) for part in structure]
-
-
-def size_of(structure: Structure) -> int:
-    """How many numbers there are."""
-    return 1 if structure is None else sum(map(size_of, structure))
