@@ -35,6 +35,10 @@ class Task:
     reduce: str
     penalty: Callable[[], Value] | None
 
+    def loss_of_sample(self, x: list[float], y: Any) -> Value:
+        """The loss of the prediction for x."""
+        return self.loss(self.model(x), y)
+
     def share(self, batch: list[int]) -> float:
         """What a sample's loss counts."""
         return 1.0 / len(batch) if self.reduce == "mean" else 1.0
@@ -88,6 +92,9 @@ class Eager:
         move(task.optimizer, step)
         return [total]
 
+    def verify(self, i: int, undo: Callable[[], None]) -> None:
+        """Nothing is to be compared here."""
+
     def _blame_gradient(self, batch: list[int], step: int) -> None:
         """Every loss was finite and yet a gradient is not: build them again, one by one, to find where."""
         task = self.task
@@ -109,10 +116,8 @@ class Compiled:
         parameters = task.optimizer.parameters
         from tinygrad_bp.compiler import compile  # large: loaded where it is used
 
-        self.losses = compile(
-            lambda x, y: task.loss(task.model(x), y), parameters, example=task.samples[0], threads=threads
-        )
-        self.penalty = compile(task.penalty, parameters) if task.penalty else None
+        self.losses = compile(task.loss_of_sample, parameters, example=task.samples[0], threads=threads)
+        self.penalty = compile(task.penalty, parameters, example=()) if task.penalty else None
         self.steps_at_once = 1
 
     @property
@@ -139,6 +144,23 @@ class Compiled:
             p.grad = g
         move(self.task.optimizer, step)
         return [total]
+
+    def verify(self, i: int, undo: Callable[[], None]) -> None:
+        """Compare compiled code with the engine, on one sample and on the penalty.
+
+        Raises CompileError, and calls `undo`, where they differ beyond rounding.
+        """
+        from tinygrad_bp.compiler.verify import verify
+
+        parameters, sample = self.task.optimizer.parameters, self.task.samples[i]
+        try:
+            computed = self.losses.value_and_grad(*[[x] for x in sample])
+            verify(f"fit: the loss of sample {i}", self.task.loss_of_sample, parameters, sample, *computed)
+            if self.task.penalty and self.penalty:
+                verify("fit: the penalty", self.task.penalty, parameters, (), *self.penalty.value_and_grad())
+        except CompileError:
+            undo()
+            raise
 
     def _descend(self, columns: list[Any], batch: list[int], step: int, at_most: int) -> list[float]:
         sgd: Any = self.task.optimizer

@@ -19,6 +19,10 @@ from tinygrad_bp.modes import entered
 from tinygrad_bp.nn import Module
 from tinygrad_bp.optim import Optimizer
 from tinygrad_bp.steps import Sample, Task, chosen
+=======
+from tinygrad_bp.show.recording import Recorder, Recording
+from tinygrad_bp.steps import Sample, Task, chosen, undoing
+>>>>>>> 9debbf0 (fit compares compiled code with the engine, after its first stretch and at its end)
 
 if TYPE_CHECKING:
     from tinygrad_bp.show.stepper.moments import Recording
@@ -113,7 +117,12 @@ def fit(
             if recorder:
                 recorder.take(done)
                 at_most = min(at_most, recorder.until_next(done))
+            undo = undoing(optimizer) if done == 0 or done + at_most >= steps else None
             history.losses += chosen_engine.take(next(batches), done, at_most)
+            if undo and len(history.losses) == steps:
+                chosen_engine.verify(len(samples) - 1, undo)
+            elif undo and done == 0:
+                chosen_engine.verify(0, undo)
             history.seconds = time.perf_counter() - start
             history.engine = chosen_engine.name
             shown.update(len(history.losses) - done, history.losses[-1], history.rate)

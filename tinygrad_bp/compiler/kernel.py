@@ -14,7 +14,7 @@ from tinygrad_bp.compiler.backends.llvm.blocks import Lanes
 from tinygrad_bp.compiler.backends.llvm.module import emit_llvm
 from tinygrad_bp.compiler.backends.python.emit_python import Runner, emit_python, load
 from tinygrad_bp.compiler.roll import Rolled
-from tinygrad_bp.compiler.tracing import DataCheck
+from tinygrad_bp.compiler.tracing import DataCheck, nudging
 from tinygrad_bp.engine import Value, tick
 from tinygrad_bp.errors import CompileError, MissingExtraError
 from tinygrad_bp.rows import Structure
@@ -93,7 +93,8 @@ class Kernel:
 
     def numbers(self) -> list[float]:
         """Parameters and captured Values, as they are now."""
-        return [x._data for x in self.leaves]
+        with nudging:
+            return [x._data for x in self.leaves]
 
     def write_back(self, numbers: Sequence[float]) -> int:
         """Set the parameters: what `p.data = x` does, with one tick of the clock for all: that tick."""

@@ -7,7 +7,9 @@ read and kept, the two graphs differ, and the error names the line.  Leaves that
 outside: they are captured, and read again at each call; other leaves are constants.
 """
 
+import os
 import sys
+import threading
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -116,6 +118,12 @@ def _output(f: Callable[..., Any], x: Any) -> Value:
 
 # --- the second call ---------------------------------------------------------------------------------------
 
+nudging = threading.RLock()  # held while parameters have other numbers: who reads them takes it
+if hasattr(os, "register_at_fork"):  # where processes fork
+    os.register_at_fork(
+        before=nudging.acquire, after_in_parent=nudging.release, after_in_child=nudging.release
+    )
+
 
 def _called_again(f: Callable[..., Any], structures: Sequence[Structure], leaves: set[Value]) -> _Call:
     """The second call, on other numbers. Where f cannot bear the other signs, they stay as they are."""
@@ -132,18 +140,19 @@ def _nudged(leaves: Iterable[Value], factor: float) -> Iterator[None]:
     Creation numbers stay, so no graph is stale. A number that someone else sets meanwhile is left alone.
     """
     before = []
-    try:
-        for i, v in enumerate(sorted(leaves, key=lambda v: v.number)):
-            other = factor * (v._data + (0.03125 + (i % 128) / 4096.0)) if isfinite(v._data) else 0.5 + i
-            grad = -1.0625 * (v.grad or 0.0) + 0.71875  # None is how PyTorch clears it
-            before.append((v, v._data, v.grad, other))
-            v._data, v.grad = other, grad
-        yield
-    finally:
-        for v, data, grad, other in before:
-            v.grad = grad
-            if v._data is other:
-                v._data = data
+    with nudging:
+        try:
+            for i, v in enumerate(sorted(leaves, key=lambda v: v.number)):
+                other = factor * (v._data + (0.03125 + (i % 128) / 4096.0)) if isfinite(v._data) else 0.5 + i
+                grad = -1.0625 * (v.grad or 0.0) + 0.71875  # None is how PyTorch clears it
+                before.append((v, v._data, v.grad, other))
+                v._data, v.grad = other, grad
+            yield
+        finally:
+            for v, data, grad, other in before:
+                v.grad = grad
+                if v._data is other:
+                    v._data = data
 
 
 # --- comparing ---------------------------------------------------------------------------------------------

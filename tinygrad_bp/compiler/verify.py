@@ -10,13 +10,13 @@ from collections.abc import Callable, Sequence
 from math import fabs, isfinite
 from typing import Any
 
-from tinygrad_bp.engine import Value, edges, newest_first
+from tinygrad_bp.engine import Value, newest_first
 from tinygrad_bp.errors import CompileError
 from tinygrad_bp.modes import entered
 from tinygrad_bp.transforms import gradients
 
 CLOSE = 1e-11  # relative to a derivative, or to a thousandth of the largest: nobody looks further
-RUNS = 12  # of the experiment
+RUNS = 16  # of the experiment
 ULP = 2.0**-52
 
 
@@ -76,7 +76,8 @@ def _spread(out: Value, params: Sequence[Value], exact: Sequence[float]) -> list
         for v in nodes:
             xs = [numbers.get(x, x._data) for x in v.inputs]
             number = v.op.value(*xs)
-            noise = 4.0 * ULP * (fabs(number) + sum(fabs(d * x._data) for x, d in edges(v)))
+            slopes = v.op.slopes(number, *xs) if v.op.slopes else ()
+            noise = 4.0 * ULP * (fabs(number) + sum(fabs(d * x) for d, x in zip(slopes, xs)))
             numbers[v] = number + rng.uniform(-noise, noise) if isfinite(noise) else number
         spread = [max(s, fabs(numbers.get(v, v._data) - x)) for s, v, x in zip(spread, roots, exact)]
     return spread
