@@ -18,11 +18,7 @@ from tinygrad_bp.losses import Loss
 from tinygrad_bp.modes import entered
 from tinygrad_bp.nn import Module
 from tinygrad_bp.optim import Optimizer
-from tinygrad_bp.steps import Sample, Task, chosen
-=======
-from tinygrad_bp.show.recording import Recorder, Recording
 from tinygrad_bp.steps import Sample, Task, chosen, undoing
->>>>>>> 9debbf0 (fit compares compiled code with the engine, after its first stretch and at its end)
 
 if TYPE_CHECKING:
     from tinygrad_bp.show.stepper.moments import Recording
