@@ -1,0 +1,52 @@
+// Run pytest in Pyodide under node: node pyodide.mjs PYODIDE SITE REPOSITORY [pytest arguments ...]
+// What this platform lacks (processes, threads, and NumPy where it cannot be downloaded) is skipped and counted.
+import { pathToFileURL } from "node:url";
+
+const [module, site, repository, ...args] = process.argv.slice(2);
+const { loadPyodide } = await import(pathToFileURL(module));
+const py = await loadPyodide();
+await py.loadPackage("numpy", { messageCallback: () => {}, errorCallback: () => {} });
+for (const [at, folder] of [["/site", site], ["/repository", repository]]) {
+  py.FS.mkdirTree(at);
+  py.mountNodeFS(at, folder);
+}
+py.globals.set("args", py.toPy(args));
+const code = py.runPython(`
+import importlib.util, os, sys
+sys.dont_write_bytecode = True
+sys.path[:0] = ["/site", "/repository"]
+os.chdir("/repository")
+os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = "/tmp/hypothesis"
+import pytest
+
+LACKS = "can't start new thread", "emscripten does not support processes"
+no_numpy = importlib.util.find_spec("numpy") is None
+left_out = []
+
+class Platform:
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self, item):
+        try:
+            return (yield)
+        except (RuntimeError, OSError) as error:
+            if not any(text in str(error) for text in LACKS):
+                raise
+            pytest.skip(str(error))
+
+    def pytest_ignore_collect(self, collection_path):
+        if no_numpy and collection_path.suffix == ".py" and "import numpy" in collection_path.read_text("utf-8"):
+            left_out.append(collection_path.name)
+            return True
+
+    def pytest_terminal_summary(self, terminalreporter):
+        counts = {text: sum(text in str(r.longrepr) for r in terminalreporter.stats.get("skipped", [])) for text in LACKS}
+        for text, count in counts.items():
+            if count:
+                terminalreporter.write_line(f"NOT RUN: {count} tests: {text}")
+        if left_out:
+            terminalreporter.write_line(f"NOT RUN: {', '.join(sorted(left_out))}: NumPy could not be downloaded")
+
+print("Python", sys.version.split()[0], "on", sys.platform, flush=True)
+int(pytest.main([*args, "-p", "no:cacheprovider"], plugins=[Platform()]))
+`);
+process.exit(code);
