@@ -36,7 +36,7 @@ def without_native_code(step: CompiledSum, net: Net) -> None:
 @pytest.mark.parametrize("factor", [0.5, -1.0, 0.001, 3.0])
 def test_a_constant_times_a_row_summed_over_samples(factor: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """The gradient of factor * dot(w, x) by w is factor times the sum of x, from 1 sample to 130."""
-    monkeypatch.setattr("tinygrad_bp.compiler.backends.python.emit_python.SMALL", 0)
+    monkeypatch.setattr("tinygrad_bp.compiler.backends.python.SMALL", 0)
     ws = [Value(1.0 + i) for i in range(100)]
     net = Net(lambda x: factor * tg.dot(ws, x), ws, (100,))
     step = compile(net.loss, net.params)

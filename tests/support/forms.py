@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_bp.compiler.backends.python.emit_python import emit_python, load
+from tinygrad_bp.compiler.backends.python import emit_python, load
 from tinygrad_bp.compiler.columns import Columns
 from tinygrad_bp.compiler.frame import bind
 

@@ -16,7 +16,7 @@ from typing import Any
 from tinygrad_bp.compiler.backends.llvm import native
 from tinygrad_bp.compiler.backends.llvm.blocks import Lanes
 from tinygrad_bp.compiler.backends.matrix.emit_matrix import argument_names, emit_matrix
-from tinygrad_bp.compiler.backends.python.emit_python import emit_python
+from tinygrad_bp.compiler.backends.python import emit_python
 from tinygrad_bp.compiler.bound import Bound, checked_pace
 from tinygrad_bp.compiler.columns import Columns
 from tinygrad_bp.compiler.frame import bind

@@ -12,7 +12,7 @@ from typing import Any
 from tinygrad_bp.compiler.backends.llvm import native
 from tinygrad_bp.compiler.backends.llvm.blocks import Lanes
 from tinygrad_bp.compiler.backends.llvm.module import emit_llvm
-from tinygrad_bp.compiler.backends.python.emit_python import Runner, emit_python, load
+from tinygrad_bp.compiler.backends.python import Runner, emit_python, load
 from tinygrad_bp.compiler.roll import Rolled
 from tinygrad_bp.compiler.tracing import DataCheck, nudging
 from tinygrad_bp.engine import Value, tick

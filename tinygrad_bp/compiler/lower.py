@@ -166,14 +166,6 @@ def _sign(x: Any) -> Any:
     return ops.where(ops.gt(x, 0.0), 1.0, ops.where(ops.gt(0.0, x), -1.0, x))
 
 
-def _min(x: Any, y: Any) -> Any:
-    return ops.where(ops.ge(y, x), x, ops.where(ops.ne(x, x), x, y))
-
-
-def _max(x: Any, y: Any) -> Any:
-    return ops.where(ops.ge(x, y), x, ops.where(ops.ne(x, x), x, y))
-
-
 EXPANSIONS: dict[Op, Callable[..., Any]] = {
     ops.identity: lambda x: x,
     ops.sum: _sum,
@@ -191,6 +183,4 @@ EXPANSIONS: dict[Op, Callable[..., Any]] = {
     ops.normal_cdf: _normal_cdf,
     ops.clip: _clip,
     ops.sign: _sign,
-    ops.min: _min,
-    ops.max: _max,
 }

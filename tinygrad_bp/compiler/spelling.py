@@ -1,124 +1,143 @@
-"""How a primitive is spelled in Python: one table, keyed by the row of the table of operations.
+"""Spelling: how a statement is read, and how each primitive is written, in every backend.
 
-What is not here is called by name, as the row's own function on floats.  `{0}`, `{1}` are the operands.  A
-comparison also has a plain condition, which `where` takes as it is.  Read emit_python.py next.
+`fold` walks the shape of a statement; whoever writes code implements the four methods of a `Speller`, and
+gets the operands of each operation as he made them himself.  `PRIMITIVES` has one record for each operation
+that lowering leaves: a new primitive needs its line there, and nothing else.  Read backends/ next: python
+writes functions on floats, llvm vectors of samples, matrix whole arrays.
 """
 
-import math
 from collections.abc import Sequence
-from typing import Any
+from typing import NamedTuple, Protocol, TypeVar
 
-from tinygrad_bp import floats, ops
+from tinygrad_bp import ops
 from tinygrad_bp.compiler.lower import erfc
-from tinygrad_bp.compiler.schedule import LONGEST, Apply, Literal, Shape
-from tinygrad_bp.compiler.terms import COPY, INNER, TOTAL
-from tinygrad_bp.ops import TABLE, Op
+from tinygrad_bp.compiler.schedule import Apply, Leaf, Literal, Shape
+from tinygrad_bp.compiler.terms import COPY, INNER
+from tinygrad_bp.ops import Op
 
-SPELLED: dict[Op, str] = {
-    ops.add: "({0} + {1})",
-    ops.sub: "({0} - {1})",
-    ops.mul: "({0} * {1})",
-    ops.neg: "(-{0})",
-    ops.abs: "abs({0})",
-    ops.relu: "(t if (t := {0}) > 0.0 or t != t else 0.0)",
-    ops.step: "(1.0 if (t := {0}) > 0.0 else t if t != t else 0.0)",
-    ops.where: "({1} if {0} else {2})",
-    ops.nan_if: "({1} if (t := {0}) == t else nan)",
-    COPY: "{0}",
-}
-CONDITIONS: dict[Op, str] = {
-    ops.gt: "{0} > {1}",
-    ops.ge: "{0} >= {1}",
-    ops.eq: "{0} == {1}",
-    ops.ne: "{0} != {1}",
-}
+T = TypeVar("T")
 
 
-class Names:
-    """The functions that generated code calls, by name."""
+class Speller(Protocol[T]):
+    """What a backend makes of each part of a statement."""
 
-    def __init__(self) -> None:
-        self.ops: dict[str, Op] = {}
+    def operand(self, k: int) -> T:
+        """Operand number k."""
 
-    def of(self, op: Op) -> str:
-        """The name of an operation's float function, which the code is then given."""
-        name = op.name if op.name in TABLE or op is erfc else f"{op.name}_of_yours"
-        while self.ops.get(name, op) is not op:
-            name += "_"
-        self.ops[name] = op
-        return name
+    def number(self, x: float) -> T:
+        """A constant."""
 
-    @property
-    def functions(self) -> dict[str, Any]:
-        return {name: op.value for name, op in self.ops.items()}
+    def applied(self, op: Op, operands: Sequence[T]) -> T:
+        """A primitive on its operands."""
 
-    def imports(self) -> list[str]:
-        """The lines that make these functions known: imports, and look-ups of your own operations."""
-        homes: dict[str, list[str]] = {"math": ["inf", "nan"], "operator": ["mul"]}
-        yours = []
-        for name, op in sorted(self.ops.items()):
-            home = next((m for m in (floats, math) if getattr(m, name, None) is op.value), None)
-            if home:
-                homes.setdefault(home.__name__, []).append(name)
-            else:
-                constants = ", ".join(map(literal, op.constant_values))
-                yours.append(f"{name} = OPS[{op.name!r}]{f'.at({constants})' if constants else ''}.value")
-        if yours:
-            homes["tinygrad_bp.ops"] = ["OPS"]
-        lines = [f"from {home} import {', '.join(sorted(names))}" for home, names in homes.items()]
-        return [*lines, *([""] if yours else []), *yours]
+    def accumulated(self, start: T, lists: Sequence[int]) -> T:
+        """The start plus the sum of a list, or of the products of two, given as numbers of operands."""
 
 
-def literal(x: float) -> str:
-    """A float as Python source, exact."""
-    return repr(x) if x - x == 0.0 else "nan" if x != x else "inf" if x > 0 else "(-inf)"
+def fold(shape: Shape, speller: Speller[T], first: int = 0) -> T:
+    """What a speller makes of a shape, whose first operand is number `first`.
 
-
-def expression(shape: Shape, leaves: Sequence[Any], names: Names) -> str:
-    """A statement's right-hand side, its operands given as text; a list's as one text, or as a list of
-    texts."""
-    stack: list[tuple[str, str]] = []  # as a number, and as a condition
-    rest = list(leaves)[::-1]
+    A shape is in postfix order: the one of x * y - 1 is x, y, mul, 1, sub.
+    """
+    stack: list[T] = []
+    k = first
     for token in shape:
-        if isinstance(token, Apply):
+        if isinstance(token, Literal):
+            stack.append(speller.number(token.number))
+        elif isinstance(token, Leaf):
+            stack.append(speller.operand(k))
+            k += 1
+        elif token.length:
+            lists = [k, k + 1] if token.op is INNER else [k]
+            stack[-1] = speller.accumulated(stack[-1], lists)
+            k += len(lists)
+        else:
             operands = stack[len(stack) - token.operands :]
             del stack[len(stack) - token.operands :]
-            stack.append(_applied(token.op, operands, rest, names))
-        else:
-            text: str = literal(token.number) if isinstance(token, Literal) else rest.pop()
-            stack.append((text, text))
-    return stack[-1][0]
+            stack.append(speller.applied(token.op, operands))
+    return stack[-1]
 
 
-def _applied(op: Op, operands: list[tuple[str, str]], rest: list[Any], names: Names) -> tuple[str, str]:
-    numbers = [number for number, _ in operands]
-    if op in (INNER, TOTAL):
-        text = _accumulated(numbers[0], [rest.pop() for _ in range(1 + (op is INNER))])
-    elif op in CONDITIONS:
-        condition = CONDITIONS[op].format(*numbers)
-        return f"(1.0 if {condition} else 0.0)", condition
-    elif op is ops.where:
-        text = SPELLED[op].format(operands[0][1], *numbers[1:])
-    elif op is ops.div and _is_safe_divisor(numbers[1]):
-        text = f"({numbers[0]} / {numbers[1]})"
-    elif op in SPELLED:
-        text = SPELLED[op].format(*numbers)
-    else:
-        text = f"{names.of(op)}({', '.join(numbers)})"
-    return text, text
+def start_of(shape: Shape) -> tuple[Shape, int]:
+    """The part of a shape that its accumulation starts from, and the number of that part's first operand."""
+    end = next(at for at, token in enumerate(shape) if isinstance(token, Apply) and token.length)
+    begin, wanted = end, 1
+    while wanted:
+        begin -= 1
+        token = shape[begin]
+        wanted += (token.operands if isinstance(token, Apply) else 0) - 1
+    return shape[begin:end], sum(isinstance(token, Leaf) for token in shape[:begin])
 
 
-def _accumulated(start: str, lists: list[Any]) -> str:
-    if isinstance(lists[0], list):  # written out: from the left, as a chain
-        summands = [" * ".join(pair) for pair in zip(*lists)]
-        if len(summands) > LONGEST:  # Python's parser recurses along a chain, but not along a list
-            return f"sum([{', '.join(summands)}], {start})"
-        return f"({' + '.join([start, *summands])})"
-    return f"sum({f'map(mul, {lists[0]}, {lists[1]})' if len(lists) == 2 else lists[0]}, {start})"
+class Primitive(NamedTuple):
+    """How each backend writes an operation; {0}, {1} are the operands.
+
+    In Python a pattern, or CALLED: the row's function on floats.  In LLVM an instruction ("fadd"), a
+    comparison ("fcmp ogt"), an intrinsic ("llvm.fabs"), the C library's function of the same name for each
+    lane (LIBM), or instructions of ours (OURS, in functions.py).  For arrays a pattern in the names of the
+    array API standard, or "": no array function computes it.
+    """
+
+    python: str
+    llvm: str
+    array: str
 
 
-def _is_safe_divisor(text: str) -> bool:
-    try:
-        return float(text) != 0.0
-    except ValueError:
-        return False
+CALLED, LIBM, OURS = "", "libm", "ours"
+
+
+PRIMITIVES: dict[Op, Primitive] = {
+    #                     in Python,                  in LLVM,           for arrays
+    ops.add:    Primitive("({0} + {1})",              "fadd",            "{0} + {1}"),
+    ops.sub:    Primitive("({0} - {1})",              "fsub",            "{0} - {1}"),
+    ops.mul:    Primitive("({0} * {1})",              "fmul",            "{0} * {1}"),
+    ops.div:    Primitive(CALLED,                     "fdiv",            "{0} / {1}"),
+    ops.neg:    Primitive("(-{0})",                   "fneg",            "-{0}"),
+    ops.gt:     Primitive("{0} > {1}",                "fcmp ogt",        "{0} > {1}"),
+    ops.ge:     Primitive("{0} >= {1}",               "fcmp oge",        "{0} >= {1}"),
+    ops.eq:     Primitive("{0} == {1}",               "fcmp oeq",        "{0} == {1}"),
+    ops.ne:     Primitive("{0} != {1}",               "fcmp une",        "{0} != {1}"),
+    ops.where:  Primitive("({1} if {0} else {2})",    OURS,              "xp.where({0}, {1}, {2})"),
+    ops.max:    Primitive(CALLED,                     OURS,              "xp.maximum({0}, {1})"),
+    ops.min:    Primitive(CALLED,                     OURS,              "xp.minimum({0}, {1})"),
+    ops.abs:    Primitive("abs({0})",                 "llvm.fabs",       "xp.abs({0})"),
+    ops.sqrt:   Primitive(CALLED,                     "llvm.sqrt",       "xp.sqrt({0})"),
+    ops.floor:  Primitive(CALLED,                     "llvm.floor",      "xp.floor({0})"),
+    ops.ceil:   Primitive(CALLED,                     "llvm.ceil",       "xp.ceil({0})"),
+    ops.round:  Primitive(CALLED,                     "llvm.roundeven",  "xp.round({0})"),
+    ops.exp:    Primitive(CALLED,                     OURS,              "xp.exp({0})"),
+    ops.log:    Primitive(CALLED,                     OURS,              "xp.log({0})"),
+    ops.log1p:  Primitive(CALLED,                     OURS,              "xp.log1p({0})"),
+    ops.tanh:   Primitive(CALLED,                     OURS,              "xp.tanh({0})"),
+    ops.expm1:  Primitive(CALLED,                     LIBM,              "xp.expm1({0})"),
+    ops.pow:    Primitive(CALLED,                     LIBM,              "{0} ** {1}"),
+    ops.hypot:  Primitive(CALLED,                     LIBM,              "xp.hypot({0}, {1})"),
+    ops.erf:    Primitive(CALLED,                     LIBM,              "erf(xp, {0})"),
+    erfc:       Primitive(CALLED,                     LIBM,              "erfc(xp, {0})"),
+    ops.sin:    Primitive(CALLED,                     LIBM,              "xp.sin({0})"),
+    ops.cos:    Primitive(CALLED,                     LIBM,              "xp.cos({0})"),
+    ops.tan:    Primitive(CALLED,                     LIBM,              "xp.tan({0})"),
+    ops.asin:   Primitive(CALLED,                     LIBM,              "xp.asin({0})"),
+    ops.acos:   Primitive(CALLED,                     LIBM,              "xp.acos({0})"),
+    ops.atan:   Primitive(CALLED,                     LIBM,              "xp.atan({0})"),
+    ops.atan2:  Primitive(CALLED,                     LIBM,              "xp.atan2({0}, {1})"),
+    ops.sinh:   Primitive(CALLED,                     LIBM,              "xp.sinh({0})"),
+    ops.cosh:   Primitive(CALLED,                     LIBM,              "xp.cosh({0})"),
+    ops.asinh:  Primitive(CALLED,                     LIBM,              "xp.asinh({0})"),
+    ops.acosh:  Primitive(CALLED,                     LIBM,              "xp.acosh({0})"),
+    ops.atanh:  Primitive(CALLED,                     LIBM,              "xp.atanh({0})"),
+    COPY:       Primitive("{0}",                      OURS,              "xp.broadcast_to({0}, ({rows}, n))"),
+    ops.relu: Primitive(
+        "(t if (t := {0}) > 0.0 or t != t else 0.0)", OURS, "xp.maximum({0}, 0.0)"
+    ),
+    ops.step: Primitive(
+        "(1.0 if (t := {0}) > 0.0 else t if t != t else 0.0)", OURS, "xp.sign(xp.maximum({0}, 0.0))"
+    ),
+    ops.nan_if: Primitive(
+        "({1} if (t := {0}) == t else nan)", OURS, "xp.where(xp.isnan({0}), {0}, {1})"
+    ),
+    ops.fmod: Primitive(
+        CALLED, LIBM, "xp.copysign(xp.remainder(xp.abs({0}), xp.abs({1})), {0})"
+    ),
+}  # fmt: skip
+COMPARISONS = frozenset(op for op, primitive in PRIMITIVES.items() if primitive.llvm.startswith("fcmp"))

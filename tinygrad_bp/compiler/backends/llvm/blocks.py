@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from tinygrad_bp.compiler.backends.llvm.functions import applied
 from tinygrad_bp.compiler.backends.llvm.text import Index, Text
 from tinygrad_bp.compiler.roll import Nest, Rolled, leaf_spaces
-from tinygrad_bp.compiler.schedule import Apply, Kind, Leaf, Literal, Space
-from tinygrad_bp.compiler.terms import INNER
+from tinygrad_bp.compiler.schedule import Kind, Space
+from tinygrad_bp.compiler.spelling import fold, start_of
+from tinygrad_bp.ops import Op
 
 TILE = 120  # samples in a tile
 NEAR, ROOM = 1 << 17, 3 << 19  # more if its rows take fewer bytes than that, fewer if they would take more
@@ -112,36 +113,30 @@ class Block:
 
     def value(self, fetch: Fetch, accumulated: str = "") -> str:
         """Write the expression of a statement, around its accumulation if it has one."""
-        return self.written(0, len(self.nest.shape), 0, fetch, accumulated)
+        return fold(self.nest.shape, _Registers(self.text, fetch, accumulated))
 
     def start(self, fetch: Fetch) -> str:
-        """Write what the accumulation starts from: the operand that ends just before it."""
-        shape = self.nest.shape
-        end = next(at for at, token in enumerate(shape) if isinstance(token, Apply) and token.length)
-        begin, wanted = end, 1
-        while wanted:
-            begin -= 1
-            token = shape[begin]
-            wanted += (token.operands if isinstance(token, Apply) else 0) - 1
-        return self.written(begin, end, sum(isinstance(token, Leaf) for token in shape[:begin]), fetch)
+        """Write what the accumulation starts from."""
+        shape, first = start_of(self.nest.shape)
+        return fold(shape, _Registers(self.text, fetch), first)
 
-    def written(self, begin: int, end: int, k: int, fetch: Fetch, accumulated: str = "") -> str:
-        """Some tokens of the shape, of which the first operand is number k."""
-        stack: list[str] = []
-        for token in self.nest.shape[begin:end]:
-            if isinstance(token, Literal):
-                stack.append(self.text.constant(token.number))
-            elif isinstance(token, Leaf):
-                stack.append(fetch(k))
-                k += 1
-            elif token.length:
-                stack[-1] = accumulated
-                k += 1 + (token.op is INNER)
-            else:
-                operands = stack[len(stack) - token.operands :]
-                del stack[len(stack) - token.operands :]
-                stack.append(applied(self.text, token.op, operands))
-        return stack[-1]
+
+@dataclass
+class _Registers:
+    """A statement's values in registers; that of its accumulation is given."""
+
+    text: Text
+    operand: Fetch
+    sum: str = ""
+
+    def number(self, x: float) -> str:
+        return self.text.constant(x)
+
+    def applied(self, op: Op, operands: Sequence[str]) -> str:
+        return applied(self.text, op, operands)
+
+    def accumulated(self, start: str, lists: Sequence[int]) -> str:
+        return self.sum
 
 
 class Rows(Block):

@@ -1,4 +1,4 @@
-"""The primitives on vectors: one table, keyed by the row of the table of operations.
+"""Primitives on vectors, as their records in spelling.py say.
 
 An instruction where the processor has one; a function on vectors from exponentials.py; else the C library's
 function of the same name, called for each lane.  Comparisons that LLVM calls ordered ("ogt") are false for
@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from tinygrad_bp import ops
 from tinygrad_bp.compiler.backends.llvm import exponentials
 from tinygrad_bp.compiler.backends.llvm.text import Text, choose, compare
-from tinygrad_bp.compiler.lower import erfc
+from tinygrad_bp.compiler.spelling import LIBM, OURS, PRIMITIVES
 from tinygrad_bp.compiler.terms import COPY
 from tinygrad_bp.errors import CompileError
 from tinygrad_bp.ops import Op
@@ -21,23 +21,18 @@ ZERO, ONE = 0.0, 1.0
 
 def applied(text: Text, op: Op, operands: Sequence[str]) -> str:
     """Write an operation; its result. Raises CompileError for one that only Python can compute."""
-    if op in SPELLED:
-        return SPELLED[op](text, *operands)
-    if op in IN_THE_C_LIBRARY:
+    if op not in PRIMITIVES:
+        raise CompileError(f"the operation {op.name!r} is a Python function, and has no machine code")
+    how = PRIMITIVES[op].llvm
+    if how == OURS:
+        return WRITTEN[op](text, *operands)
+    if how == LIBM:
         return _each_lane(text, op.name, operands)
-    raise CompileError(f"the operation {op.name!r} is a Python function, and has no machine code")
-
-
-def _instruction(name: str) -> Callable[..., str]:
-    return lambda text, x, y: text.let(f"{name} {text.type} {x}, {y}")
-
-
-def _intrinsic(name: str) -> Callable[..., str]:
-    return lambda text, x: text.intrinsic(name, [x])
-
-
-def _comparison(how: str) -> Callable[..., str]:
-    return lambda text, x, y: choose(text, compare(text, how, x, y), text.constant(ONE), text.constant(ZERO))
+    if how.startswith("fcmp "):
+        return choose(text, compare(text, how[5:], *operands), text.constant(ONE), text.constant(ZERO))
+    if how.startswith("llvm."):
+        return text.intrinsic(how[5:], operands)
+    return text.let(f"{how} {text.type} {', '.join(operands)}")
 
 
 def _where(text: Text, condition: str, x: str, y: str) -> str:
@@ -46,6 +41,16 @@ def _where(text: Text, condition: str, x: str, y: str) -> str:
 
 def _nan_if(text: Text, o: str, d: str) -> str:
     return choose(text, compare(text, "uno", o, o), o, d)
+
+
+def _first_if(how: str) -> Callable[..., str]:
+    """The first of two where it compares so, or is nan; else the second."""
+
+    def write(text: Text, x: str, y: str) -> str:
+        first = text.let(f"or {text.mask} {compare(text, how, x, y)}, {compare(text, 'uno', x, x)}")
+        return choose(text, first, x, y)
+
+    return write
 
 
 def _relu(text: Text, x: str) -> str:
@@ -85,33 +90,16 @@ def _lane_loop(text: Text, wide: str, name: str, operands: int) -> str:
     return f"define internal {text.type} @{wide}({parameters}) noinline nounwind {{\n{inner.body()}\n}}"
 
 
-SPELLED: dict[Op, Callable[..., str]] = {
-    ops.add: _instruction("fadd"),
-    ops.sub: _instruction("fsub"),
-    ops.mul: _instruction("fmul"),
-    ops.div: _instruction("fdiv"),
-    ops.neg: lambda text, x: text.let(f"fneg {text.type} {x}"),
-    ops.sqrt: _intrinsic(ops.sqrt.name),
-    ops.abs: _intrinsic("fabs"),
-    ops.floor: _intrinsic(ops.floor.name),
-    ops.ceil: _intrinsic(ops.ceil.name),
-    ops.round: _intrinsic("roundeven"),
-    ops.gt: _comparison("ogt"),
-    ops.ge: _comparison("oge"),
-    ops.eq: _comparison("oeq"),
-    ops.ne: _comparison("une"),
+WRITTEN: dict[Op, Callable[..., str]] = {
     ops.where: _where,
     ops.nan_if: _nan_if,
+    ops.max: _first_if("oge"),
+    ops.min: _first_if("ole"),
+    ops.relu: _relu,
+    ops.step: _step,
     ops.exp: exponentials.exp,
     ops.log: exponentials.log,
     ops.log1p: exponentials.log1p,
     ops.tanh: exponentials.tanh,
-    ops.relu: _relu,
-    ops.step: _step,
     COPY: lambda text, x: x,
 }
-IN_THE_C_LIBRARY = frozenset({
-    ops.expm1, ops.pow, ops.fmod, ops.hypot, ops.erf, erfc,
-    ops.sin, ops.cos, ops.tan, ops.asin, ops.acos, ops.atan, ops.atan2,
-    ops.sinh, ops.cosh, ops.asinh, ops.acosh, ops.atanh,
-})  # fmt: skip

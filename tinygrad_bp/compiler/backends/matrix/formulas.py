@@ -101,23 +101,15 @@ def _is_power(x: float) -> bool:
 
 
 def _choice(f: Applied) -> Formula:
-    """where(x >= y, x, where(x is nan, x, y)) is the larger; a factor that is 1 where it counts goes."""
+    """A choice, simpler: a factor that is 1 where it counts goes."""
     c, x, y = f.operands
     if isinstance(c, Number):
         return x if c.value else y
-    if isinstance(c, Applied) and c.op is ops.ge and x in c.operands:
-        other = c.operands[c.operands[0] == x]
-        if (y == other and isinstance(x, Number)) or y == Applied(ops.where, (_is_nan(x), x, other)):
-            return Applied(ops.max if c.operands[0] == x else ops.min, (x, other))
     if isinstance(c, Applied) and c.op is ops.ne and c.operands[1] == Number(0.0):
         c = c.operands[0]  # where asks for no more
     if isinstance(x, Applied) and x.op is ops.mul and c in x.operands and is_flag(c):
         x = x.operands[x.operands[0] == c]
     return Applied(ops.where, (c, x, y))
-
-
-def _is_nan(x: Formula) -> Formula:
-    return Applied(ops.ne, (x, x))
 
 
 def is_flag(f: Formula) -> bool:

@@ -1,8 +1,7 @@
-"""How a primitive is spelled in the array API standard (2023.12): one table, keyed by the row of the table.
+"""Expressions in the array API standard (2023.12), of the patterns in the records of primitives.
 
-A form is a pattern and how tightly it binds, so that only needed parentheses are printed.  What is not here
-and has a function of its name in the standard is called; what has none is a CompileError, or, for the error
-function, a helper printed with the source.  Read statements.py next.
+How tightly each binds is known, so that only needed parentheses are printed.  An operation without a pattern
+is a CompileError; the error function is a helper printed with the source.  Read statements.py next.
 """
 
 import re
@@ -11,8 +10,7 @@ from textwrap import fill
 from typing import NamedTuple
 
 from tinygrad_bp import ops
-from tinygrad_bp.compiler.lower import erfc
-from tinygrad_bp.compiler.terms import COPY
+from tinygrad_bp.compiler.spelling import COMPARISONS, PRIMITIVES
 from tinygrad_bp.errors import CompileError
 from tinygrad_bp.ops import Op
 
@@ -33,40 +31,20 @@ class Text(NamedTuple):
 
 
 class Form(NamedTuple):
-    """A pattern, its own level, and the least level of each operand."""
+    """How tightly a pattern binds, and the least level of each operand."""
 
-    pattern: str
     level: int
     operands: tuple[int, ...]
 
 
-FORMS: dict[Op, Form] = {
-    ops.add: Form("{0} + {1}", SUM, (SUM, PRODUCT)),
-    ops.sub: Form("{0} - {1}", SUM, (SUM, PRODUCT)),
-    ops.mul: Form("{0} * {1}", PRODUCT, (PRODUCT, SIGN)),
-    ops.div: Form("{0} / {1}", PRODUCT, (PRODUCT, SIGN)),
-    ops.neg: Form("-{0}", SIGN, (SIGN,)),
-    ops.pow: Form("{0} ** {1}", POWER, (ATOM, ATOM)),
+FORMS = {  # the patterns that are no calls
+    ops.add: Form(SUM, (SUM, PRODUCT)),
+    ops.sub: Form(SUM, (SUM, PRODUCT)),
+    ops.mul: Form(PRODUCT, (PRODUCT, SIGN)),
+    ops.div: Form(PRODUCT, (PRODUCT, SIGN)),
+    ops.neg: Form(SIGN, (SIGN,)),
+    ops.pow: Form(POWER, (ATOM, ATOM)),
 }
-COMPARISONS: dict[Op, str] = {ops.gt: ">", ops.ge: ">=", ops.eq: "==", ops.ne: "!="}
-
-# Patterns whose operands are arrays, in any expression: a plain number among them is made one.
-CALLS: dict[Op, str] = {
-    ops.relu: "xp.maximum({0}, 0.0)",
-    ops.step: "xp.sign(xp.maximum({0}, 0.0))",
-    ops.max: "xp.maximum({0}, {1})",
-    ops.min: "xp.minimum({0}, {1})",
-    ops.nan_if: "xp.where(xp.isnan({0}), {0}, {1})",
-    ops.fmod: "xp.copysign(xp.remainder(xp.abs({0}), xp.abs({1})), {0})",
-    COPY: "xp.broadcast_to({0}, ({rows}, n))",
-    ops.erf: "erf(xp, {0})",
-    erfc: "erfc(xp, {0})",
-}
-IN_THE_STANDARD = frozenset({
-    ops.abs, ops.sqrt, ops.hypot, ops.exp, ops.expm1, ops.log, ops.log1p, ops.sin, ops.cos, ops.tan, ops.asin,
-    ops.acos, ops.atan, ops.atan2, ops.sinh, ops.cosh, ops.tanh, ops.asinh, ops.acosh, ops.atanh, ops.floor,
-    ops.ceil, ops.round,
-})  # fmt: skip
 
 
 def filled(text: str, first: str = "", following: str = "    ") -> list[str]:
@@ -93,10 +71,11 @@ def literal(x: float) -> Text:
 
 def spelled(op: Op, operands: Sequence[Text], rows: int) -> Text:
     """An operation on its operands, for so many rows. Raises CompileError for one without a spelling."""
+    pattern = PRIMITIVES[op].array if op in PRIMITIVES else ""
     if op in FORMS:
         form = FORMS[op]
         texts = [x.within(level) for x, level in zip(operands, form.operands)]
-        text = form.pattern.format(*texts)
+        text = pattern.format(*texts)
         if op is ops.pow and all(re.fullmatch(r"[\w.]+", x) for x in texts):
             text = text.replace(" ", "")  # as formatters have it: x**2, but (x + y) ** 2
         return Text(text, form.level)
@@ -108,10 +87,8 @@ def spelled(op: Op, operands: Sequence[Text], rows: int) -> Text:
         x, y = sorted(operands, key=lambda operand: operand.scalar)
         return Text(f"xp.{op.name}imum({x.text}, {_with_point(y.text)})")
     arrays = [_array(x).text for x in operands]
-    if op in CALLS:
-        return Text(CALLS[op].format(*arrays, rows=rows))
-    if op in IN_THE_STANDARD:
-        return Text(f"xp.{op.name}({', '.join(arrays)})")
+    if pattern:
+        return Text(pattern.format(*arrays, rows=rows))
     raise CompileError(
         f"the operation {op.name!r} is a Python function, and no array function computes it: "
         'give it a formula, tg.op(..., composite=True), or read source("python")'
@@ -131,7 +108,7 @@ def _array(x: Text) -> Text:
 def compared(op: Op, operands: Sequence[Text]) -> Text:
     """A comparison, as a condition."""
     x, y = (operand.within(SUM) for operand in operands)
-    return Text(f"{x} {COMPARISONS[op]} {y}", COMPARISON, flag=True)
+    return Text(PRIMITIVES[op].array.format(x, y), COMPARISON, flag=True)
 
 
 def both(x: Text, y: Text) -> Text:

@@ -7,14 +7,12 @@ two lists is a matrix, `D @ A.T`.  Read naming.py next.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from tinygrad_bp import ops
 from tinygrad_bp.compiler.backends.matrix.formulas import (
     Applied,
     Formula,
     Listed,
-    Near,
     Number,
     Operand,
     Stored,
@@ -26,8 +24,9 @@ from tinygrad_bp.compiler.backends.matrix.formulas import (
 )
 from tinygrad_bp.compiler.backends.matrix.layout import Block, Grid, Layout
 from tinygrad_bp.compiler.roll import Nest, addresses_of, leaf_spaces
-from tinygrad_bp.compiler.schedule import Apply, Kind, Literal, Space
-from tinygrad_bp.compiler.terms import INNER, TOTAL
+from tinygrad_bp.compiler.schedule import Kind, Space
+from tinygrad_bp.compiler.spelling import fold
+from tinygrad_bp.ops import Op
 
 Points = Sequence[tuple[int, ...]]
 
@@ -46,40 +45,43 @@ class Statement:
 
 def formula_of(nest: Nest, points: Points, table: Sequence[int], layout: Layout) -> Formula:
     """What a nest computes at these points."""
-    leaves = _leaves(nest, points, table)
-    near = _near(layout)
-    stack: list[Formula] = []
-    for token in nest.shape:
-        if isinstance(token, Literal):
-            stack.append(Number(token.number))
-        elif not isinstance(token, Apply):
-            stack.append(leaves.pop())
-        elif token.op in (INNER, TOTAL):
-            lists = [leaves.pop() for _ in range(1 + (token.op is INNER))]
-            total = parameters_first(Total(lists[0] if len(lists) == 2 else None, lists[-1]))
-            stack[-1] = simplified(Applied(ops.add, (stack[-1], _in_order(total, layout))), near)
-        else:
-            operands = tuple(stack[len(stack) - token.operands :])
-            del stack[len(stack) - token.operands :]
-            stack.append(simplified(Applied(token.op, operands), near))
-    return gathered(stack[0], near) if len(points) == 1 else stack[0]
+    reader = _Reader(nest, points, table, layout)
+    formula = fold(nest.shape, reader)
+    return gathered(formula, reader.near) if len(points) == 1 else formula
 
 
-def _leaves(nest: Nest, points: Points, table: Sequence[int]) -> list[Any]:
-    """The operands, last first."""
-    leaves: list[Any] = []
-    for k, (space, run) in enumerate(zip(leaf_spaces(nest), nest.runs)):
-        column = [point[k + 1] for point in points]
-        if run is None:
-            leaves.append(Operand(space, tuple(column)))
-        else:
-            known = {first: tuple(addresses_of(run, first, nest.length, table)) for first in set(column)}
-            leaves.append(Listed(space, tuple(known[first] for first in column)))
-    return leaves[::-1]
+@dataclass
+class _Reader:
+    """Makes formulas of a statement's parts."""
 
+    nest: Nest
+    points: Points
+    table: Sequence[int]
+    layout: Layout
 
-def _near(layout: Layout) -> Near:
-    return lambda space, a, b: layout.place(space, a)[0] is layout.place(space, b)[0]
+    def near(self, space: Space, a: int, b: int) -> bool:
+        return self.layout.place(space, a)[0] is self.layout.place(space, b)[0]
+
+    def operand(self, k: int) -> Operand:
+        return Operand(leaf_spaces(self.nest)[k], tuple(point[k + 1] for point in self.points))
+
+    def listed(self, k: int) -> Listed:
+        run = self.nest.runs[k]
+        assert run
+        column = [point[k + 1] for point in self.points]
+        known = {first: tuple(addresses_of(run, first, self.nest.length, self.table)) for first in {*column}}
+        return Listed(run.space, tuple(known[first] for first in column))
+
+    def number(self, x: float) -> Number:
+        return Number(x)
+
+    def applied(self, op: Op, operands: Sequence[Formula]) -> Formula:
+        return simplified(Applied(op, tuple(operands)), self.near)
+
+    def accumulated(self, start: Formula, lists: Sequence[int]) -> Formula:
+        *ws, xs = [self.listed(k) for k in lists]
+        total = parameters_first(Total(ws[0] if ws else None, xs))
+        return self.applied(ops.add, [start, _in_order(total, self.layout)])
 
 
 def _in_order(total: Total, layout: Layout) -> Formula:

@@ -13,7 +13,6 @@ from tinygrad_bp.compiler.backends.matrix.helpers import ERF, ERFC, SERIES
 from tinygrad_bp.compiler.backends.matrix.layout import Block, Layout
 from tinygrad_bp.compiler.backends.matrix.leaves import Names
 from tinygrad_bp.compiler.backends.matrix.spelling import (
-    COMPARISONS,
     PRODUCT,
     SIGN,
     Text,
@@ -26,6 +25,7 @@ from tinygrad_bp.compiler.backends.matrix.spelling import (
 from tinygrad_bp.compiler.backends.matrix.statements import Statement
 from tinygrad_bp.compiler.lower import erfc
 from tinygrad_bp.compiler.schedule import Kind, Space
+from tinygrad_bp.compiler.spelling import COMPARISONS
 
 
 class Writer:

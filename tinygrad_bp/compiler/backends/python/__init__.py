@@ -1,1 +1,0 @@
-"""Generated Python: written out, or as loops over rows."""
