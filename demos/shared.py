@@ -31,10 +31,15 @@ def options(
         parser.add_argument(
             "--seed", type=int, default=seed, help="of the first weights; default: %(default)s"
         )
-    path = Path(__file__).parent / "out" / f"{name}{kinds[0]}"
+    in_repository = (Path(__file__).parents[1] / "pyproject.toml").is_file()
+    path = (Path(__file__).parent / "out" if in_repository else Path()) / f"{name}{kinds[0]}"
     good = partial(writable, kinds=kinds)
-    parser.add_argument("--output", type=good, default=path, help=f"default: demos/out/{path.name}")
+    parser.add_argument("--output", type=good, default=path, help=f"default: {shown(path)}")
     return parser.parse_args()
+
+
+def shown(path: Path) -> str:
+    return os.path.relpath(path)
 
 
 def positive(text: str) -> int:
@@ -64,4 +69,4 @@ def save_picture(draw: Callable[[], object], path: Path) -> None:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)  # type: ignore[attr-defined]
-    print(f"picture: {os.path.relpath(path)}")
+    print(f"picture: {shown(path)}")
