@@ -31,7 +31,7 @@ FLOORS = {
     "show": 2,
     "check": 3, "compiler": 3,
     "steps.py": 4, "train.py": 4,
-    "cli.py": 5, "__main__.py": 5,
+    "cli.py": 5, "play.py": 5, "__main__.py": 5,
 }  # fmt: skip
 ROOMS = {
     "graphviz": "show/draw.py",

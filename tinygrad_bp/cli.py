@@ -26,6 +26,7 @@ EXAMPLES = """examples:
   tinygrad-bp explain "tanh(w*x + b)" w=0.5 x=2 b=-1 --wrt w
   tinygrad-bp draw "(a*b + c)**2" a=2 b=-3 c=10 -o graph.svg
   tinygrad-bp step "a*b + a" a=2 b=-3 -o page.html
+  tinygrad-bp play "tanh(w*x + b)"
   tinygrad-bp check "log(x)*sin(y)" x=2 y=3
   tinygrad-bp grad "x**y" x=2 y=3 --order 2 --json
   tinygrad-bp compile "tanh(w*x + b)" --emit matrix
@@ -73,6 +74,15 @@ def step(options: argparse.Namespace) -> int:
     _, result = graph_of(options)
     tg.stepper(result, options.output)
     print(f"page: {options.output}")
+    return 0
+
+
+def play(options: argparse.Namespace) -> int:
+    """Open a formula box in the browser, answered by this program."""
+    from tinygrad_bp.play import play as serve
+
+    _, numbers = formula_of(options, placeholders=True)
+    serve(options.formula, numbers, options.port, not options.no_browser)
     return 0
 
 
@@ -165,8 +175,8 @@ def completion(options: argparse.Namespace) -> int:
 
 
 COMMANDS = {
-    "explain": explain, "draw": draw, "step": step, "check": check, "grad": grad, "compile": compile_,
-    "demo": demo, "info": info, "completion": completion,
+    "explain": explain, "draw": draw, "step": step, "play": play, "check": check, "grad": grad,
+    "compile": compile_, "demo": demo, "info": info, "completion": completion,
 }  # fmt: skip
 
 
@@ -259,7 +269,7 @@ def make_parser() -> argparse.ArgumentParser:
         made[name] = commands.add_parser(
             name, help=line, description=line, epilog=example, formatter_class=text, allow_abbrev=False
         )
-    for name in ("explain", "draw", "step", "check", "grad", "compile"):
+    for name in ("explain", "draw", "step", "play", "check", "grad", "compile"):
         made[name].add_argument("formula", help='such as "tanh(w*x + b)"')
         made[name].add_argument("numbers", nargs="*", metavar="name=number", help="such as w=0.5")
     made["explain"].add_argument(
@@ -271,6 +281,8 @@ def make_parser() -> argparse.ArgumentParser:
     made["draw"].add_argument("-o", "--output", default="graph.svg", help="default: graph.svg")
     made["draw"].add_argument("--detail", choices=["scalar", "node"], help="scalar opens a dot into × and +")
     made["step"].add_argument("-o", "--output", default="page.html", help="default: page.html")
+    made["play"].add_argument("--port", type=int, default=0, help="default: one that is free")
+    made["play"].add_argument("--no-browser", action="store_true", help="only print the address")
     made["grad"].add_argument("--order", type=int, default=1, help="of the highest derivatives; default: 1")
     made["grad"].add_argument("--json", action="store_true", help="as one JSON object")
     emit = ["python", "matrix", "llvm"]
