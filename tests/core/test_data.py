@@ -2,6 +2,7 @@
 
 import math
 import random
+import re
 
 import numpy as np
 import pytest
@@ -97,3 +98,32 @@ def test_a_number_of_classes_that_is_none(classes):
 def test_a_step_that_goes_nowhere(step):
     with pytest.raises(ValueError, match="quadratic: step is above 0"):
         data.quadratic(step=step)
+
+
+def test_digits_are_images_in_ten_classes():
+    xs, ys = data.digits()
+    assert {len(x) for x in xs} == {64} and {*ys} == {*range(10)} and len(xs) == len(ys) == 1797
+    assert {pixel * 16 for x in xs for pixel in x} == {*range(17)}
+    assert all(170 < ys.count(k) < 190 for k in range(10))
+
+
+def test_names_are_lower_case_and_each_there_once():
+    names = data.names()
+    assert names == sorted({*names}) and len(names) > 2000
+    assert all(re.fullmatch("[a-z]+", name) for name in names)
+
+
+def test_split_keeps_every_sample_once():
+    samples = [(i, -i) for i in range(7)]
+    train, test = data.split(samples, part=0.3, seed=1)
+    assert (len(train), len(test)) == (5, 2) and sorted(train + test) == samples
+    assert data.split(samples, part=0.3, seed=1) == (train, test) != data.split(samples, part=0.3, seed=2)
+    with pytest.raises(ValueError, match=r"a part of 0\.2 of 1 samples leaves one of two lists empty"):
+        data.split([1])
+
+
+def test_characters_go_to_numbers_and_back():
+    characters = data.Characters(data.names())
+    assert len(characters) == 27 and characters.decode(characters.encode("emma") + [0]) == "emma"
+    with pytest.raises(ValueError, match="'é' at place 4 of 'andré' is not in the alphabet 'abc"):
+        characters.encode("andré")
