@@ -2,24 +2,24 @@
 
 Each command is a function of the parsed options that returns the exit code: 0, or 1 where a check failed.  A
 mistake of the user ends in one line and exit code 2, an interrupt in 130.  The wings are imported by the
-command that needs them, so `--help` answers at once.
+command that needs them, as is much of the standard library, so `--help` answers at once.
 """
 
+from __future__ import annotations  # an annotation would load what it names
+
 import argparse
-import json
 import math
 import os
-import platform
-import runpy
 import sys
 from collections.abc import Sequence
-from importlib.util import find_spec
 from itertools import combinations_with_replacement
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tinygrad_bp as tg
 from tinygrad_bp.errors import TinygradError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PROGRAM = "tinygrad-bp"
 EXAMPLES = """examples:
@@ -109,6 +109,8 @@ def grad(options: argparse.Namespace) -> int:
         )
     derivatives = derivatives_of(leaves, result, options.order)
     if options.json:
+        import json
+
         numbers = {name: x if math.isfinite(x) else str(x) for name, x in derivatives.items()}
         print(json.dumps({"formula": options.formula.strip(), **numbers}, ensure_ascii=False))
     else:
@@ -132,6 +134,8 @@ def compile_(options: argparse.Namespace) -> int:
 
 def demo(options: argparse.Namespace) -> int:
     """Run one of the demos; without a name, list them."""
+    import runpy
+
     folder = demo_folder()
     names = sorted(path.stem for path in folder.glob("*.py") if path.stem != "shared")
     chosen = [name for name in names if name == options.name or name.endswith(f"_{options.name}")]
@@ -149,6 +153,9 @@ def demo(options: argparse.Namespace) -> int:
 
 def info(options: argparse.Namespace) -> int:
     """Print the version, which extras are installed, and the demos."""
+    import platform
+    from importlib.util import find_spec
+
     print(f"tinygrad_bp {tg.__version__} on Python {platform.python_version()}")
     print("extras:")
     for extra, (package, purpose) in EXTRAS.items():
@@ -243,6 +250,8 @@ def list_names(names: Any) -> str:
 
 def demo_folder() -> Path:
     """The demos beside the package in a copy of the repository, or inside an installed package."""
+    from pathlib import Path
+
     package = Path(tg.__file__).parent
     for folder in (package / "demos", package.parent / "demos"):
         if (folder / "shared.py").is_file():

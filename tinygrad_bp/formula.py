@@ -17,14 +17,14 @@ from typing import Any, NoReturn
 from tinygrad_bp.engine import Value
 from tinygrad_bp.errors import TinygradError
 from tinygrad_bp.floats import to_float
-from tinygrad_bp.ops import OPS, TABLE
+from tinygrad_bp.ops import OPS, TABLE, Op
 
 MOST_CHARACTERS = 2_000
 MOST_NESTED = 50  # parentheses in parentheses, or operations in operations
 BINARY = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "truediv", ast.Mod: "mod"}
 UNARY = {ast.USub: "neg", ast.UAdd: "pos"}
 ROWS = {row.dunder: row for row in OPS.values() if row.dunder}
-OPERATORS = {kind: ROWS[dunder] for kind, dunder in {**BINARY, **UNARY}.items()}
+OPERATORS: dict[type[ast.AST], Op] = {kind: ROWS[name] for kind, name in [*BINARY.items(), *UNARY.items()]}
 KNOWN = {name for name in TABLE if "order" not in OPS[name].constants}  # those loop as often as it says
 LIST = "a formula has numbers, names, + - * / ** %, parentheses, and operations such as exp(x)"
 
@@ -184,7 +184,7 @@ def _evaluate(node: ast.AST, leaves: Mapping[str, Any]) -> Any:
     result: Any
     match node:
         case ast.Constant():
-            result = to_float(node.value)  # type: ignore[arg-type]
+            result = to_float(node.value)
         case ast.Name():
             result = leaves[node.id]
         case ast.BinOp():  # a power
@@ -211,7 +211,7 @@ def _names(tree: ast.AST) -> list[str]:
 
 def _what(node: ast.AST) -> str:
     words = {ast.Compare: "a comparison", ast.Tuple: "','", ast.Starred: "'*'", ast.Call: "a call of that"}
-    return words.get(type(node), type(node).__name__)  # type: ignore[call-overload,no-any-return]
+    return words.get(type(node), type(node).__name__)
 
 
 def _place(character: int) -> str:
