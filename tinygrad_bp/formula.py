@@ -9,6 +9,7 @@ no formula can run for long: 9**9**9 is inf.
 import ast
 import difflib
 import keyword
+import operator
 import warnings
 from collections.abc import Callable, Mapping
 from inspect import Parameter, Signature
@@ -17,14 +18,14 @@ from typing import Any, NoReturn
 from tinygrad_bp.engine import Value
 from tinygrad_bp.errors import TinygradError
 from tinygrad_bp.floats import to_float
-from tinygrad_bp.ops import OPS, TABLE, Op
+from tinygrad_bp.ops import OPS, TABLE
 
 MOST_CHARACTERS = 2_000
 MOST_NESTED = 50  # parentheses in parentheses, or operations in operations
-BINARY = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "truediv", ast.Mod: "mod"}
-UNARY = {ast.USub: "neg", ast.UAdd: "pos"}
-ROWS = {row.dunder: row for row in OPS.values() if row.dunder}
-OPERATORS: dict[type[ast.AST], Op] = {kind: ROWS[name] for kind, name in [*BINARY.items(), *UNARY.items()]}
+SIGNS: dict[type[ast.AST], Callable[..., Any]] = {
+    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
+    ast.Mod: operator.mod, ast.USub: operator.neg, ast.UAdd: operator.pos,
+}  # fmt: skip
 KNOWN = {name for name in TABLE if "order" not in OPS[name].constants}  # those loop as often as it says
 LIST = "a formula has numbers, names, + - * / ** %, parentheses, and operations such as exp(x)"
 
@@ -115,7 +116,7 @@ def _check_characters(text: str) -> None:
 def _check(node: ast.AST, depth: int) -> None:
     """Refuse every node that is not on the list."""
     left_deep = 0
-    while isinstance(node, ast.BinOp) and type(node.op) in OPERATORS:  # a + b + c + ...: a loop
+    while isinstance(node, ast.BinOp) and type(node.op) in SIGNS:  # a + b + c + ...: a loop
         _check(node.right, depth + 1)
         node, left_deep = node.left, left_deep + 1
     if depth > MOST_NESTED:
@@ -134,7 +135,7 @@ def _check(node: ast.AST, depth: int) -> None:
         case ast.BinOp(op=ast.Pow()):
             _check(node.left, depth + 1)
             _check(node.right, depth + 1)
-        case ast.UnaryOp() if type(node.op) in OPERATORS:
+        case ast.UnaryOp() if type(node.op) in SIGNS:
             _check(node.operand, depth + 1)
         case ast.Call(func=ast.Name()):
             _check_call(node, depth)
@@ -178,7 +179,7 @@ def _check_call(node: ast.Call, depth: int) -> None:
 def _evaluate(node: ast.AST, leaves: Mapping[str, Any]) -> Any:
     """The Value, or the float where no name takes part."""
     chain: list[ast.BinOp] = []
-    while isinstance(node, ast.BinOp) and type(node.op) in OPERATORS:
+    while isinstance(node, ast.BinOp) and type(node.op) in SIGNS:
         chain.append(node)
         node = node.left
     result: Any
@@ -188,18 +189,24 @@ def _evaluate(node: ast.AST, leaves: Mapping[str, Any]) -> Any:
         case ast.Name():
             result = leaves[node.id]
         case ast.BinOp():  # a power
-            x, y = _evaluate(node.left, leaves), _evaluate(node.right, leaves)
-            result = x**y if isinstance(x, Value) or isinstance(y, Value) else OPS["pow"](x, y)
+            result = _apply(operator.pow, _evaluate(node.left, leaves), _evaluate(node.right, leaves))
         case ast.UnaryOp():
             x = _evaluate(node.operand, leaves)
-            result = x if isinstance(node.op, ast.UAdd) else OPERATORS[type(node.op)](x)
+            result = x if isinstance(node.op, ast.UAdd) else _apply(SIGNS[type(node.op)], x)
         case ast.Call():
             row: Callable[..., Any] = OPS[node.func.id]  # type: ignore[attr-defined]
             constants = {str(k.arg): _evaluate(k.value, leaves) for k in node.keywords}
             result = row(*[_evaluate(x, leaves) for x in node.args], **constants)
     for outer in reversed(chain):
-        result = OPERATORS[type(outer.op)](result, _evaluate(outer.right, leaves))
+        result = _apply(SIGNS[type(outer.op)], result, _evaluate(outer.right, leaves))
     return result
+
+
+def _apply(sign: Callable[..., Any], *xs: Any) -> Any:
+    """Arithmetic as Values do it: numbers alone answer as IEEE 754 does too, and do not raise."""
+    if any(isinstance(x, Value) for x in xs):
+        return sign(*xs)
+    return sign(*map(Value, xs)).data
 
 
 def _names(tree: ast.AST) -> list[str]:
