@@ -18,6 +18,8 @@ from tinygrad_bp.ops import Op
 
 TILE = 120  # samples in a tile
 NEAR, ROOM = 1 << 17, 3 << 19  # more if its rows take fewer bytes than that, fewer if they would take more
+EIGHT = 8  # samples are few up to here; numbers in a vector then, on every processor
+WORTH = 4  # a loop or a sum of fewer gains nothing from lanes of its own
 CACHED = 1 << 17  # bytes of weights that stay near while all samples of a tile pass by
 
 Counters = Sequence[Index]
@@ -32,11 +34,16 @@ class Lanes:
     tile: int
     registers: int = 32
     alone: bool = False  # there is one sample: no loop stands around it
+    apart: int = 0  # how far the values of one sample lie from those of the next, where lanes are along loops
 
     @staticmethod
     def chosen(rolled: Rolled, vectors: tuple[int, int], samples: int) -> "Lanes":
         """For so many samples: plain numbers for a few, one vector for some, tiles for many."""
         width, registers = vectors
+        if samples <= EIGHT and _loops_pay(rolled, width, samples):
+            apart = (rolled.rows // EIGHT | 1) * EIGHT + EIGHT  # an odd number of lines of the cache
+            tile = 1 << (samples - 1).bit_length()
+            return Lanes(EIGHT, tile, registers * width // EIGHT, samples == 1, apart)
         if samples <= width // 2:
             return Lanes(1, 1, registers, alone=samples == 1)
         if samples <= width:
@@ -44,6 +51,11 @@ class Lanes:
         bytes_a_sample = 8 * max(1, rolled.rows)
         tile = min(max(TILE, NEAR // bytes_a_sample), ROOM // bytes_a_sample)
         return Lanes(width, max(2 * width, tile // width * width), registers)
+
+    @property
+    def held(self) -> int:
+        """Vectors of sums that registers hold, beside operands."""
+        return self.registers * 3 // 4
 
     @property
     def dots(self) -> int:
@@ -59,6 +71,17 @@ class Lanes:
     def column(self) -> int:
         """Rows of results in a block, one vector wide."""
         return 20 if self.registers > 16 else 12
+
+
+def _loops_pay(rolled: Rolled, width: int, samples: int) -> bool:
+    """Whether lanes along the loops of the nests cost less than lanes of samples, as far as one can count."""
+    along = across = 0.0
+    for nest in rolled.nests:
+        trips = max((trips for trips, _ in nest.loops), default=1)
+        work = nest.points * (len(nest.shape) + nest.length)
+        along += samples * work / (EIGHT if max(trips, nest.length) >= WORTH else 1)
+        across += work * (samples if samples <= width // 2 else EIGHT / width)
+    return along < across
 
 
 def cut(trips: int, most: int) -> list[tuple[int, int, int]]:

@@ -26,7 +26,7 @@ FEW = 32  # sums: so many are written out
 
 def rows_size(rolled: Rolled, lanes: Lanes) -> int:
     """Doubles that the rows of one thread take."""
-    return -(-rolled.rows * lanes.tile // LINE) * LINE + LINE
+    return -(-(lanes.apart or rolled.rows) * lanes.tile // LINE) * LINE + LINE
 
 
 def sums_size(rolled: Rolled) -> int:

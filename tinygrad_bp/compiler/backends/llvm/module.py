@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from tinygrad_bp.compiler.backends.llvm.blocks import Lanes, Rows
 from tinygrad_bp.compiler.backends.llvm.calls import calls
+from tinygrad_bp.compiler.backends.llvm.few import Few
 from tinygrad_bp.compiler.backends.llvm.sums import Sums
 from tinygrad_bp.compiler.backends.llvm.text import Text
 from tinygrad_bp.compiler.roll import Nest, Rolled
@@ -58,15 +59,16 @@ class _Parts:
 
     def write(self, group: list[Nest]) -> None:
         once = _once(group[0])
-        text = Text(1 if once else self.lanes.width, self.declared)
+        few = self.lanes.apart > 0
+        text = Text(1 if once and not few else self.lanes.width, self.declared)
         if _alone(group[0]):
-            rows = [Rows(text, nest, self.lanes) for nest in group]
+            rows = [(Few if few else Rows)(text, nest, self.lanes) for nest in group]
             with rows[0].each_vector() as samples:
                 for block in rows:
                     block.block([0], 1, [samples])
         else:
             for nest in group:
-                kind = Sums if nest.kind is Kind.SUM else Rows
+                kind = Few if few else Sums if nest.kind is Kind.SUM else Rows
                 kind(text, nest, self.lanes).write()
         text.do("ret void")
         name = f"part{len(self.texts)}"
@@ -91,7 +93,7 @@ class _Parts:
         text, width = Text(self.lanes.width, self.declared), self.lanes.width
         lanes = text.let(f"and i64 {text.index('%live', width - 1)}, {-width}")
         with text.only_if("%fresh"):
-            _pack(text, columns, self.lanes, lanes)
+            (_copy if self.lanes.apart else _pack)(text, columns, self.lanes, lanes)
         for name in self.names[False]:
             text.do(f"call void @{name}(ptr %S, ptr %R, ptr %G, i64 {lanes}, i64 %live, i1 %first)")
         if not self.rolled.summed:
@@ -108,6 +110,26 @@ def _once(nest: Nest) -> bool:
 def _alone(nest: Nest) -> bool:
     """A single statement of each sample without an accumulation: such are written into one loop."""
     return nest.kind is Kind.SAMPLE and nest.points == 1 and not nest.length and not nest.table
+
+
+def _copy(text: Text, columns: Sequence[int], lanes: Lanes, _: str) -> None:
+    """Few samples one after the other, as they are; the last one again where the tile has more."""
+    last = text.let("sub i64 %live, 1")
+    row = 0
+    for number, width in enumerate(columns):
+        column = text.load("%columns", number, "ptr")
+        with text.loop(0, lanes.tile) as sample:
+            start = text.index((width, text.index("%begin", text.smallest(sample, last))))
+            target = text.index((lanes.apart, sample), row)
+            blocks = width // text.width * text.width
+            with text.loop(0, blocks, text.width) as k:
+                text.store_lanes(
+                    text.load_lanes(column, text.index(start, k), 8), "%R", text.index(target, k), 8
+                )
+            if blocks < width:
+                rest = text.load_part(column, text.index(start, blocks), width - blocks, 1, 0.0)
+                text.store_part(rest, "%R", text.index(target, blocks), width - blocks, 1)
+        row += width
 
 
 def _pack(text: Text, columns: Sequence[int], lanes: Lanes, end: str) -> None:
@@ -147,6 +169,7 @@ def _output_table(rolled: Rolled, lanes: Lanes) -> list[str]:
     """For each output where it begins, and how far the next sample's is: 0 for a scalar."""
     if rolled.summed:
         return []
-    rows = [(at * lanes.tile, 1) if space is Space.ROWS else (at, 0) for space, at in rolled.outputs]
+    far, near = (1, lanes.apart) if lanes.apart else (lanes.tile, 1)  # from row to row, from sample to sample
+    rows = [(at * far, near) if space is Space.ROWS else (at, 0) for space, at in rolled.outputs]
     entries = ", ".join(f"i64 {x}" for row in rows for x in row)
     return [f"@outputs = private constant [{2 * len(rows)} x i64] [{entries}]"]

@@ -5,7 +5,7 @@ LLVM's first pass turns those into registers.  Read functions.py next.
 """
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from math import copysign
 
@@ -132,6 +132,8 @@ class Text:
 
     def smallest(self, x: Index, y: Index) -> Index:
         """The lesser of two integers."""
+        if isinstance(x, int) and isinstance(y, int):
+            return min(x, y)
         self.declared.setdefault("llvm.smin.i64", "declare i64 @llvm.smin.i64(i64, i64)")
         return self.let(f"call i64 @llvm.smin.i64(i64 {x}, i64 {y})")
 
@@ -150,6 +152,40 @@ class Text:
 
     def store_lanes(self, x: str, base: str, index: Index, align: int = 0) -> None:
         self.do(f"store {self.type} {x}, ptr {self.place(base, index)}, align {align or 8 * self.width}")
+
+    def load_part(self, base: str, index: Index, count: int, step: int, fill: float) -> str:
+        """`count` neighbours in the first lanes, upward (1) or downward (-1) from an index; then `fill`."""
+        x = self.let(
+            f"load <{count} x double>, ptr {self.place(base, self.first_of(index, count, step))}, align 8"
+        )
+        if count == self.width and step == 1:
+            return x
+        rest = f"<{', '.join([f'double {hexadecimal(fill)}'] * count)}>"
+        lanes = [*range(count)[::step], *[count] * (self.width - count)]
+        return self.shuffled(f"<{count} x double>", x, rest, lanes)
+
+    def store_part(self, x: str, base: str, index: Index, count: int, step: int) -> None:
+        """The first `count` lanes to neighbours in memory."""
+        if count < self.width or step == -1:
+            x = self.shuffled(self.type, x, "poison", range(count)[::step])
+        place = self.place(base, self.first_of(index, count, step))
+        self.do(f"store <{count} x double> {x}, ptr {place}, align 8")
+
+    def first_of(self, index: Index, count: int, step: int) -> Index:
+        """Where `count` neighbours begin that run upward or downward from an index."""
+        return index if step == 1 else self.index(index, 1 - count)
+
+    def shuffled(self, kind: str, x: str, y: str, lanes: Iterable[int]) -> str:
+        chosen = [f"i32 {lane}" for lane in lanes]
+        return self.let(f"shufflevector {kind} {x}, {kind} {y}, <{len(chosen)} x i32> <{', '.join(chosen)}>")
+
+    def gathered(self, base: str, addresses: Sequence[Index], fill: float = 0.0) -> str:
+        """Numbers from anywhere, one in each of the first lanes; then `fill`."""
+        vector = self.constant(fill)
+        for lane, address in enumerate(addresses):
+            x = self.load(base, address)
+            vector = self.let(f"insertelement {self.type} {vector}, double {x}, i32 {lane}")
+        return vector
 
     def load_masked(self, place: str, mask: str) -> str:
         """A vector from unaligned memory; lanes outside the mask are 0, and not read."""

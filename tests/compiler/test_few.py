@@ -1,0 +1,106 @@
+"""Machine code for few samples, with lanes along the loops of nests: right, and the same bits everywhere."""
+
+from typing import Any
+
+import pytest
+from support.nets import NETS, Net, columns, dense
+from test_nets import distance
+
+import tinygrad_bp as tg
+from tinygrad_bp import Value
+from tinygrad_bp.compiler import compile
+from tinygrad_bp.compiler.backends.llvm import blocks, native
+from tinygrad_bp.compiler.backends.llvm.blocks import Lanes
+
+pytest.importorskip("llvmlite")
+PROCESSORS = [(8, 32), (4, 16), (2, 16), (2, 32)]  # doubles in a vector, and vector registers
+
+
+@pytest.fixture(autouse=True)
+def always(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where lanes of samples would be faster."""
+    monkeypatch.setattr(blocks, "_loops_pay", lambda *_: True)
+
+
+def lanes_of(step: Any) -> list[Lanes]:
+    return list(step._last.machines)
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_every_net(name: str) -> None:
+    net = NETS[name]()
+    step = compile(net.loss, net.params)
+    for n in (1, 2, 3, 5, 7, 8) if name != "long sum" else (3,):
+        assert distance(net, step, n) < 1e-13, n
+    assert all(lanes.apart and lanes.width == 8 for lanes in lanes_of(step))
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 41])
+def test_every_size_of_layer(size: int) -> None:
+    """Around the borders of vectors and of the blocks that registers hold."""
+    net = dense(size, size, size + 1, 2)
+    step = compile(net.loss, net.params)
+    for n in (1, 3):
+        assert distance(net, step, n) < 1e-13, n
+
+
+def numbers(net: Net, n: int, processor: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    monkeypatch.setattr(native, "vectors", lambda: processor)
+    step = compile(net.loss, net.params)
+    loss, grads = step.value_and_grad(*columns(net, n))
+    return [loss, *grads]
+
+
+@pytest.mark.parametrize("name", ["dense 5-17-13-7-2", "sparse", "recurrent", "weight decay"])
+def test_the_bits_do_not_depend_on_the_processor(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    net = NETS[name]()
+    for n in (1, 6):
+        first, *others = [numbers(net, n, processor, monkeypatch) for processor in PROCESSORS]
+        assert all(other == first for other in others)
+
+
+def test_a_sum_along_its_terms_is_eight_sums_added_pairwise() -> None:
+    """In this order 1e16 swallows some of the ones, and every other order would give another number."""
+    numbers = [1e16, 1.0, 1.0, -1e16, 3.0, 1.0, 1e-3, 1.0, 1.0, 1e16, 1.0, 1.0, -1e16, 1.0, 5.0, 1.0, 0.1]
+    ws = [Value(x) for x in numbers]
+    parts = [0.0] * 8
+    for k, x in enumerate(numbers):
+        parts[k % 8] += x
+    while len(parts) > 1:
+        parts = [x + y for x, y in zip(parts[::2], parts[1::2])]
+    step = compile(lambda xs: tg.dot(ws, xs), ws)
+    assert step.value([[1.0] * len(ws)]) == parts[0]
+
+
+def test_the_sign_of_zero_is_kept() -> None:
+    """Lanes beyond the end of a sum add nothing, not even to -0.0."""
+    for length in (4, 8, 11):
+        ws = [Value(1.0) for _ in range(length)]
+        f = compile(lambda xs: 1.0 / tg.dot(ws, xs, -0.0), ws)  # noqa: B023
+        assert f.value([[-0.0] * length]) == float("-inf")
+
+
+def test_maps_and_functions() -> None:
+    """Results of each sample, from 1 to 8 of them."""
+    ws = [[Value(i + j / 3) for i in range(9)] for j in range(10)]
+    f = compile(lambda xs: ([tg.dot(w, xs) for w in ws], xs[0], 2.0))
+    rows = [[float(i * k % 5) for i in range(9)] for k in range(8)]
+    for n in range(1, 9):
+        for found, row in zip(f.map(rows[:n]), rows):
+            expected = [sum(w.data * x for w, x in zip(ws[j], row)) for j in range(10)]
+            assert found[0] == pytest.approx(expected, rel=1e-14)
+            assert found[1:] == [row[0], 2.0]
+
+
+def test_training_follows_single_steps() -> None:
+    net = dense(3, 20, 20, 1, act="tanh")
+    start = [p.data for p in net.params]
+    for n in (1, 3, 8):
+        found = []
+        for parts in ((12,), (5, 7)):
+            for p, x in zip(net.params, start):
+                p.data = x
+            step = compile(net.loss, net.params)
+            losses = [x for k in parts for x in step.train(*columns(net, n), lr=0.01, steps=k)]
+            found.append((losses, [p.data for p in net.params]))
+        assert found[0] == found[1]
