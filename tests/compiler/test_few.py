@@ -3,8 +3,7 @@
 from typing import Any
 
 import pytest
-from support.nets import NETS, Net, columns, dense
-from test_nets import distance
+from support.nets import NETS, Net, columns, dense, distance
 
 import tinygrad_bp as tg
 from tinygrad_bp import Value

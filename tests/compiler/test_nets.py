@@ -7,23 +7,13 @@ borders, and the numbers of samples here stand around each of them.
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from support.nets import NETS, Net, columns, dense, eager
+from support.nets import NETS, Net, columns, dense, distance
 
 import tinygrad_bp as tg
 from tinygrad_bp import Value
 from tinygrad_bp.compiler import compile
 from tinygrad_bp.compiler.backends.llvm.blocks import Lanes
 from tinygrad_bp.compiler.compiled import CompiledSum
-
-
-def distance(net: Net, step: CompiledSum, n: int) -> float:
-    """How far loss and gradients are from the engine's, relative to the largest sum of magnitudes."""
-    data = columns(net, n)
-    total, sums, sizes = eager(net, data)
-    loss, grads = step.value_and_grad(*data)
-    assert len(grads) == len(net.params)
-    scale = max(*sizes, 1e-3)
-    return max(abs(loss - total) / max(abs(total), 1e-3), *(abs(a - b) / scale for a, b in zip(grads, sums)))
 
 
 def without_native_code(step: CompiledSum, net: Net) -> None:

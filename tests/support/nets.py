@@ -248,3 +248,13 @@ def eager(net: Net, data: list[Any]) -> tuple[float, list[float], list[float]]:
             sums[i] += g
             sizes[i] += abs(g)
     return total, sums, sizes
+
+
+def distance(net: Net, step: Any, n: int) -> float:
+    """How far loss and gradients are from the engine's, relative to the largest sum of magnitudes."""
+    data = columns(net, n)
+    total, sums, sizes = eager(net, data)
+    loss, grads = step.value_and_grad(*data)
+    assert len(grads) == len(net.params)
+    scale = max(*sizes, 1e-3)
+    return max(abs(loss - total) / max(abs(total), 1e-3), *(abs(a - b) / scale for a, b in zip(grads, sums)))
