@@ -31,6 +31,7 @@ class Net(tg.Module):
 
 net = Net()
 captured = Value(2.0)
+first, second = Value(0.0), Value(0.0)
 
 
 def square(x, y):
@@ -102,6 +103,11 @@ def sign_of_a_parameter(x, y):
     return square(x, y) + slope * net.b  # NAMED
 
 
+def difference_of_equal_parameters(x, y):
+    slope = tg.gradients((first - second) ** 2, first)
+    return square(x, y) + slope * first  # NAMED
+
+
 def text_of_the_data(x, y):
     number = float(f"{y:.3f}")
     return square(x, 0.0) - number * net.w  # NAMED
@@ -116,7 +122,7 @@ FROZEN = [
     gradients_as_floats, backward_then_grad, grad_alone, deepcopy_of_a_parameter, pickle_of_a_parameter,
     copy_of_the_model, jacobian_over_a_closure, hessian_over_a_closure, text,
     text_without_a_format, copy_of_what_is_no_parameter, text_of_what_is_no_parameter, sign_of_a_parameter,
-    text_of_the_data, gradients_by_a_captured_value,
+    difference_of_equal_parameters, text_of_the_data, gradients_by_a_captured_value,
 ]  # fmt: skip
 
 

@@ -46,7 +46,7 @@ def trace(f: Callable[..., Any], structures: Sequence[Structure], params: Sequen
     returns something else than numbers.
     """
     first = _Call(f, structures, first=0.40625, apart=0.0078125)
-    second = _called_again(f, structures, {*params, *first.outside()})
+    second = _called_again(f, structures, [*params, *first.outside()])
     try:
         captured = _compare(first, second)
     except _Difference as difference:
@@ -98,11 +98,12 @@ class _Call:
         self.structure = structure_of(result)
         self.is_plain = not all(isinstance(x, Value) for x in numbers_returned)
 
-    def outside(self) -> set[Value]:
-        """The leaves that f used and did not make."""
-        used = {v for v in (*self.watch.used, *self.outputs) if v.number < self.begin}
-        below = {x for v in newest_first(used, may_be_stale=True) for x in v.inputs}
-        return {v for v in used | below if v.op is None}
+    def outside(self) -> list[Value]:
+        """The leaves that f used and did not make, in the order of their use."""
+        begin = self.begin
+        used = [v for v in dict.fromkeys([*self.watch.used, *self.outputs]) if v.number < begin]
+        inner = newest_first([v for v in used if v.op], may_be_stale=True)
+        return [v for v in dict.fromkeys([*used, *(x for v in inner for x in v.inputs)]) if v.op is None]
 
 
 def _output(f: Callable[..., Any], x: Any) -> Value:
@@ -125,7 +126,7 @@ if hasattr(os, "register_at_fork"):  # where processes fork
     )
 
 
-def _called_again(f: Callable[..., Any], structures: Sequence[Structure], leaves: set[Value]) -> _Call:
+def _called_again(f: Callable[..., Any], structures: Sequence[Structure], leaves: list[Value]) -> _Call:
     """The second call, on other numbers. Where f cannot bear the other signs, they stay as they are."""
     with suppress(ArithmeticError, ValueError), _nudged(leaves, -1.0625):
         return _Call(f, structures, first=-1.28125, apart=0.01171875)
@@ -139,17 +140,18 @@ def _nudged(leaves: Iterable[Value], factor: float) -> Iterator[None]:
 
     Creation numbers stay, so no graph is stale. A number that someone else sets meanwhile is left alone.
     """
-    before = []
     with nudging:
+        leaves = dict.fromkeys(leaves)
+        before = [(v, v._data, v.grad) for v in leaves]
+        steps = [(128 + i % 128) / 4096.0 for i in range(len(before))]  # equal numbers become unequal
+        others = [factor * (x + s) if isfinite(x) else s for (_, x, _), s in zip(before, steps)]
         try:
-            for i, v in enumerate(sorted(leaves, key=lambda v: v.number)):
-                other = factor * (v._data + (0.03125 + (i % 128) / 4096.0)) if isfinite(v._data) else 0.5 + i
-                grad = -1.0625 * (v.grad or 0.0) + 0.71875  # None is how PyTorch clears it
-                before.append((v, v._data, v.grad, other))
-                v._data, v.grad = other, grad
+            for (v, _, grad), other in zip(before, others):
+                v._data = other
+                v.grad = 0.71875 - (grad or 0.0)  # None is how PyTorch clears it
             yield
         finally:
-            for v, data, grad, other in before:
+            for (v, data, grad), other in zip(before, others):
                 v.grad = grad
                 if v._data is other:
                     v._data = data
