@@ -17,6 +17,7 @@ from tinygrad_bp.errors import CompileError, NonFiniteError, describe
 from tinygrad_bp.losses import Loss
 from tinygrad_bp.nn import Module
 from tinygrad_bp.optim import SGD, Optimizer
+from tinygrad_bp.undo import undoing
 
 Sample = tuple[list[float], Any]
 
@@ -187,25 +188,16 @@ class Compiled:
 def move(optimizer: Optimizer, step: int) -> None:
     """Move the parameters; take the move back if it leaves the floats."""
     undo = undoing(optimizer)
-    optimizer.step()
+    try:
+        optimizer.step()
+    except BaseException:  # Ctrl-C, too: no parameter moves without the others
+        undo()
+        raise
     for p in optimizer.parameters:
         if not isfinite(p.data):
             report = f"it would make a parameter {describe(p)}: lower the learning rate"
             undo()
             raise stopped(step, "the step itself", report)
-
-
-def undoing(optimizer: Optimizer) -> Callable[[], None]:
-    """A function that sets parameters and the optimizer's memory back to what they are now."""
-    before = [p.data for p in optimizer.parameters]
-    memory = {name: [*x] if isinstance(x, list) else x for name, x in vars(optimizer).items()}
-
-    def undo() -> None:
-        for p, number in zip(optimizer.parameters, before):
-            p.data = number
-        vars(optimizer).update(memory)
-
-    return undo
 
 
 def stopped(step: int, what: str, report: str) -> NonFiniteError:

@@ -18,7 +18,8 @@ from tinygrad_bp.losses import Loss
 from tinygrad_bp.modes import entered
 from tinygrad_bp.nn import Module
 from tinygrad_bp.optim import Optimizer
-from tinygrad_bp.steps import Sample, Task, chosen, undoing
+from tinygrad_bp.steps import Sample, Task, chosen
+from tinygrad_bp.undo import undoing
 
 if TYPE_CHECKING:
     from tinygrad_bp.show.stepper.moments import Recording
