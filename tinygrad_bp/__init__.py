@@ -18,7 +18,7 @@ PUBLIC = {  # where the names come from; all operations of ops.py come on top
     "transforms": "grad value_and_grad gradients jacobian hessian hvp jvp vjp",
     "compiler": "compile",
     "check.gradcheck": "gradcheck",
-    "check.auditing": "audit Audit",
+    "check.audit": "audit Audit layers",
     "show.draw": "draw draw_dot to_dot trace Drawing",
     "show.explain": "explain",
     "show.stepper": "stepper",

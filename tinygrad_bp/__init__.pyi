@@ -8,9 +8,10 @@ from tinygrad_bp import (
     optim as optim,
     schedules as schedules,
 )
-from tinygrad_bp.check.auditing import (
+from tinygrad_bp.check.audit import (
     Audit as Audit,
     audit as audit,
+    layers as layers,
 )
 from tinygrad_bp.check.gradcheck import (
     gradcheck as gradcheck,
@@ -197,6 +198,7 @@ __all__ = [
     "identity",
     "jacobian",
     "jvp",
+    "layers",
     "leaky_relu",
     "log",
     "log1p",

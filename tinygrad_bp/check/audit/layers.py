@@ -475,6 +475,5 @@ def weight_decay(w: Tree, strength: float = 0.01) -> Any:
 
 @layer
 def weighted_sum(z: Tree, weights: Tree) -> Any:
-    """Σ weights · z: the loss whose gradient by z is `weights`, the error from above that exercises hand out."""
+    """Σ weights · z: the loss whose gradient by z is `weights`, as exercises hand them out."""
     return _dot(flat(weights), flat(z))
-

@@ -33,14 +33,22 @@ from tinygrad_bp.check.audit.layers import (
     transposed,
 )
 from tinygrad_bp.engine import Value
-from tinygrad_bp.ops import OPS, Op, identity as IDENTITY, logsumexp as LOGSUMEXP, sigmoid as SIGMOID, tanh as TANH
+from tinygrad_bp.ops import (
+    OPS,
+    Op,
+    exp as EXP,
+    identity as IDENTITY,
+    relu as RELU,
+    sigmoid as SIGMOID,
+    tanh as TANH,
+)
 from tinygrad_bp.transforms import gradients
 
 Gradients = dict[str, Numbers]
 Rule = Callable[["Moment"], Iterator[tuple[str, Gradients]]]
 
 # kinds of layers
-SLOPED = ("relu", "tanh", "sigmoid", "activation")
+SLOPED = (RELU.name, TANH.name, SIGMOID.name, "activation")
 LOSSES = ("softmax_cross_entropy", "mean_squared_error", "total_loss")
 ALL = "*"  # every argument
 
@@ -84,6 +92,7 @@ class Mistake:
     changes: tuple[str, ...]  # the arguments whose gradient it changes, or ALL
     rule: Rule
     needs: str = ""  # a keyword of `audit` without which it cannot be tried
+    alone: bool = False  # also of one of its arguments alone
 
     def arguments(self, stage: Stage) -> frozenset[str]:
         """The arguments of that layer that it changes."""
@@ -147,6 +156,12 @@ def need(condition: Any) -> None:
         raise ValueError
 
 
+def where(condition: Any, f: Callable[[], Any]) -> Any:
+    """f(), where the mistake can be made."""
+    need(condition)
+    return f()
+
+
 # --- factors ------------------------------------------------------------------------------------------------
 
 
@@ -189,7 +204,7 @@ def on_floats(stage: Stage) -> tuple[Callable[[float], float], Callable[[float],
     row: Any = OPS.get(getattr(act, "__name__", ""))
     row = row.at() if row is not None and getattr(Value, row.name, None) is act else act
     if isinstance(row, Op) and row.slopes is not None:
-        return row.value, lambda z: float(row.slopes(row.value(z), z)[0])  # type: ignore[misc]
+        return row.value, lambda z: float(row.slopes(row.value(z), z)[0])
 
     def slope(z: float) -> float:
         x = Value(z)
@@ -222,13 +237,14 @@ def others_slopes(m: Moment) -> Iterator[tuple[str, Gradients]]:
         for at, word in ((other.numbers["x"], ""), (other.out, "'s output")):
             if same_shape(at, m.x):
                 for who in (m.stage, other):
-                    yield f"of {other.place or other.name}{word}", {"x": times(m.upstream, slope(who, at))}
+                    name = f"of {other.place.removeprefix('in ') or other.name}{word}"
+                    yield name, {"x": times(m.upstream, slope(who, at))}
                     if word and by_output(who):
-                        yield f"of {other.name}", {"x": times(m.upstream, each(by_output(who)[0], at))}
+                        yield name, {"x": times(m.upstream, each(by_output(who)[0], at))}
 
 
 def thresholds(m: Moment) -> Iterator[tuple[str, Gradients]]:
-    need(m.stage.kind == "relu" or on_floats(m.stage)[0] is OPS["relu"].value)
+    need(on_floats(m.stage)[0] is RELU.value)
     for t in (0.01, 0.05, 0.1, 0.2, 0.25, 0.5, 1.0, 2.0):
         for at in (t, -t):
             mask = each(lambda z, at=at: float(z > at), m.x)
@@ -252,10 +268,15 @@ def reshaped(rows: Tree, like: Tree) -> Tree:
 
 
 def other_inputs(m: Moment) -> Iterator[tuple[str, Gradients]]:
-    """Numbers of any layer that have the shape of the inputs."""
+    """Numbers of any layer that have the shape of the inputs, but for those that have rows of their own."""
+    near = [s for s in m.others(SLOPED) if m.x == s.out or m.out == s.numbers["x"]]
+    known = [m.x, m.out, *(tree for s in near for tree in (s.numbers["x"], s.out))]
     for s in m.stage.tape.stages:
-        for word, at in ((f"of the result of {s.name}", s.out), (f"that go into {s.name}", s.numbers[s.first])):
-            if at is not m.x and same_shape(at, m.x):
+        for word, at in (
+            (f"of the result of {s.name}", s.out),
+            (f"that go into {s.name}", s.numbers[s.first]),
+        ):
+            if same_shape(at, m.x) and at not in known:
                 yield word, {"w": m.stage.pull(m.upstream, None, x=at)["w"]}
 
 
@@ -309,6 +330,20 @@ def contracted(m: Moment) -> Iterator[tuple[str, Gradients]]:
         yield "", {"w": each(lambda _: sum(a[0] * sum(d) for a, d in zip(m.x, m.upstream)), m.w)}
 
 
+def crossed(m: Moment) -> Iterator[tuple[str, Gradients]]:
+    """Of each sample, a column of slopes times a row of errors, as NumPy stretches them."""
+    above = [s for s in m.others(SLOPED) if s.numbers["x"] == m.out and s.index in m.passed]
+    need(above)
+    errors, ds = m.passed[above[0].index], slope(above[0], m.out)
+    b = [sum(d[i] * sum(e) for e, d in zip(errors, ds)) for i in range(len(m.w))]
+    if len(m.w) == len(m.w[0]):
+        w = [
+            [sum(d[i] * e[j] * x[j] for x, e, d in zip(m.x, errors, ds)) for j in range(len(m.w[0]))]
+            for i in range(len(m.w))
+        ]
+        yield "", {"w": w, "b": b}
+
+
 # --- losses -------------------------------------------------------------------------------------------------
 
 
@@ -353,7 +388,7 @@ def over_columns(m: Moment) -> Numbers:
 
 
 def not_normalised(m: Moment) -> Numbers:
-    es = [each(lambda z: OPS["exp"].value(z), row) for row in m.z]
+    es = [each(lambda z: EXP.value(z), row) for row in m.z]
     return error_of(es, labels(m), share(m))
 
 
@@ -378,7 +413,7 @@ def inside_again(m: Moment) -> Iterator[tuple[str, Gradients]]:
     if m.stage.kind == LOSSES[0]:
         yield "", {"z": each(lambda g, p: g * p * (1.0 - p), right, probabilities(m))}
     else:
-        need(m.rest.get("inside") == "sigmoid" or "logits" in getattr(m.rest.get("loss"), "__name__", ""))
+        need("logits" in getattr(m.rest.get("loss"), "__name__", ""))
         yield "", {"z": each(lambda g, z: g * SIGMOID.value(z) * (1.0 - SIGMOID.value(z)), right, m.z)}
 
 
@@ -386,8 +421,7 @@ def all_against_all(m: Moment) -> Iterator[tuple[str, Gradients]]:
     """Every prediction against every target, as (n, 1) − (n,) is (n, n)."""
     n = len(m.z)
     need(n > 1 and len(m.z[0]) == 1 and n <= 150)
-    targets = m.rest.get("targets", m.y if "y" in m.stage.numbers else None)
-    need(targets is not None)
+    targets: Any = m.rest.get("targets", m.y)
     averaged = (m.rest.get("over") or n) >= n
     total = each(lambda _: 0.0, m.z)
     kinds = {repr(t): t for t in targets}
@@ -680,9 +714,7 @@ def delta_of_scores(m: Moment) -> Numbers:
     ps = table_of(m)
     scale = 1.0 / len(m.q[0]) ** 0.5
     dps = product(m.upstream, transposed(m.v))
-    return [
-        [scale * p * (d - _dot(row, ds)) for p, d in zip(row, ds)] for row, ds in zip(ps, dps)
-    ]
+    return [[scale * p * (d - _dot(row, ds)) for p, d in zip(row, ds)] for row, ds in zip(ps, dps)]
 
 
 def unmasked(m: Moment) -> Iterator[tuple[str, Gradients]]:
@@ -705,7 +737,13 @@ def column_sums(m: Moment) -> Iterator[tuple[str, Gradients]]:
 # --- THE TABLE ----------------------------------------------------------------------------------------------
 
 CE, MSE, ANY = ("softmax_cross_entropy",), ("mean_squared_error",), (ALL,)
-NORMS, ATT, RNN, LSTM, CONV = ("batch_norm", "layer_norm"), ("attention",), ("rnn",), ("lstm",), ("convolution",)
+NORMS, ATT, RNN, LSTM, CONV = (
+    ("batch_norm", "layer_norm"),
+    ("attention",),
+    ("rnn",),
+    ("lstm",),
+    ("convolution",),
+)
 AFF, X, W, B, Z = ("affine",), ("x",), ("w",), ("b",), ("z",)
 
 # fmt: off
@@ -801,10 +839,10 @@ MISTAKES = (
     Mistake("weights left out on the way back", "the weights are left out on the way to the layer below", "hand down W.T @ delta", AFF, X,
             of(lambda m: lambda x, w, b=None: affine_of(x, ones(held(w))))),
     Mistake("weights not transposed", "W where its transpose is needed, on the way to the layer below", "hand down W.T @ delta for W of shape (out, in)",
-            AFF, X, of(lambda m: lambda x, w, b=None: (need(len(w) == len(w[0])), affine_of(x, transposed(held(w))))[1])),
+            AFF, X, of(lambda m: lambda x, w, b=None: where(len(w) == len(w[0]), lambda: affine_of(x, transposed(held(w)))))),
     Mistake("weights reshaped on the way back", "W is reshaped where it should be transposed: the shape fits, the entries are elsewhere",
             "hand down W.T @ delta: .T, not .reshape", AFF, X,
-            of(lambda m: lambda x, w, b=None: affine_of(x, reshaped(transposed(held(w)), w)))),
+            of(lambda m: lambda x, w, b=None: where(len(w) != len(w[0]), lambda: affine_of(x, reshaped(transposed(held(w)), w))))),
     Mistake("weights of another layer", "the weights of another layer are used on the way back", "hand down W.T @ delta with W of this layer", AFF, X,
             lambda m: (("of " + s.name, m.stage.pull(m.upstream, None, w=s.numbers["w"]))
                        for s in m.others(AFF) if same_shape(s.numbers["w"], m.w))),
@@ -812,9 +850,12 @@ MISTAKES = (
             AFF, X, moved_weights, needs="lr"),
     # --- affine: the gradient of the weights
     Mistake("transposed", "the weight gradient is transposed", "for W of shape (out, in): dW = delta @ a.T; if your code keeps its weights (in, out), yours may "
-            "be right, and dW.T is what to audit", AFF, W, lambda m: iter([("", {"w": (need(len(m.w) == len(m.w[0])), transposed(m.right["w"]))[1]})])),
+            "be right, and dW.T is what to audit", AFF, W, lambda m: iter([("", {"w": where(len(m.w) == len(m.w[0]), lambda: transposed(m.right["w"]))})])),
     Mistake("reshaped", "the weight gradient is reshaped where it should be transposed", "dW = delta @ a.T", AFF, W,
-            lambda m: iter([("", {"w": reshaped(transposed(m.right["w"]), m.w)})])),
+            lambda m: iter([("", {"w": where(len(m.w) != len(m.w[0]), lambda: reshaped(transposed(m.right["w"]), m.w))})])),
+    Mistake("row against column", "the errors are a row and the slopes a column: NumPy makes a table of every error times every slope, where each "
+            "neuron's error times its own slope is needed", "give both one shape: error = W.T @ delta is a column like z, as delta * W is not",
+            AFF, ("w", "b"), crossed),
     Mistake("inputs contracted with delta", "the inputs are contracted with delta, which sums them away, and what is left is stretched over all weights",
             "take the outer product, one number for each weight: dW = delta @ a.T", AFF, W, contracted),
     Mistake("outputs for inputs", "delta meets the outputs of its own layer, not what went into it", "dW = delta @ a.T with a from the layer below", AFF, W,
@@ -827,7 +868,7 @@ MISTAKES = (
     Mistake("masks for inputs", "delta meets 1 where the input is above 0, not the input", "dW = delta @ a.T with a itself", AFF, W,
             lambda m: iter([("", {"w": m.stage.pull(m.upstream, None, x=each(lambda v: float(v > 0), m.x))["w"]})])),
     Mistake("one sample only", "the gradient is that of one sample: assigned, not added up", "dW += ... over the samples, and db too",
-            (*AFF, *CONV, *NORMS), ("w", "b", "gamma", "beta"), one_sample),
+            (*AFF, *CONV, *NORMS), ("w", "b", "gamma", "beta"), one_sample, alone=True),
     # --- affine and convolution: the gradient of the biases
     Mistake("bias summed over the units", "the bias gradient is summed over the units, not over the samples", "sum over the other axis: one number for each unit is left",
             AFF, B, tiled_bias),

@@ -11,9 +11,11 @@ from math import isclose
 from typing import Any
 
 from tinygrad_bp.check.audit.layers import Numbers, Stage, Tape, each, flat, shape_of, transposed
-from tinygrad_bp.check.audit.mistakes import ALL, MISTAKES, Mistake, Moment, reshaped
+from tinygrad_bp.check.audit.mistakes import ALL, LOSSES, MISTAKES, Mistake, Moment, reshaped
+from tinygrad_bp.check.audit.report import TURNED
 from tinygrad_bp.engine import Value, edges
 
+NEGATIVE = MISTAKES[0].name
 MOST = 20_000  # explanations looked at, before a search for pairs is given up
 
 
@@ -24,6 +26,7 @@ class Made:
     row: Any
     place: str
     note: str = ""
+    kind: str = ""  # of the layers where making it again is the same mistake
 
     @property
     def where(self) -> str:
@@ -42,6 +45,9 @@ class Quantity:
     right: list[float] = field(default_factory=list)
     agrees: list[bool] = field(default_factory=list)
     end: int = 0  # the step of the walk after which it is known
+    labels: list[str] = field(default_factory=list)
+    odd: str = ""  # the name of the mistake that its shape gives away
+    raw: Numbers = None  # as it was handed in, where that has another shape
 
     @property
     def flat(self) -> list[float]:
@@ -59,28 +65,31 @@ class Change:
     name: str
     what: str
     fix: str
-    rule: Any  # of the quantity, the right gradient and the tape: what it becomes, or None
+    rule: Any  # of the quantity, the right gradient, the tape, the error from above: what it becomes, or None
     needs: str = ""
     last: bool = False  # explains too much: only where nothing else does
 
 
-def clipped(q: Quantity, right: list[float], tape: Tape) -> list[float] | None:
+SIGN = Change(TURNED, "", "", None)
+
+
+def clipped(q: Quantity, right: list[float], tape: Tape, up: Numbers) -> list[float] | None:
     c = max(map(abs, q.flat))
-    if sum(abs(abs(x) - c) <= 1e-12 * c for x in q.flat) < 2 and len(right) > 1:
-        return None
+    if sum(abs(abs(x) - c) <= 1e-12 * c for x in q.flat) < 2:
+        return None  # one number alone may be anything
     return [max(-c, min(c, x)) for x in right] if 0.0 < c < max(map(abs, right)) else None
 
 
-def normed(q: Quantity, right: list[float], tape: Tape) -> list[float] | None:
+def normed(q: Quantity, right: list[float], tape: Tape, up: Numbers) -> list[float] | None:
     """Scaled down to a norm that is a round number, as clipping by norm does."""
     norm, own = sum(x * x for x in right) ** 0.5, sum(x * x for x in q.flat) ** 0.5
     rounded = float(f"{own:.2g}")
-    if not (0.0 < own < norm and isclose(own, rounded, rel_tol=1e-9)):
+    if len(right) < 2 or not (0.0 < own < norm and isclose(own, rounded, rel_tol=1e-9)):
         return None
     return [x * own / norm for x in right]
 
 
-def reordered(q: Quantity, right: list[float], tape: Tape) -> list[float] | None:
+def reordered(q: Quantity, right: list[float], tape: Tape, up: Numbers) -> list[float] | None:
     order = sorted(range(len(right)), key=lambda i: right[i])
     mine = sorted(range(len(right)), key=lambda i: q.flat[i])
     if len(right) < 3 or len(set(right)) < 3:
@@ -91,13 +100,16 @@ def reordered(q: Quantity, right: list[float], tape: Tape) -> list[float] | None
     return out
 
 
-def left_over(q: Quantity, right: list[float], tape: Tape) -> list[float] | None:
+def left_over(q: Quantity, right: list[float], tape: Tape, up: Numbers) -> list[float] | None:
     return None if q.before is None else [x + y for x, y in zip(right, q.before)]
 
 
-def decayed(q: Quantity, right: list[float], tape: Tape) -> list[float] | None:
+def decayed(q: Quantity, right: list[float], tape: Tape, up: Numbers) -> list[float] | None:
     """The parameter itself is in it, times the strength that the loss has for others."""
-    known = {float(s.rest.get("strength", 0.01)) for s in tape.stages if s.kind == "weight_decay"}
+    penalties = [s for s in tape.stages if s.kind == "weight_decay"]
+    if penalised(q, penalties):
+        return None
+    known = {float(s.rest.get("strength", 0.01)) for s in penalties}
     for c in known:
         out = [x + c * v._data for x, v in zip(right, q.values)]
         if all(isclose(a, b, rel_tol=1e-8, abs_tol=1e-12) for a, b in zip(out, q.flat)):
@@ -105,11 +117,17 @@ def decayed(q: Quantity, right: list[float], tape: Tape) -> list[float] | None:
     return None
 
 
-def own_decay(q: Quantity, right: list[float], tape: Tape) -> list[float] | None:
+def penalised(q: Quantity, stages: Sequence[Stage]) -> bool:
+    """Whether the loss has a penalty of this parameter."""
+    values = set(q.values)
+    return any(s.kind == "weight_decay" and not values.isdisjoint(s.places["w"]) for s in stages)
+
+
+def own_decay(q: Quantity, right: list[float], tape: Tape, up: Numbers) -> list[float] | None:
     """The parameter itself is in it, times a round number: a penalty that the loss does not have."""
     numbers = [v._data for v in q.values]
     size = sum(v * v for v in numbers)
-    if len(right) < 2 or not size:
+    if len(right) < 2 or not size or penalised(q, tape.stages):
         return None
     c = sum((x - y) * v for x, y, v in zip(q.flat, right, numbers)) / size
     if not c or not isclose(c, float(f"{c:.2g}"), rel_tol=1e-6):
@@ -117,7 +135,7 @@ def own_decay(q: Quantity, right: list[float], tape: Tape) -> list[float] | None
     return [x + c * v for x, v in zip(right, numbers)]
 
 
-def one_entry(q: Quantity, right: list[float], tape: Tape) -> list[float] | None:
+def one_entry(q: Quantity, right: list[float], tape: Tape, up: Numbers) -> list[float] | None:
     """All entries but one are right."""
     wrong = [i for i, ok in enumerate(close(right, q.flat, 1e-8, 0.0)) if not ok]
     if len(wrong) != 1 or len(right) < 3:
@@ -125,7 +143,19 @@ def one_entry(q: Quantity, right: list[float], tape: Tape) -> list[float] | None
     return [q.flat[i] if i == wrong[0] else x for i, x in enumerate(right)]
 
 
-def turned_over(q: Quantity, right: list[float], tape: Tape) -> list[float] | None:
+def odd_transposed(q: Quantity, right: list[float], tape: Tape, up: Numbers) -> list[float] | None:
+    return q.flat if q.odd == "transposed" and all(close(right, q.flat, 1e-8, 0.0)) else None
+
+
+def odd_bias(q: Quantity, right: list[float], tape: Tape, up: Numbers) -> list[float] | None:
+    """The rows of delta, where their sum is needed."""
+    if not q.odd or q.raw is None or q.odd == "transposed":
+        return None
+    same = all(close(flat(transposed(up)), flat(q.raw), 1e-8, 0.0))
+    return q.flat if same else None
+
+
+def turned_over(q: Quantity, right: list[float], tape: Tape, up: Numbers) -> list[float] | None:
     shape = shape_of(q.mine)
     if len(shape) != 2 or shape[0] != shape[1]:
         return None
@@ -135,14 +165,16 @@ def turned_over(q: Quantity, right: list[float], tape: Tape) -> list[float] | No
 CHANGES = (
     Change("clipped", "the gradient is cut off at a limit", "clip in the update, and hand in the gradient itself", clipped),
     Change("scaled to a norm", "the gradient is scaled down to a norm", "clip in the update, and hand in the gradient itself", normed),
-    Change("in another order", "the numbers are right, and stand in another order", "index units and samples alike everywhere", reordered),
+    Change("in another order", "the numbers are right, and stand in another order", "index units and samples alike everywhere", reordered, last=True),
     Change("left-over gradients", "the gradients of the step before are still in it", "set the gradients to zero before each backward pass",
            left_over, needs="before"),
     Change("weight decay of the wrong parameter", "the penalty is added to a parameter that the loss does not penalise",
            "add strength * w for the weights in the penalty only", decayed),
     Change("weight decay that the loss does not have", "a multiple of the parameter itself is added, which the loss handed in does not have",
            "leave it out, or add the penalty to the loss", own_decay),
-    Change("transposed table", "the gradient is transposed", "give it the shape and the order of the parameter", turned_over),
+    Change("transposed table", "the gradient is transposed", "give it the shape and the order of the parameter", turned_over, last=True),
+    Change("transposed", "the weight gradient is transposed", "for W of shape (out, in): dW = delta @ a.T", odd_transposed),
+    Change("bias of one sample for each", "the bias gradient is not summed over the batch", "db = delta.sum over the axis of the samples", odd_bias),
     Change("one entry alone", "one entry is wrong, and all others are right", "look for a number or an index that was typed in", one_entry, last=True),
 )  # fmt: skip
 
@@ -176,7 +208,7 @@ class Search:
         for q in self.quantities:
             self.due.setdefault(q.end, []).append(q)
         self._take_right()
-        self.rows: dict[str, list[tuple[Mistake, frozenset[str] | None]]] = {}
+        self.rows: dict[str, list[tuple[Mistake, frozenset[str] | None]]] = {}  # by layer
 
     # --- what is right --------------------------------------------------------------------------------------
 
@@ -205,15 +237,17 @@ class Search:
 
     def suspects(self) -> list[Stage]:
         """The layers in one of which the first fault is: those between what is still right and what is not."""
-        wrong = [q for q in self.order if not q.ok]
+        wrong = [q for q in self.order if not q.ok or q.odd]
         if not wrong:
             return []
         last = wrong[0].end
-        here = self.steps[last]
         same = self.due[last]
-        if isinstance(here, Stage) and any(q.ok and q.stage is None and any(q.flat) for q in same):
-            return [here]  # its error from above is right, since another of its gradients is
-        found = []
+        touched = set(wrong[0].values)
+        found = [
+            step
+            for step in self.steps[:last]
+            if isinstance(step, Stage) and any(v in touched for vs in step.places.values() for v in vs)
+        ]
         for i in range(last, -1, -1):
             step = self.steps[i]
             if i < last and any(q.ok and any(q.flat) for q in self.due.get(i, [])):
@@ -222,7 +256,7 @@ class Search:
                 break
             if isinstance(step, Stage) and not (i == last and any(q.stage is step for q in same)):
                 found.append(step)
-        return found
+        return list(dict.fromkeys([*found[-1:], *found] if touched and not found[:1] else found))
 
     # --- what explains it -----------------------------------------------------------------------------------
 
@@ -230,10 +264,12 @@ class Search:
         """The mistakes that give every number, each set without another inside: single ones, else pairs."""
         for budget in range(1, most + 1):
             for last in (False, True):
-                found = []
+                found: list[tuple[Made, ...]] = []
                 self.count = 0
-                for made in self._walk(0, {self.tape.loss: 1.0}, (), budget, last, {}):
-                    found.append(made)
+                for sign, start in ((1.0, ()), (-1.0, (Made(SIGN, ""),))):
+                    for made in self._walk(0, {self.tape.loss: sign}, start, budget, last, {}):
+                        if len(made) > len(start) and not (start and NEGATIVE in {m.row.name for m in made}):
+                            found.append(made)
                 sets = {frozenset(made): made for made in found if made}
                 kept = [made for made, _ in sets.items() if not any(other < made for other in sets)]
                 if kept:
@@ -267,6 +303,15 @@ class Search:
             yield from self._walk(i + 1, after, made + more, left - spent, last, below)
 
     def _fits(self, q: Quantity, g: Sequence[float]) -> bool:
+        return not q.odd and self._same(q, g)
+
+    def _alike(self, a: Numbers, b: Numbers) -> bool:
+        return all(close(flat(b), flat(a), self.tolerance, self.floor))
+
+    def _all_alike(self, a: dict[str, Numbers], b: dict[str, Numbers]) -> bool:
+        return a.keys() == b.keys() and all(self._alike(a[n], b[n]) for n in a)
+
+    def _same(self, q: Quantity, g: Sequence[float]) -> bool:
         return all(close(g, q.flat, self.tolerance, self.floor))
 
     def _outcomes(
@@ -276,7 +321,9 @@ class Search:
         """What a layer may hand on, with the mistakes that were made there: only what fits its own weights."""
         right = stage.pull(up)
         due = [q for q in self.due.get(i, []) if q.stage is None]
-        owner = {q.name: {n for n, vs in stage.places.items() if not set(vs).isdisjoint(q.values)} for q in due}
+        owner = {
+            q.name: {n for n, vs in stage.places.items() if not set(vs).isdisjoint(q.values)} for q in due
+        }
 
         def wrong(gradients: dict[str, Numbers]) -> list[Quantity]:
             return [q for q in due if not self._fits(q, self._known(q, stage, gradients, adjoint))]
@@ -294,35 +341,42 @@ class Search:
                 cost = spent + (change.name not in {m.row.name for m in made + more})
                 if cost <= left and (last or not change.last):
                     changed = [
-                        change.rule(q, self._known(q, stage, gradients, adjoint), self.tape) for q in bad
+                        change.rule(q, self._known(q, stage, gradients, adjoint), self.tape, up) for q in bad
                     ]
-                    if all(g is not None and self._fits(q, g) for q, g in zip(bad, changed)):
+                    if all(g is not None and self._same(q, g) for q, g in zip(bad, changed)):
                         places = tuple(Made(change, q.name) for q in bad)
                         yield gradients, more + places, cost
 
         bad = wrong(right)
         yield from settled(right, bad, (), 0)
-        names = {m.row.name for m in made}
+        names = {(m.row.name, m.kind) for m in made if m.kind}
         if not left and not names:
             return
-        moment = Moment(stage, up, right, dict(self.options), passed)
+        options = dict(self.options)
+        if made and made[0].row is SIGN and options.get("lr"):
+            options["lr"] = -options["lr"]  # w − lr dW moved the weights by the right sign
+        moment = Moment(stage, up, right, options, passed)
         finished = {n for names_ in owner.values() for n in names_}
         for row, scope in self._rows_of(stage):
-            spent = int(row.name not in names)
+            spent = int((row.name, self._kind(stage, scope)) not in names)
             changes = row.arguments(stage) if scope is None else scope
             missing = arguments(bad) - changes
             if spent > left or (missing and left - spent < 1) or (changes <= finished and not bad):
                 continue
             if not changes & arguments(bad) and changes <= finished:
                 continue
+            tried: list[Any] = []
             for note, found in row.gradients(moment):
+                if any(self._all_alike(found, other) for other in tried):
+                    continue
+                tried.append(found)
                 if scope is not None:
                     found = {n: g for n, g in found.items() if n in scope}
-                if not found or all(found[n] == right[n] for n in found):
+                if not found or all(self._alike(found[n], right[n]) for n in found):
                     continue
                 gradients = {**right, **found}
                 still = wrong(gradients)
-                here = Made(row, self._place(stage, scope), note)
+                here = Made(row, self._place(stage, scope), note, self._kind(stage, scope))
                 if not still:
                     yield gradients, (here,), spent
                     continue
@@ -356,17 +410,39 @@ class Search:
 
     def _rows_of(self, stage: Stage) -> list[tuple[Mistake, frozenset[str] | None]]:
         """The rows that can be made in a layer; those of any layer also in one argument alone."""
-        if stage.kind not in self.rows:
+        if stage.name not in self.rows:
             rows: list[tuple[Mistake, frozenset[str] | None]] = []
             for row in MISTAKES:
                 if row.needs and self.options.get(row.needs) is None:
                     continue
                 if ALL in row.kinds or stage.kind in row.kinds:
-                    rows.append((row, None))
-                    if ALL in row.kinds and len(stage.places) > 1:
-                        rows += [(row, frozenset({n})) for n in stage.places]
-            self.rows[stage.kind] = rows
-        return self.rows[stage.kind]
+                    if ALL not in row.kinds or self._scalable(stage):
+                        rows.append((row, None))
+                    alone = row.alone or ALL in row.kinds
+                    if alone and len(stage.places) > 1 and stage.kind != "weighted_sum":
+                        names = row.arguments(stage) - (
+                            set() if row.alone else {stage.first} - self.asked(stage)
+                        )
+                        rows += [(row, frozenset({n})) for n in sorted(names)]
+            self.rows[stage.name] = rows
+        return self.rows[stage.name]
+
+    def asked(self, stage: Stage) -> set[str]:
+        """The arguments whose gradient was handed in."""
+        known = {v for q in self.quantities for v in q.values}
+        return {n for n, vs in stage.places.items() if not known.isdisjoint(vs)}
+
+    def _scalable(self, stage: Stage) -> bool:
+        """Whether a factor for all of its gradients is not one of the layer above or below as well."""
+        if stage.kind in LOSSES or stage.kind == "weight_decay":
+            return True
+        below_loss = max((s.index for s in self.tape.stages if self.asked(s)), default=-1)
+        loss = any(s.kind in LOSSES for s in self.tape.stages)
+        return bool(self.asked(stage)) and not (loss and stage.index == below_loss)
+
+    @staticmethod
+    def _kind(stage: Stage, scope: Iterable[str] | None) -> str:
+        return f"{stage.kind} {sorted(scope) if scope else ''}"
 
     def _place(self, stage: Stage, scope: Iterable[str] | None) -> str:
         place = stage.place or f"in {stage.name}"

@@ -1,7 +1,7 @@
 """Reading what a user hands in: gradients in the shapes that people have them, and data.
 
 Arrays of any library are known by their `tolist`.  Everything becomes plain lists of floats; whatever cannot
-be read is an error that says which entry of which parameter.  `auditing.py` compares what comes out.
+be read is an error that says which entry of which parameter.
 """
 
 import re
@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any
 
-from tinygrad_bp.check.backprop import Matrix, MisfitError, flip, stretched
+from tinygrad_bp.check.audit.layers import transposed as flip
 from tinygrad_bp.floats import to_float
 from tinygrad_bp.nn import MLP
+
+Matrix = list[list[float]]
 
 FORMS = (
     "the gradients of an MLP are a flat list in the order of parameters(), a dict by their paths, or "
@@ -20,7 +22,7 @@ FORMS = (
     "without biases, [dW1, dW2]"
 )
 NOT_PLAIN = (
-    "audit: this model is no plain MLP, whose layers are act(w · x + b) with one activation each and "
+    "audit: this model is not a plain MLP, whose layers are act(w · x + b) with one activation each and "
     "parameters of their own: compare with audit(loss, mine)"
 )
 
@@ -172,7 +174,7 @@ def _weights(w: Any, place: str, k: int, size: tuple[int, int], notes: list[str]
     out, inputs = size
     found = shape(w, place)
     if found == size or found == (inputs, out):
-        return w  # type: ignore[no-any-return]
+        return [list(row) for row in w]
     if found == (inputs,) and out == 1:
         return [w]
     if found == (out,) and inputs == 1:
@@ -186,15 +188,15 @@ def _biases(b: Any, place: str, k: int, out: int, samples: int, notes: list[str]
     if found == (out,):
         return [[number] for number in b]
     if found == (out, 1):
-        return b  # type: ignore[no-any-return]
+        return [list(row) for row in b]
     if found == (1, out):
-        return flip(b)
+        return list(flip(b))
     if found in ((samples, out), (out, samples)):
         notes.append(f"{place} has a number for each of the {samples} samples: their sums stand in the table")
-        return flip(b) if found == (samples, out) else b
+        return flip(b) if found == (samples, out) else [list(row) for row in b]
     if found == (samples,) and out == 1:
         notes.append(f"{place} has a number for each of the {samples} samples: their sum stands in the table")
-        return [b]
+        return [list(b)]
     wanted = f"the bias gradients of layer {k} are ({out},)"
     if found in ((samples,), (samples, 1), (1, samples)) and samples > 1:
         wanted += ": this is one number for each sample; sum over the samples, the other axis"
@@ -205,12 +207,11 @@ def _stretched(
     tree: Any, found: tuple[int, ...], size: tuple[int, int], place: str, wanted: str, notes: list[str]
 ) -> Matrix:
     rows = tree if len(found) == 2 else [tree] if len(found) == 1 else [[tree]]
-    try:
-        if len(found) > 2:
-            raise MisfitError
-        stretch = stretched(rows, *size)
-    except MisfitError:
-        raise ValueError(f"audit: {place} has the shape {found}, and {wanted}") from None
+    height, width = size
+    if len(found) > 2 or len(rows) not in (1, height) or len(rows[0]) not in (1, width):
+        raise ValueError(f"audit: {place} has the shape {found}, and {wanted}")
+    stretch = [row if len(row) == width else row * width for row in rows]
+    stretch = stretch if len(stretch) == height else stretch * height
     if size != (1, 1):
         notes.append(f"{place} of shape {found} is stretched to {size}, as `W -= lr * dW` would do")
     return stretch

@@ -1,7 +1,7 @@
 """The audit of any graph: are the gradients handed in the engine's, but for a factor, a transposition, or
 gradients left over from the step before?
 
-Nothing is known here of layers; `auditing.py` does more for an MLP.
+Nothing is known here of layers; an audit of an MLP, or of a function made of layers, knows more mistakes.
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,21 +11,22 @@ from itertools import product
 from math import isfinite
 from typing import Any
 
-from tinygrad_bp.check.backprop import Matrix, flip
-from tinygrad_bp.check.mistakes import MISTAKES
-from tinygrad_bp.check.reading import plain, shape
-from tinygrad_bp.check.report import Audit, Entry, explained
+from tinygrad_bp.check.audit.layers import transposed as flip
+from tinygrad_bp.check.audit.mistakes import MISTAKES
+from tinygrad_bp.check.audit.reading import Matrix, plain, shape
+from tinygrad_bp.check.audit.report import Audit, Entry, Part, explained
+from tinygrad_bp.check.audit.search import CHANGES
 from tinygrad_bp.diagnosis import non_finite
 from tinygrad_bp.engine import Value, newest_first
 from tinygrad_bp.errors import NonFiniteError
 from tinygrad_bp.transforms import gradients
 
-ROWS = {row.name: row for row in MISTAKES}
+ROWS: dict[str, Any] = {row.name: row for row in (*MISTAKES, *CHANGES)}
 SIMPLE = {1.0: "", -1.0: "negative", 2.0: "twice", 0.5: "half"}
 
 
 @dataclass
-class Block:
+class Handed:
     """One parameter, or a list or a table of them: their gradients by the engine and by the user, in rows."""
 
     name: str
@@ -35,8 +36,8 @@ class Block:
     before: Matrix | None
 
 
-def audit_graph(loss: Value, mine: Any, before: Any, tolerance: float) -> Audit:
-    """`audit(loss, mine)`; auditing.py documents it."""
+def audit_graph(loss: Value, mine: Any, before: Any, tolerance: float, reveal: bool) -> Audit:
+    """`audit(loss, mine)`, which `audit` documents."""
     blocks = _blocks(loss, mine, before)
     engine = [x for block in blocks for row in block.engine for x in row]
     if not all(map(isfinite, engine)):
@@ -47,7 +48,7 @@ def audit_graph(loss: Value, mine: Any, before: Any, tolerance: float) -> Audit:
         room = tolerance * max([1e-6 * largest, *(abs(y) for row in right for y in row)])
         return [abs(x - y) <= room for x, y in _cells(given, right)]
 
-    entries = []
+    entries, parts = [], []
     shapes_agree = True
     for block in blocks:
         if not _like(block.mine, block.engine):
@@ -55,14 +56,16 @@ def audit_graph(loss: Value, mine: Any, before: Any, tolerance: float) -> Audit:
         shown = block.mine if _like(block.mine, block.engine) else flip(block.mine)
         columns = [[x for row in m for x in row] for m in (shown, block.engine)]
         labels = [label for row in block.labels for label in row]
-        entries += [Entry(*row) for row in zip(labels, *columns, same(shown, block.engine))]
-    audit = Audit(entries, shapes_agree=shapes_agree)
+        own = [Entry(*row) for row in zip(labels, *columns, same(shown, block.engine))]
+        entries += own
+        parts.append(Part(block.name, all(e.agrees for e in own) and _like(block.mine, block.engine)))
+    audit = Audit(entries, parts, shapes_agree=shapes_agree, reveal=reveal)
     if audit:
         audit.verdict = f"right: all {len(entries)} entries are the engine's"
         return audit
     found = list(_explanations(blocks, same))
     fewest = min(map(len, found), default=0)
-    audit.explanations = [told for told in found if len(told) == fewest]
+    audit.explanations = [words for words in found if len(words) == fewest]
     if found:
         audit.verdict = explained(audit.explanations, "use other data and other weights")
     else:
@@ -74,7 +77,7 @@ def audit_graph(loss: Value, mine: Any, before: Any, tolerance: float) -> Audit:
     return audit
 
 
-def _explanations(blocks: list[Block], same: Any) -> Iterator[list[str]]:
+def _explanations(blocks: list[Handed], same: Any) -> Iterator[list[str]]:
     """Each way to make all blocks the engine's: less what was left over, turned, times one factor."""
     square = [i for i, block in enumerate(blocks) if len(block.labels) == len(block.labels[0]) > 1]
     odd = {i for i, block in enumerate(blocks) if not _like(block.mine, block.engine)}
@@ -99,17 +102,17 @@ def _explanations(blocks: list[Block], same: Any) -> Iterator[list[str]]:
             for block, mine in zip(blocks, trial)
         ):
             continue
-        told = [_factor(c)] if c != 1.0 else []
+        words = [_factor(c)] if c != 1.0 else []
         if turned:
             names = ", ".join(blocks[i].name for i in sorted(turned))
-            told.append(_row("transposed", names))
+            words.append(_row("transposed", names))
         if minus:
-            told.append(_row("left-over gradients", "everywhere"))
-        yield told
+            words.append(_row("left-over gradients", "everywhere"))
+        yield words
 
 
 def _row(name: str, where: str) -> str:
-    return f"{name}, {where}: {ROWS[name].what}\nto mend it: {ROWS[name].mend}"
+    return f"{name}, {where}: {ROWS[name].what}\nto fix it: {ROWS[name].fix}"
 
 
 def _factor(c: float) -> str:
@@ -134,7 +137,7 @@ def _rounded(c: float) -> float:
 # --- reading ------------------------------------------------------------------------------------------------
 
 
-def _blocks(loss: Value, mine: Any, before: Any) -> list[Block]:
+def _blocks(loss: Value, mine: Any, before: Any) -> list[Handed]:
     if isinstance(mine, Mapping):
         pairs = [(_named(loss, key), tree, f"mine[{key!r}]", str(key)) for key, tree in mine.items()]
         same_form = isinstance(before, Mapping) and before.keys() == mine.keys()
@@ -160,7 +163,7 @@ def _blocks(loss: Value, mine: Any, before: Any) -> list[Block]:
         leaves = _leaves(values, place)
         labels = _rows([v.label or place for v in leaves], size)
         name = values.label or name if isinstance(values, Value) else name
-        blocks.append(Block(name, labels, _rows(gradients(loss, leaves), size), own, left))
+        blocks.append(Handed(name, labels, _rows(gradients(loss, leaves), size), own, left))
     return blocks
 
 
@@ -202,7 +205,7 @@ def _leaves(tree: Any, place: str) -> list[Value]:
         return [v for branch in tree for v in _leaves(branch, place)]
     if not isinstance(tree, Value):
         raise TypeError(
-            f"audit: {place} is a pair (Values, gradients), and {tree!r} among the Values is none"
+            f"audit: {place} is a pair (Values, gradients), and {tree!r} among the Values is not one"
         )
     return [tree]
 
