@@ -11,6 +11,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from inspect import signature
 from typing import Any, NoReturn, TypeVar
+from weakref import WeakValueDictionary
 
 from tinygrad_bp.engine import Value, dot
 from tinygrad_bp.errors import CheckpointError, misspelled, printable
@@ -59,6 +60,9 @@ def zeros() -> Initialiser:
 # --- modules ------------------------------------------------------------------------------------------------
 
 
+MODULES: "WeakValueDictionary[int, Module]" = WeakValueDictionary()  # all there are: drawings ask for owners
+
+
 class Module:
     """Something with parameters: Values, Modules, and lists of them, found among its attributes.
 
@@ -68,6 +72,11 @@ class Module:
     >>> [name for name, _ in Line().named_parameters()]
     ['slope', 'shift']
     """
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        module = super().__new__(cls)
+        MODULES[id(module)] = module
+        return module
 
     def named_parameters(self) -> list[tuple[str, Value]]:
         """(path, parameter) in the order of the attributes; one that occurs twice is named once."""

@@ -4,6 +4,7 @@ The SVG is parsed and compared with the records; DOT is parsed back here and by 
 `dot`.  A stand-in for `dot` hangs, fails and answers nonsense.
 """
 
+import gc
 import html
 import json
 import random
@@ -18,15 +19,17 @@ from xml.etree import ElementTree
 
 import pytest
 from hypothesis import given, settings, strategies as st
+from matplotlib.mathtext import MathTextParser
 from support.browser import find_dot
 from support.programs import random_program, run
 
 import tinygrad_bp as tg
 from tinygrad_bp import MLP, DrawError, Neuron, Value, draw, draw_dot, to_dot, trace
+from tinygrad_bp.engine import newest_first
 from tinygrad_bp.ops import OPS
 from tinygrad_bp.show import draw as drawing
 from tinygrad_bp.show.draw import cards, notices, strength
-from tinygrad_bp.show.graph import LEVELS, cells, clipped, read, shown, visible
+from tinygrad_bp.show.graph import LEVELS, cells, clipped, named, names, read, shown, visible
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -58,7 +61,7 @@ def test_a_node_is_what_the_student_wrote():
         ("n3", "operation", "", "+", 4.0),
         ("n4", "operation", "c", "÷", 1.25),
     ]
-    assert [tuple(edge) for edge in picture.edges] == [
+    assert [edge[:4] for edge in picture.edges] == [
         ("n0", "n2", 0, 1.0),
         ("n1", "n2", 1, -1.0),
         ("n0", "n3", 0, 1.0),
@@ -456,9 +459,9 @@ def contrast(a, b):
 
 def test_lines_read_on_white_and_on_black_and_text_on_its_card():
     for t in range(101):
-        line = drawing.color(t / 100)
-        assert contrast(line, "#ffffff") > 2.5
-        assert contrast(line, "#111111") > 2.5
+        for line in (drawing.color(1.0, t / 100), drawing.color(-1.0, t / 100)):
+            assert contrast(line, "#ffffff") > 2.5
+            assert contrast(line, "#111111") > 2.5
     for fill in (*drawing.FILLS.values(), drawing.DEAD_FILL, drawing.STALE_FILL):
         assert contrast(drawing.INK, fill) > 7
         assert contrast(drawing.FAINT_INK, fill) > 3.5
@@ -502,9 +505,134 @@ def boxes(root):
     return {node.id for node in read(root).nodes if node.kind == "box"}
 
 
-def test_a_collapsed_drawing_says_how_much_it_stands_for():
+def test_a_caption_stands_there_on_request_only():
     root = loss_of(network(16, 16, 1))
-    assert notices(read(root)) == ['407 nodes, one box for each neuron; detail="node" shows all']
+    assert notices(read(root)) == []
+    drawing = draw(root, caption="epoch 3 <b>", engine="builtin")
+    assert "epoch 3 &lt;b&gt;" in drawing.svg
+    assert 'label="epoch 3 <b>"' in drawing.source
+
+
+def test_a_layer_shows_how_large_its_gradient_is():
+    root = loss_of(network(3, 3, 1, act="tanh"))
+    layers = [node for node in read(root, "layer").nodes if node.kind == "box"]
+    assert [node.norm for node in layers] == [None, None, None]
+    root.backward()
+    picture = read(root, "layer")
+    layers = {node.id: node for node in picture.nodes if node.kind == "box"}
+    first, second, _ = layers.values()
+    grads = [
+        v.grad for v in {x for v in newest_first([root]) for x in v.inputs} if v.op and v.op.name == "tanh"
+    ]
+    assert first.norm**2 + second.norm**2 == pytest.approx(sum(g * g for g in grads))
+    flows = [edge.flow for edge in picture.edges if edge.source == first.id]
+    assert flows == [pytest.approx(first.norm)]  # all of it comes through the one edge
+    assert "|grad|" in draw(root, detail="layer", engine="builtin").svg
+
+
+def test_weights_stand_on_edges_on_request():
+    model = network(2, 1)
+    root = model([Value(1.0, label="p"), Value(2.0, label="q")])
+    edges = read(root, "neuron", weights=True).edges
+    numbers = [w.data for layer in model.layers for n in layer.neurons for w in n.w]
+    assert sorted(edge.weight for edge in edges) == sorted(numbers)
+    drawing = draw(root, detail="neuron", weights=True, engine="builtin")
+    for number in numbers:
+        assert shown(number).replace("-", "−") in drawing.svg
+        assert f'label="{shown(number).replace("-", "−")}"' in drawing.source
+    assert all(edge.weight is None for edge in read(root, "neuron").edges)
+
+
+def test_labels_of_the_user_change_no_structure():
+    """Neurons are known by the module that owns their parameters: not by labels, and not if it is gone."""
+    shapes = []
+    for rename in (False, True):
+        model = network(3, 1)
+        if rename:
+            model.layers[0].neurons[1].w[0].label = "mine"
+            model.layers[1].neurons[0].b.label = ""
+        root = model([0.5, -1.0])
+        root.label = "out" if rename else ""
+        for level in ("neuron", "layer"):
+            picture = read(root, level)
+            shapes.append([(n.kind, n.sign, n.size, n.group) for n in picture.nodes])
+    assert shapes[:2] == shapes[2:]
+    assert read(root, "neuron").nodes[-1].name == "out"
+    left = loss_of(network(2, 1))  # its model is garbage: the labels have the paths
+    gc.collect()
+    assert [n.name for n in read(left, "neuron").nodes if n.kind == "box"] == ["a⁽¹⁾₁", "a⁽¹⁾₂", "z⁽²⁾₁"]
+
+
+def test_one_name_for_a_thing_everywhere():
+    model = network(2, 1, act="tanh")
+    root = loss_of(model)
+    root.backward()
+    drawn_names = {node.value: node.name for node in read(root, "node").nodes if node.name}
+    told = names([*{x: 0 for v in newest_first([root])[::-1] for x in v.inputs}, root], root)
+    assert all(told[v].text == name for v, name in drawn_names.items())
+    inputs = {"x₁", "x₂"}
+    weights = {f"w⁽¹⁾{i}{j}" for i in "₁₂" for j in "₁₂"} | {"w⁽²⁾₁₁", "w⁽²⁾₁₂", "b⁽¹⁾₁", "b⁽¹⁾₂", "b⁽²⁾₁"}
+    neurons = {"z⁽¹⁾₁", "a⁽¹⁾₁", "z⁽¹⁾₂", "a⁽¹⁾₂", "z⁽²⁾₁"}
+    assert {*drawn_names.values()} == inputs | weights | neurons
+
+
+def test_a_model_that_is_called_twice_counts_its_calls():
+    model = tg.Layer(1, 1, act="tanh")
+    root = model([0.5]) + model([2.0])
+    found = [node.name for node in read(root, "node").nodes if node.name]
+    assert found == ["w₁₁", "x₁[1]", "b₁", "z₁[1]", "a₁[1]", "x₁[2]", "z₁[2]", "a₁[2]"]
+
+
+@pytest.mark.parametrize(
+    ("label", "text", "tex"),
+    [
+        ("w_{11}", "w₁₁", "w_{11}"),
+        (r"\alpha", "α", r"\alpha"),
+        (r"\lambda_2", "λ₂", r"\lambda_2"),
+        (r"\hat{y}", "ŷ", r"\hat{y}"),
+        ("w^{(1)}_{2,3}", "w⁽¹⁾₂,₃", "w^{(1)}_{2,3}"),
+        (r"\frac{a", r"\frac{a", r"\mathrm{\backslash{}frac\{a}"),
+        (r"\input{x}", r"\input{x}", r"\mathrm{\backslash{}input\{x\}}"),
+        ("a}_{1}", "a}_{1}", r"\mathrm{a\}\_\{1\}}"),
+        ("x_1", "x_1", "x_{1}"),
+        ("x1w1+x2w2", "x1w1+x2w2", r"\mathrm{x1w1+x2w2}"),
+    ],
+)
+def test_latex_in_a_label_stays_latex(label, text, tex):
+    assert named(label)[:2] == (text, tex)
+    MathTextParser("path").parse(f"${tex}$")
+
+
+def test_colours_say_the_sign_and_the_strength():
+    grey, plus, minus = drawing.color(0.0, 0.0), drawing.color(2.0, 1.0), drawing.color(-2.0, 1.0)
+    assert len({grey, plus, minus}) == 3
+    assert drawing.color(5.0, 0.0) == drawing.color(-5.0, 0.0) == grey
+    a, b = Value(2.0, label="a"), Value(-3.0, label="b")
+    loss = a * b
+    loss.backward()
+    edges, nodes = cards(read(loss))[::-1]
+    assert [edge.color for edge in edges] == [drawing.color(-3.0, 1.0), drawing.color(2.0, (2 / 3) ** 0.5)]
+    assert nodes[0].color == minus
+
+
+def test_the_size_of_a_saved_drawing(tmp_path, monkeypatch):
+    root = Value(2.0, label="a").tanh()
+    for engine in ("builtin", "dot") if find_dot() else ("builtin",):
+        path = draw(root, engine=engine).save(tmp_path / "a.svg", width=1920)
+        svg = ElementTree.parse(path).getroot()
+        *_, w, h = map(float, svg.get("viewBox").split())
+        assert (float(svg.get("width")), float(svg.get("height"))) == (
+            1920,
+            pytest.approx(1920 * h / w, rel=0.03),
+        )
+    for wrong in (0, -3, "wide", float("nan"), 10**9):
+        with pytest.raises(ValueError, match=r"draw: width is a number from 1 to 20,000, not "):
+            draw(root).save(tmp_path / "b.svg", width=wrong)
+    assert not (tmp_path / "b.svg").exists()
+    if find_dot():
+        sizes = [len(draw(root).save(tmp_path / "a.png", dpi=dpi).read_bytes()) for dpi in (50, 300)]
+        assert sizes[0] < sizes[1]
+        assert draw(root).save(tmp_path / "a.pdf").read_bytes().startswith(b"%PDF")
 
 
 def test_the_same_graph_gives_the_same_file():

@@ -70,53 +70,54 @@ def test_the_equations_of_a_small_network():
         == """\
 A network of 2 → 2 → 1, called once. The loss is L = 2.25.
 
-Forward: z are the sums, a what the activation σ makes of them.
+Forward: z are the weighted sums, a what the activation makes of them.
 
-Layer 0: W⁰ is 2 × 2, σ(z) = max(0, z), σ′(z) = [a > 0].
+Layer 1: W⁽¹⁾ is 2 × 2, ReLU(z) = max(0, z), ReLU′(z) = [a > 0].
 
-    z⁰ = W⁰ x + b⁰
+    z⁽¹⁾ = W⁽¹⁾ x + b⁽¹⁾
 
-       = [0.5  0.5] [1] + [0]
-         [ -1  0.5] [2]   [0]
+         = [0.5  0.5] [1] + [0]
+           [ -1  0.5] [2]   [0]
 
-       = [1.5]
-         [  0]
+         = [1.5]
+           [  0]
 
-    a⁰ = σ(z⁰) = [1.5]
-                 [  0]
+    a⁽¹⁾ = ReLU(z⁽¹⁾) = [1.5]
+                        [  0]
 
-Layer 1: W¹ is 1 × 2, without activation.
+Layer 2: W⁽²⁾ is 1 × 2, without activation.
 
-    z¹ = W¹ a⁰ + b¹
+    z⁽²⁾ = W⁽²⁾ a⁽¹⁾ + b⁽²⁾
 
-       = [0.5  0.5] [1.5] + [0]
-                    [  0]
+         = [0.5  0.5] [1.5] + [0]
+                      [  0]
 
-       = [0.75]
+         = [0.75]
 
 Backward: δ = ∂L/∂z, from the last layer down.
 
+Layer 2:
+
+    ∂L/∂z⁽²⁾ = 3
+    δ⁽²⁾ = ∂L/∂z⁽²⁾
+         = [3]
+    ∂L/∂W⁽²⁾ = δ⁽²⁾ a⁽¹⁾ᵀ = [4.5  0]
+    ∂L/∂b⁽²⁾ = δ⁽²⁾
+
 Layer 1:
 
-    δ¹ = ∂L/∂z¹
-       = [3]
-    ∂L/∂W¹ = δ¹ a⁰ᵀ = [4.5  0]
-    ∂L/∂b¹ = δ¹
+    δ⁽¹⁾ = (W⁽²⁾ᵀ δ⁽²⁾) ⊙ ReLU′(z⁽¹⁾)
 
-Layer 0:
+         = ( [0.5] [3] ) ⊙ [1]
+             [0.5]         [0]
 
-    δ⁰ = (W¹ᵀ δ¹) ⊙ σ′(z⁰)
+         = [1.5]
+           [  0]
 
-       = ( [0.5] [3] ) ⊙ [1]
-           [0.5]         [0]
+    ∂L/∂W⁽¹⁾ = δ⁽¹⁾ xᵀ = [1.5  3]
+                         [  0  0]
 
-       = [1.5]
-         [  0]
-
-    ∂L/∂W⁰ = δ⁰ xᵀ = [1.5  3]
-                     [  0  0]
-
-    ∂L/∂b⁰ = δ⁰
+    ∂L/∂b⁽¹⁾ = δ⁽¹⁾
 
 The engine has the same gradients for all these weights."""
     )
@@ -126,9 +127,9 @@ def test_latex_and_markdown_have_matrices():
     model = network(2, 3, 1)
     found = tg.explain(loss_of(model, 2), model)
     for page in (found.latex, found.markdown):
-        assert r"\delta^{(0)} &= \left((W^{(1)})^{\top} \delta^{(1)}\right) \odot \sigma'(z^{(0)})" in page
+        assert r"\delta^{(1)} &= \left((W^{(2)})^{\top} \delta^{(2)}\right) \odot \tanh'(z^{(1)})" in page
         assert r"\begin{bmatrix}" in page
-        assert r"$\sigma'(z) = \operatorname{sech}^2(z)$" in page
+        assert r"$\tanh'(z) = \operatorname{sech}^2(z)$" in page
     assert found.latex.isascii()
     assert_typeset(found)
 
@@ -136,7 +137,7 @@ def test_latex_and_markdown_have_matrices():
 def test_large_matrices_are_abridged():
     model = network(2, 16, 16, 1)
     found = tg.explain(loss_of(model, 1), model)
-    assert "W¹ is 16 × 16" in found.text
+    assert "W⁽²⁾ is 16 × 16" in found.text
     assert "⋮" in found.text
     assert max(map(len, found.text.splitlines())) < 120
     assert_typeset(found)
@@ -146,7 +147,7 @@ def test_a_penalty_is_told_apart():
     model = network(2, 3, 1)
     loss = loss_of(model, 1) + 0.1 * tg.sum([p * p for p in model.layers[0].parameters()])
     text = tg.explain(loss, model).text
-    assert "The engine has more in ∂L/∂W⁰: its weights are also used elsewhere, as in a penalty." in text
+    assert "The engine has more in ∂L/∂W⁽¹⁾: its weights are also used elsewhere, as in a penalty." in text
     assert "more in ∂L/∂W¹" not in text
 
 
@@ -170,7 +171,7 @@ def test_a_call_on_the_same_values_is_a_call_of_its_own():
 def test_a_layer_and_a_neuron_without_bias():
     layer = tg.Layer(2, 2, bias=False, act="relu", rng=random.Random(0))
     text = tg.explain(tg.sum(layer([1.0, -1.0])), layer).text
-    assert "z⁰ = W⁰ x\n" in text
+    assert "z = W x\n" in text
     assert "∂L/∂b" not in text
     neuron = tg.Neuron(1, nonlin=False, rng=random.Random(0))
     assert "A layer of 1 → 1, called once." in tg.explain(neuron([2.0]) ** 2, neuron).text
@@ -178,7 +179,7 @@ def test_a_layer_and_a_neuron_without_bias():
 
 def test_an_activation_of_ones_own():
     model = network(1, 2, 1, act=lambda v: v * v + v)
-    assert "σ is a function of your own." in tg.explain(loss_of(model, 1), model).text
+    assert "f is a function of your own." in tg.explain(loss_of(model, 1), model).text
 
 
 def test_what_is_refused():
@@ -207,3 +208,40 @@ def test_a_matrix_in_text():
         ["[⋮", "⋮", "⋮", "⋱", "⋮]"],
         ["[8", "9", "10", "…", "16]"],
     ]
+
+
+@pytest.mark.parametrize(
+    ("act", "words"),
+    [
+        ("relu", "ReLU(z) = max(0, z), ReLU′(z) = [a > 0]."),
+        ("tanh", "tanh′(z) = sech²(z)."),
+        ("sigmoid", "the activation σ is sigmoid."),
+        ("silu", "silu(z) = z·σ(z), silu′(z) = σ(z) + z·σ′(z)."),
+        (tg.leaky_relu.at(0.1), "leaky_relu(z) = "),
+        (None, "without activation."),
+    ],
+)
+def test_each_activation_has_its_own_symbol(act, words):
+    model = network(2, 2, 1, act=act, out_act="tanh" if act != "tanh" else "sigmoid")
+    found = tg.explain(loss_of(model, 1), model)
+    assert words in found.text
+    assert_typeset(found)
+    for line in found.text.splitlines():  # nothing is explained by itself
+        sides = [side.strip() for side in line.split("=")]
+        assert len(sides) < 2 or sides[0] != sides[1], line
+
+
+@pytest.mark.parametrize(
+    ("loss", "line"),
+    [
+        (lambda out: (out - 2.0) ** 2, "∂L/∂a⁽²⁾ = 2·(a⁽²⁾ - 2) = "),
+        (lambda out: (2.0 - out) * (2.0 - out), "∂L/∂a⁽²⁾ = -(2 - a⁽²⁾) + (-(2 - a⁽²⁾)) = "),
+        (lambda out: -out.log(), "∂L/∂a⁽²⁾ = -1/a⁽²⁾ = "),
+        (lambda out: out, "∂L/∂a⁽²⁾ = 1\n"),
+    ],
+)
+def test_the_first_line_is_derived(loss, line):
+    model = network(1, 2, 1, out_act="sigmoid")
+    found = tg.explain(loss(model([1.0])), model)
+    assert line in found.text
+    assert_typeset(found)

@@ -115,8 +115,8 @@ def test_a_label_that_two_nodes_share_gets_a_prime():
 def test_parameters_are_called_as_in_the_equations_of_their_layer():
     model = tg.MLP(1, [2, 1], rng=random.Random(0))
     found = tg.explain(model([1.0]), model.layers[0].neurons[1].w[0])
-    assert "w⁰₁,₀ = 0.515909, which is layers.0.neurons.1.w.0." in found.text
-    assert "w^{(0)}_{1,0}" in found.latex
+    assert "w⁽¹⁾₂₁ = 0.515909, which is layers.0.neurons.1.w.0." in found.text
+    assert "w^{(1)}_{21}" in found.latex
     assert_typeset(found)
 
 

@@ -78,20 +78,19 @@ def test_a_cut_edge_has_no_partial_and_a_step_has_no_slope():
 def test_names_are_labels_and_else_v1_v2_and_l():
     a = Value(2.0, label="a")
     graph = shape((a * 3.0 + a).tanh())
-    assert [node["name"] for node in graph["nodes"]] == ["a", "", "v1", "v2", "L"]
-    assert [node.get("constant", False) for node in graph["nodes"]] == [False, True, False, False, False]
+    assert [node["name"] for node in graph["nodes"]] == ["a", "c₁", "v1", "v2", "L"]
 
 
 def test_parameters_are_named_briefly_and_as_a_whole():
     nodes = shape(mlp(2, 1))["nodes"]
     told = {node["label"]: (node["name"], node["tex"]) for node in nodes if "label" in node}
-    assert told["layers.0.neurons.1.w.0"] == ("w⁽⁰⁾₁,₀", "w^{(0)}_{1,0}")
+    assert told["layers.0.neurons.1.w.0"] == ("w⁽¹⁾₂₁", "w^{(1)}_{21}")
     assert len({name for name, _ in told.values()}) == len(told) == 9
 
 
-def test_brief_names_that_would_be_the_same_stay_whole():
+def test_names_that_would_be_the_same_are_told_apart():
     w, v = Value(1.0, label="w.1"), Value(2.0, label="w₁")
-    assert [node["name"] for node in shape(w * v)["nodes"]] == ["w.1", "w₁", "L"]
+    assert [node["name"] for node in shape(w * v)["nodes"]] == ["w₁", "w₁′", "L"]
 
 
 # --- formulas: what the page fills in is what explanations write --------------------------------------------
@@ -159,8 +158,8 @@ def test_above_150_nodes_neurons_are_groups():
     graph = shape(mlp(16, 16, 1))
     labels = [group["name"] for group in graph["groups"]]
     assert len(labels) == 33
-    assert labels[0] == "layers.0.neurons.0"
-    assert labels[-1] == "layers.2.neurons.0"
+    assert labels[0] == "a⁽¹⁾₁"
+    assert labels[-1] == "z⁽³⁾₁"
     sizes = [sum(node["group"] == i for node in graph["nodes"]) for i in range(33)]
     assert sizes == [3 + 2] * 16 + [17 + 2] * 16 + [17 + 1]
     assert not shape(mlp(4, 1))["groups"]

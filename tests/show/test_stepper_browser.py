@@ -308,7 +308,7 @@ def test_neurons_start_closed_and_open_on_click(visit):
     closed = tab.evaluate("document.getElementById('graph').innerHTML")
     tab.locator(".lid").nth(20).click()
     assert (tab.locator(".lid").count(), tab.locator(".frame").count()) == (32, 1)
-    assert told(tab, ".frame .name") == "layers.1.neurons.4"
+    assert told(tab, ".frame .name") == "a⁽²⁾₅"
     assert tab.locator(".node").count() == 32 + 19 + tab.evaluate(
         "page.graph.nodes.filter(n => n.group < 0).length"
     )

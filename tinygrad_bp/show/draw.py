@@ -7,6 +7,7 @@ always quoted, so none is an HTML label, and \\N or &lt; are letters.
 """
 
 import os
+import re
 import shutil
 import subprocess
 from collections import Counter
@@ -37,6 +38,7 @@ from tinygrad_bp.show.layout import DIRECTIONS, Point, Route, arrange, path
 
 ENGINES = ("dot", "builtin")
 FORMATS = ("svg", "dot", "png", "pdf")
+LARGEST_SIZE = 20_000  # pixels of a picture's width, and dots per inch
 PATIENCE = 20.0  # seconds that dot may take
 INSTALL = (
     "install Graphviz (apt install graphviz, brew install graphviz, or https://graphviz.org/download), "
@@ -52,11 +54,13 @@ class Drawing:
     (<Drawing of 2 nodes>, True, 2)
     """
 
-    def __init__(self, picture: Picture, rankdir: str, engine: str | None, format: str = "svg") -> None:
-        self.source = dot_text(picture, rankdir)
+    def __init__(
+        self, picture: Picture, rankdir: str, engine: str | None, format: str = "svg", caption: str = ""
+    ) -> None:
+        self.source = dot_text(picture, rankdir, caption)
         self.engine = _engine(engine)
         self._insist = engine is not None
-        self._picture, self._rankdir, self._format = picture, rankdir, format
+        self._picture, self._rankdir, self._format, self._caption = picture, rankdir, format, caption
 
     @cached_property
     def svg(self) -> str:
@@ -72,7 +76,7 @@ class Drawing:
                 if self._insist:
                     raise
                 self.engine = "builtin"
-        return svg(self._picture, self._rankdir)
+        return svg(self._picture, self._rankdir, self._caption)
 
     def _svg_by_dot(self) -> str:
         head, tag, rest = _run_dot(self.source, "svg").decode("utf-8", "replace").partition("<svg")
@@ -80,11 +84,14 @@ class Drawing:
             raise DrawError(f"dot answered something else than SVG: {head!r:.80}. {OTHERWISE.capitalize()}")
         return tag + rest
 
-    def save(self, path: str | os.PathLike[str]) -> Path:
+    def save(
+        self, path: str | os.PathLike[str], *, width: float | None = None, dpi: float | None = None
+    ) -> Path:
         """Write a file of the format that the name ends in, svg, dot, png or pdf, and return its path.
 
         A file that is there is replaced at once, or left as it is. png and pdf take the program `dot`.
-        Raises ValueError for another format, DrawError if the file cannot be made.
+        `width` is the width of an svg in pixels, for a slide; `dpi` the pixels per inch of a png, 96 if it is
+        not given. Raises ValueError for another format or size, DrawError if the file cannot be made.
         """
         path = file_path(path, DrawError)
         if not path.suffix:
@@ -93,9 +100,9 @@ class Drawing:
         if form == "dot":
             content = self.source.encode("utf-8")
         elif form == "svg":
-            content = self.svg.encode("utf-8")
+            content = _resized(self.svg, _size("width", width)).encode("utf-8")
         else:
-            content = _run_dot(self.source, form)
+            content = _run_dot(self.source, form, *([f"-Gdpi={_size('dpi', dpi):g}"] if dpi else []))
         return write_whole(path, content, DrawError)
 
     render = save  # as graphviz names it: draw_dot(y).render("gout")
@@ -116,20 +123,24 @@ def draw(
     max_nodes: int = LARGEST,
     rankdir: str = "LR",
     engine: str | None = None,
+    weights: bool = False,
+    caption: str = "",
 ) -> Drawing:
     """The graph that ends in root, as a Drawing.
 
     `detail` is "scalar" (a dot is opened into × and +), "node" (as recorded), "neuron" or "layer" (a box for
     each); above 150 nodes it is "neuron" by default. `depth` shows what is at most so many operations away.
     `rankdir` is "LR", "RL", "TB" or "BT". `engine` is "dot" (Graphviz), "builtin", or None for the first that
-    is there. Raises DrawError for a graph above `max_nodes`, and for "dot" where it is not installed.
+    is there. `weights=True` writes the weights on the edges into neurons, `caption` a line above the drawing.
+    Colours follow the gradient: blue above 0, orange below, the stronger the larger. Raises DrawError for a
+    graph above `max_nodes`, and for "dot" where it is not installed.
 
     >>> a, b = Value(2.0, label="a"), Value(-3.0, label="b")
     >>> draw(a * b + a)  # in a notebook, the picture; in a file by draw(...).save("graph.svg")
     <Drawing of 4 nodes>
     """
-    picture = read(root, detail, depth, max_nodes)
-    return Drawing(picture, _known("rankdir", rankdir, DIRECTIONS), engine)
+    picture = read(root, detail, depth, max_nodes, weights=weights)
+    return Drawing(picture, _known("rankdir", rankdir, DIRECTIONS), engine, caption=caption)
 
 
 def draw_dot(
@@ -195,6 +206,23 @@ def _known(what: str, asked: str, known: tuple[str, ...]) -> str:
     return asked
 
 
+def _size(what: str, asked: float | None) -> float | None:
+    if asked is not None and not (isinstance(asked, (int, float)) and 1 <= asked <= LARGEST_SIZE):
+        raise ValueError(f"draw: {what} is a number from 1 to {LARGEST_SIZE:,}, not {asked!r}")
+    return asked
+
+
+def _resized(svg: str, width: float | None) -> str:
+    """The same SVG at another width; its height follows."""
+    found = re.match(r'<svg[^>]*? width="([\d.]+)(pt)?" height="([\d.]+)(pt)?"', svg)
+    if width is None or not found:
+        return svg
+    height = float(found[3]) * width / float(found[1])
+    size = f'<svg width="{width:g}" height="{height:.0f}"'
+    head = re.sub(r' width="[^"]*"| height="[^"]*"', "", svg[: found.end()], count=2)
+    return f"{size}{head.removeprefix('<svg')}{svg[found.end() :]}"
+
+
 def known_format(form: str) -> str:
     if form not in FORMATS:
         raise ValueError(f"a drawing is saved as {', '.join(FORMATS)}, not as {form!r}")
@@ -228,9 +256,9 @@ def find_dot(purpose: str) -> str:
     return program
 
 
-def _run_dot(source: str, form: str) -> bytes:
+def _run_dot(source: str, form: str, *options: str) -> bytes:
     """What dot makes of the source; the package graphviz would wait for it for ever."""
-    command = [find_dot(f"a {form}"), f"-T{form}"]
+    command = [find_dot(f"a {form}"), f"-T{form}", *options]
     try:
         run = subprocess.run(command, input=source.encode("utf-8"), capture_output=True, timeout=PATIENCE)
     except subprocess.TimeoutExpired:
@@ -251,7 +279,8 @@ OTHERWISE = "draw less (depth=, detail='layer'), or draw with engine='builtin', 
 # --- what stands on a node, and how strong it looks ---------------------------------------------------------
 
 INK, FAINT_INK = "#1f2933", "#64717f"
-RAMP = ((0x7F, 0x8C, 0x99), (0xDD, 0x8A, 0x2B), (0xD1, 0x2F, 0x4B))  # legible on white and on black
+NEUTRAL = (0x7F, 0x8C, 0x99)  # this and the next two are legible on white and on black
+SIGNED = {1: (0x2B, 0x7B, 0xC9), -1: (0xD0, 0x5A, 0x1E)}  # + is blue and − is orange, in every picture
 FILLS = {
     "leaf": "#ffffff",
     "parameter": "#e9f1fa",
@@ -291,6 +320,7 @@ class Arrow:
     color: str
     width: float
     dashed: bool
+    word: str = ""  # a weight
 
 
 # --- text ---------------------------------------------------------------------------------------------------
@@ -312,22 +342,20 @@ def strength(g: float | None, top: float) -> float:
     return sqrt(min(abs(g) / top, 1.0)) if top else 0.0
 
 
-def color(t: float) -> str:
-    """From grey over amber to red.
+def color(g: float | None, t: float) -> str:
+    """From grey to blue for a gradient above 0 and to orange for one below, as strong as t.
 
-    >>> color(0.0), color(1.0)
-    ('#7f8c99', '#d12f4b')
+    >>> color(3.0, 0.0), color(3.0, 1.0), color(-3.0, 1.0)
+    ('#7f8c99', '#2b7bc9', '#d05a1e')
     """
-    i, t = (0, 2 * t) if t < 0.5 else (1, 2 * t - 1)
-    return "#" + "".join(f"{round(a + t * (b - a)):02x}" for a, b in zip(RAMP[i], RAMP[i + 1]))
-
-
-# --- from records to cards ----------------------------------------------------------------------------------
+    full = SIGNED[-1 if g is not None and g < 0.0 else 1]
+    return "#" + "".join(f"{round(a + sqrt(t) * (b - a)):02x}" for a, b in zip(NEUTRAL, full))
 
 
 def cards(picture: Picture) -> tuple[list[Card], list[Arrow]]:
     """Everything that is drawn, in the order of the picture."""
-    gradients = [abs(node.grad) for node in picture.nodes if node.grad is not None and isfinite(node.grad)]
+    strengths = [node.grad if node.norm is None else node.norm for node in picture.nodes]
+    gradients = [abs(g) for g in strengths if g is not None and isfinite(g)]
     top = max(gradients, default=0.0)
     stale = {id(v) for v in picture.stale}
     nodes = {node.id: node for node in picture.nodes}
@@ -336,11 +364,10 @@ def cards(picture: Picture) -> tuple[list[Card], list[Arrow]]:
 
 
 def _card_of(node: Node, top: float, changed: bool) -> Card:
-    t = strength(node.grad, top)
+    t = strength(node.grad if node.norm is None else node.norm, top)
     single = node.kind != "box" or node.data is not None
-    rows = (
-        (("data", number(node.data)), ("grad", number(node.grad))) if single else (("nodes", str(node.size)),)
-    )
+    several = (("nodes", str(node.size)), ("|grad|", number(node.norm)))
+    rows = (("data", number(node.data)), ("grad", number(node.grad))) if single else several
     mark = "changed" if changed else node.mark
     kind = "parameter" if node.kind == "leaf" and node.group else node.kind
     dead = node.mark.startswith("dead") and " in " not in node.mark
@@ -348,12 +375,12 @@ def _card_of(node: Node, top: float, changed: bool) -> Card:
         id=node.id,
         kind=node.kind,
         sign=("… " if node.cut else "") + visible(node.sign),
-        title=clipped(visible(node.label)),
+        title=clipped(node.name),
         rows=rows,
         mark=mark,
         tip=_tip(node, changed),
         fill=STALE_FILL if changed else DEAD_FILL if dead else FILLS[kind],
-        color=color(t),
+        color=color(node.grad, t),
         width=round(1.0 + 2.2 * t, 2),
         dashed=changed or dead,
     )
@@ -364,6 +391,8 @@ def _tip(node: Node, changed: bool) -> str:
     what = f"{node.id} {node.kind}" + (f" {visible(node.sign)}" if node.sign else "")
     facts = [what + (f" of {node.size} nodes" if node.size > 1 else "")]
     facts += [clipped(visible(node.label), LONGEST_TIP)] if node.label else []
+    facts += [visible(node.name)] if node.name not in ("", node.label) else []
+    facts += [f"|grad| {node.norm!r}, of all its results"] if node.norm is not None else []
     facts += [f"data {node.data!r}"] if node.data is not None else []
     facts += [f"grad {'–' if node.grad is None else repr(node.grad)}"] if node.data is not None else []
     facts += [visible(node.mark)] if node.mark else []
@@ -373,28 +402,26 @@ def _tip(node: Node, changed: bool) -> str:
 
 def _arrow_of(edge: Edge, source: Node, target: Node, top: float) -> Arrow:
     known = edge.partial is not None and target.grad is not None
-    share = edge.partial * target.grad if known else None  # type: ignore[operator]
+    share = edge.partial * target.grad if known else edge.flow  # type: ignore[operator]
     t = strength(share, top)
     tip = f"{source.id} → {target.id}, operand {edge.slot + 1}"
     if edge.partial is not None:
         tip += f"\nlocal partial {shown(edge.partial)}"
-    if share is not None:
+    if known:
         tip += f"\n{shown(target.grad)} × {shown(edge.partial)} = {shown(share)}"
-    return Arrow(edge.source, edge.target, tip, color(t), round(1.0 + 2.4 * t, 2), dashed=edge.partial == 0.0)
+    width, word = round(1.0 + 2.4 * t, 2), "" if edge.weight is None else number(edge.weight)
+    return Arrow(edge.source, edge.target, tip, color(share, t), width, edge.partial == 0.0, word)
 
 
-def notices(picture: Picture) -> list[str]:
-    """What has to be said above a drawing: that it is stale, and that it shows less than there is."""
-    lines = []
+def notices(picture: Picture, caption: str = "") -> list[str]:
+    """What stands above a drawing: a caption, and that it is stale or has gradients of several passes."""
+    lines = [clipped(visible(caption), LONGEST_TIP)] if caption else []
     if picture.stale:
         changed = _listed([f"{_named(v)} (now {number(v._data)})" for v in picture.stale])
         lines.append(f"stale: {changed} changed after this graph was built; call your function again")
     if picture.other:
         holders = _listed([_named(v) for v in picture.other])
         lines.append(f"gradients of another pass are in {holders}: zero_grad() before backward() clears them")
-    hidden = picture.total - len(picture.nodes)
-    if picture.detail in ("neuron", "layer") and hidden > 0:
-        lines.append(f'{picture.total:,} nodes, one box for each {picture.detail}; detail="node" shows all')
     return lines
 
 
@@ -445,14 +472,14 @@ def tooltip(text: str) -> str:
     return quoted(*text.replace("\\", "＼").replace("&", "＆").splitlines())
 
 
-def dot_text(picture: Picture, rankdir: str = "LR") -> str:
+def dot_text(picture: Picture, rankdir: str = "LR", caption: str = "") -> str:
     """The picture as a whole DOT document."""
     drawn, arrows = cards(picture)
     dense = len(arrows) / len(drawn)
     lines = [
         "digraph {",
         f"  rankdir={rankdir} bgcolor=transparent nodesep=0.16 ranksep={max(0.45, 0.18 * dense):.2f}",
-        f'  {LETTERS} fontcolor="#8a6a12" labelloc=t label={quoted(*notices(picture))}',
+        f'  {LETTERS} fontcolor="#8a6a12" labelloc=t label={quoted(*notices(picture, caption))}',
         f'  node [shape=box {LETTERS} fontcolor="{INK}" height=0.2 width=0.3 margin="0.09,0.05"]',
         f"  edge [arrowsize={0.6 if dense < 4 else 0.35}]",
         *map(_dot_node, drawn),
@@ -477,6 +504,7 @@ def _dot_node(card: Card) -> str:
 
 def _dot_edge(arrow: Arrow) -> str:
     style = " style=dashed" if arrow.dashed else ""
+    style += f" label={quoted(arrow.word)}" if arrow.word else ""
     return (
         f"  {arrow.source} -> {arrow.target} "
         f'[color="{arrow.color}" penwidth={arrow.width:g} tooltip={tooltip(arrow.tip)}{style}]'
@@ -488,17 +516,18 @@ def _dot_edge(arrow: Arrow) -> str:
 CELL, LINE, PAD, MARGIN = 6.65, 14.0, 8.0, 12.0  # of a letter of 11 px, a line, a card, the picture
 MONOSPACE = "ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',monospace"
 ARROW_HEAD = 6.0  # length of an arrow's head
+SMALL = ' text-anchor="end" font-size="9" paint-order="stroke" stroke="#ffffff" stroke-width="3"'
 BOLD, BIG, END = ' font-weight="bold"', ' font-weight="bold" font-size="14"', ' text-anchor="end"'
 NOTICE = 22.0  # height of a line above the drawing
 
 
-def svg(picture: Picture, rankdir: str = "LR") -> str:
+def svg(picture: Picture, rankdir: str = "LR", caption: str = "") -> str:
     """The picture as a whole SVG document."""
     drawn, arrows = cards(picture)
     sizes = [size_of(card, CELL, LINE, PAD) for card in drawn]
     place = {card.id: i for i, card in enumerate(drawn)}
     layout = arrange(sizes, [(place[a.source], place[a.target]) for a in arrows], rankdir)
-    said = notices(picture)
+    said = notices(picture, caption)
     top = MARGIN + NOTICE * len(said)
     width = max([layout.width, *(CELL * cells(line) + 2 * PAD for line in said)]) + 2 * MARGIN
     height = layout.height + top + MARGIN
@@ -536,10 +565,11 @@ def _svg_arrow(arrow: Arrow, route: Route, among: int) -> str:
     sides = [(foot[0] + across * half * k, foot[1] + along * half * k) for k in (1, -1)]
     line = [*route[:-1], (x - along * length * 0.8, y - across * length * 0.8)]
     dash = ' stroke-dasharray="3 3"' if arrow.dashed else ""
+    word = _svg_text(x - ARROW_HEAD - 6, y - 3, arrow.word, INK, SMALL) if arrow.word else ""
     return (
         f'<g class="edge"><title>{escape(arrow.tip, quote=False)}</title>'
         f'<path d="{path(line)}" fill="none" stroke="{arrow.color}" stroke-width="{arrow.width:g}"{dash}/>'
-        f'<path d="{_polygon([(x, y), *sides])}" fill="{arrow.color}"/></g>'
+        f'<path d="{_polygon([(x, y), *sides])}" fill="{arrow.color}"/>{word}</g>'
     )
 
 

@@ -6,6 +6,7 @@ value.  For a whole model, the dot nodes are put back into the matrices that one
 differentiated here: the partials are the rules of ops.py, and every total is compared with the engine's own.
 """
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import isclose, isfinite
@@ -14,9 +15,10 @@ from typing import Any
 from tinygrad_bp.engine import Value, newest_first, sweep
 from tinygrad_bp.errors import GraphError, describe
 from tinygrad_bp.nn import MLP, Layer, Module, Neuron
-from tinygrad_bp.ops import dot as DOT
-from tinygrad_bp.show.graph import SUPERSCRIPTS, names, not_a_value
+from tinygrad_bp.ops import add as ADD, dot as DOT, mul as MUL
+from tinygrad_bp.show.graph import named, names, not_a_value, numbered, place, sign_of
 from tinygrad_bp.show.symbols import (
+    FACTOR,
     Block,
     Equations,
     Explanation,
@@ -28,6 +30,7 @@ from tinygrad_bp.show.symbols import (
     partials,
     product,
     total,
+    wrapped,
 )
 
 MOST_PATHS = 50  # that are written out; of more, the table of the nodes that use the value
@@ -35,6 +38,7 @@ MOST_EDGES = 2_000  # of all these paths together
 MOST_FACTORS = 10  # of a product that are written; of more, the first ones and the last
 MOST_LINES = 30  # that say what the nodes on the paths are
 MOST_ROWS = 50  # of the table
+MOST_ABOVE = 8  # operations between a network and the loss, for ∂L/∂a as a formula
 COUNTED = 10**6  # paths; beyond it there are "more than"
 
 MOST_TERMS = 12  # of the sum
@@ -102,8 +106,9 @@ class _Derivation:
                 f"{describe(self.w)} is not in the graph of {describe(self.loss)}: "
                 + ("it is the other way round; the loss comes first" if swapped else LOST)
             )
-        if not self.w.inputs and not self.w.label:
-            self.names[self.w] = "w" if "w" not in self.names.values() else "w′"
+        if self.names[self.w].number:
+            taken = [name.text for name in self.names.values()]
+            self.names[self.w] = named("w′" if "w" in taken else "w")
         self.adjoint = sweep({self.loss: 1.0})
         self.gradient = self.adjoint.get(self.w, 0.0)  # no entry: it is behind cut edges only
         self._count()
@@ -119,8 +124,8 @@ class _Derivation:
 
     def explanation(self) -> Explanation:
         count, name = self.paths[self.loss], self.symbol(self.w)
-        by, label = self.partial(self.loss, self.w), self.names[self.w]
-        aside = f", which is {label}." if name.text != label and self.w.label else "."
+        by, path = self.partial(self.loss, self.w), self.w.label
+        aside = f", which is {path}." if place(path) else "."
         here = [", at ", self.equal(self.loss), " and ", self.equal(self.w), aside]
         head: list[Any] = [by.equals(_number(self.gradient)), *here]
         if self.w is self.loss:
@@ -249,18 +254,17 @@ class _Derivation:
     # --- formulas -------------------------------------------------------------------------------------------
 
     def symbol(self, v: Value) -> Symbol:
-        return Symbol.shown(v.data) if self.is_constant(v) else Symbol.named(self.names[v])
-
-    def is_constant(self, v: Value) -> bool:
-        return not v.inputs and not v.label and v is not self.w
+        return Symbol.shown(v.data) if self.names[v].number else Symbol.named(self.names[v])
 
     def equal(self, v: Value) -> Symbol:
         return self.symbol(v).equals(_number(v.data))
 
     def partial(self, v: Value, x: Value) -> Symbol:
         """∂v/∂x"""
-        over, under = self.symbol(v), self.symbol(x)
-        return Symbol(rf"\frac{{\partial {over.tex}}}{{\partial {under.tex}}}", f"∂{over}/∂{under}")
+        (over, under), (top, below) = (
+            [wrapped(self.symbol(one), FACTOR, kind) for one in (v, x)] for kind in ("text", "tex")
+        )
+        return Symbol(rf"\frac{{\partial {top}}}{{\partial {below}}}", f"∂{over}/∂{under}")
 
     def definition(self, v: Value) -> tuple[list[Symbol], list[Symbol]]:
         """v = a·b = 2·(-3) = -6"""
@@ -307,7 +311,7 @@ def _exact(x: float) -> Symbol:
 # --- a whole model: the equations of its layers -------------------------------------------------------------
 
 Matrix = list[list[float]]
-TIMES, PLUS, EQUALS, OPENING, CLOSING, SUMMED, Z, A, S, D = (
+TIMES, PLUS, EQUALS, OPENING, CLOSING, SUMMED, Z, A, D = (
     Symbol(r"\odot", "⊙"),
     Symbol("+", "+"),
     Symbol("=", "="),
@@ -316,7 +320,6 @@ TIMES, PLUS, EQUALS, OPENING, CLOSING, SUMMED, Z, A, S, D = (
     Symbol(r"\sum", "Σ"),
     Symbol("z", "z"),
     Symbol("a", "a"),
-    Symbol(r"\sigma", "σ"),
     Symbol(r"\delta", "δ"),
 )
 
@@ -326,6 +329,7 @@ class Level:
     """One layer at work: its neurons that the loss depends on, and their sums z, one list for each call."""
 
     index: int
+    several: bool  # it is one of several layers
     neurons: list[Neuron]
     zs: list[list[Value]]
 
@@ -342,10 +346,10 @@ class Level:
         return [[w.data for w in neuron.w] for neuron in self.neurons]
 
     def named(self, letter: str, transposed: bool = False) -> Symbol:
-        """W⁰, or its transpose."""
-        tex, text = f"{letter}^{{({self.index})}}", letter + str(self.index).translate(SUPERSCRIPTS)
-        tex = {"δ": r"\delta", "a": "a"}.get(letter, letter) + tex[len(letter) :]
-        return Symbol(rf"({tex})^{{\top}}", text + "ᵀ") if transposed else Symbol(tex, text)
+        """W⁽¹⁾, or its transpose."""
+        name = numbered(letter, self.index + 1 if self.several else 0)
+        tex = name.tex.replace("\\mathrm{δ}", r"\delta").replace("δ", r"\delta")
+        return Symbol(rf"({tex})^{{\top}}", name.text + "ᵀ") if transposed else Symbol(tex, name.text)
 
 
 def layer_equations(loss: Value, model: Module) -> Explanation:
@@ -358,11 +362,12 @@ def layer_equations(loss: Value, model: Module) -> Explanation:
     >>> print(layer_equations((line([2.0]) - 1.0) ** 2, line))
     A layer of 1 → 1, called once. The loss is L = 0.0568373.
     ...
-        δ⁰ = ∂L/∂a⁰ ⊙ σ′(z⁰)
-           = [-0.4768] ⊙ [0.42]
-           = [-0.2002]
-        ∂L/∂W⁰ = δ⁰ xᵀ = [-0.4005]
-        ∂L/∂b⁰ = δ⁰
+        ∂L/∂a = 2·(a - 1) = -0.476812
+        δ = ∂L/∂a ⊙ tanh′(z)
+          = [-0.4768] ⊙ [0.42]
+          = [-0.2002]
+        ∂L/∂W = δ xᵀ = [-0.4005]
+        ∂L/∂b = δ
     ...
     """
     inner = newest_first([loss])[::-1]
@@ -402,7 +407,12 @@ def _levels(inner: Sequence[Value], layers: list[list[Neuron]], kind: str) -> li
         if found:
             there = sorted(set.intersection(*[set(call) for call in found.values()]))
             levels.append(
-                Level(i, [layer[j] for j in there], [[c[j] for j in there] for c in found.values()])
+                Level(
+                    i,
+                    len(layers) > 1,
+                    [layer[j] for j in there],
+                    [[c[j] for j in there] for c in found.values()],
+                )
             )
     if len(levels) < len(layers) or not all(level.neurons for level in levels):
         raise GraphError(
@@ -416,7 +426,7 @@ class _Equations:
     """The equations of all levels, and the blocks that tell them."""
 
     def __init__(self, loss: Value, inner: Sequence[Value], levels: list[Level]) -> None:
-        self.loss, self.levels = loss, levels
+        self.loss, self.inner, self.levels = loss, inner, levels
         self.adjoint = sweep({loss: 1.0})
         self.consumers: dict[Value, list[Value]] = {}
         for v in inner:
@@ -436,7 +446,7 @@ class _Equations:
             Sentence([f"{what} of ", shape, f", called {often}. The loss is ", scalar, "."])
         ]
         blocks.append(
-            Sentence(["Forward: ", Z, " are the sums, ", A, " what the activation ", S, " makes of them."])
+            Sentence(["Forward: ", Z, " are the weighted sums, ", A, " what the activation makes of them."])
         )
         for level in self.levels:
             blocks += self.forward(level)
@@ -478,24 +488,66 @@ class _Equations:
         if biases:
             symbols, numbers = [*symbols, PLUS, b], [*numbers, PLUS, matrix([[v.data] for v in biases])]
         lines = [([z], symbols), ([], numbers), ([], [matrix(level.matrix(lambda v: v.data))])]
-        outputs, sigma = self.outputs[i], self.sigma(level)
-        if sigma:
-            after = [[v.data for v in row] for row in zip(*outputs)]
-            lines.append(([a], [Symbol(rf"\sigma({z.tex})", f"σ({z})"), EQUALS, matrix(after)]))
+        act = self.activation(level)
+        if act is not None:
+            after = [[v.data for v in row] for row in zip(*self.outputs[i])]
+            lines.append(([a], [Symbol(f"{act.tex}({z.tex})", f"{act}({z})"), EQUALS, matrix(after)]))
         shape = Symbol(rf"{len(level.neurons)} \times {len(inputs)}", f"{len(level.neurons)} × {len(inputs)}")
-        words = [f"Layer {i}: ", w, " is ", shape, ", ", *(sigma or ["without activation"]), "."]
+        words = [f"Layer {i + 1}: ", w, " is ", shape, ", ", *self.about_activation(level, act), "."]
         return [Sentence(words), Equations(lines)]
 
-    def sigma(self, level: Level) -> list[Any]:
-        """σ(z) = tanh(z), σ′(z) = sech²(z); nothing without an activation."""
+    def activation(self, level: Level) -> Symbol | None:
+        """The letter or word for the activation of a layer, as in tanh(z); None without one."""
         z, a = level.zs[0][0], self.outputs[level.index][0][0]
         if a is z:
-            return []
+            return None
         if len(a.inputs) > 1 or a.inputs[0] is not z:
-            return [S, " is a function of your own"]
-        slope = (partials(a.op, A, [Z]) or [Symbol(r"\sigma'(z)", "σ′(z)")])[0]
-        value = Symbol(r"\sigma(z)", "σ(z)").equals(formula(a.op, [Z]))
-        return [value, ", ", Symbol(r"\sigma'(z)", "σ′(z)").equals(slope)]
+            return Symbol("f", "f")
+        written = formula(a.op, [Z])
+        if re.fullmatch(r"\w+\(z\)", written.text):
+            return Symbol(written.tex.removesuffix("(z)"), written.text.removesuffix("(z)"))
+        name = sign_of(a) if sign_of(a).isalpha() else a.op.name
+        return Symbol(rf"\operatorname{{{name.replace('_', chr(92) + '_')}}}", name)
+
+    def about_activation(self, level: Level, act: Symbol | None) -> list[Any]:
+        """ReLU(z) = max(0, z), ReLU′(z) = [a > 0]: as far as the table writes more than a name."""
+        a = self.outputs[level.index][0][0]
+        if act is None:
+            return ["without activation"]
+        if act.text == "f":
+            return [act, " is a function of your own"]
+        value, slope = Symbol(f"{act.tex}(z)", f"{act}(z)"), Symbol(f"{act.tex}'(z)", f"{act}′(z)")
+        by_z = partials(a.op, A, [Z])
+        sides = [(value, formula(a.op, [Z])), (slope, by_z[0] if by_z else slope)]
+        said = [left.equals(right) for left, right in sides if left.text != right.text]
+        if not said:
+            return ["the activation ", act, f" is {a.op.name}"]
+        return [said[0], *[piece for one in said[1:] for piece in (", ", one)]]
+
+    def loss_by_output(self) -> Symbol | None:
+        """∂L/∂a of the one output of a network that is called once, as a formula: 2·(a - y)."""
+        ((out, *others), *calls) = self.outputs[-1]
+        if others or calls:
+            return None
+        last = self.levels[-1]
+        symbols = {out: last.named("z" if self.activation(last) is None else "a")}
+        above: list[Value] = []
+        for v in self.inner:
+            if any(x in symbols for x in v.inputs) and v is not out:
+                if len(above) == MOST_ABOVE or any(x.inputs and x not in symbols for x in v.inputs):
+                    return None
+                above.append(v)
+                operands = [symbols.setdefault(x, _leaf(x)) for x in v.inputs]
+                symbols[v] = formula(v.op, operands)
+        adjoint = {self.loss: Symbol.constant(1.0)}
+        for v in reversed(above):
+            ds = partials(v.op, symbols[v], [symbols[x] for x in v.inputs])
+            if ds is None or v not in adjoint:
+                return None
+            for x, d in zip(v.inputs, ds):
+                share = formula(MUL, [d, adjoint[v]])
+                adjoint[x] = formula(ADD, [adjoint[x], share]) if x in adjoint else share
+        return adjoint.get(out)
 
     def backward(self, level: Level) -> list[Block]:
         """δ, and the gradients of weights and biases from it."""
@@ -503,20 +555,27 @@ class _Equations:
         delta, z, last = level.named("δ"), level.named("z"), level is self.levels[-1]
         pairs = [list(zip(*both)) for both in zip(level.zs, self.outputs[i])]
         slopes = [[self.slope(z, a) for z, a in row] for row in zip(*pairs)]
-        slope = Symbol(rf"\sigma'({z.tex})", f"σ′({z})")
+        act = self.activation(level)
+        before: list[tuple[list[Symbol], list[Symbol]]] = []
         if last:
             upstream = [[self.adjoint.get(v, 0.0) for v in row] for row in zip(*self.outputs[i])]
-            symbols, numbers = [_by(level.named("a") if self.sigma(level) else z)], [matrix(upstream)]
+            symbols, numbers = [_by(z if act is None else level.named("a"))], [matrix(upstream)]
+            by_output = self.loss_by_output()
+            if by_output is not None:
+                value = Symbol.shown(upstream[0][0])
+                same = by_output.text == value.text
+                before.append(([symbols[0]], [value] if same else [by_output, EQUALS, value]))
         else:
             above = self.levels[i + 1]
             upstream = _matrix_product(_transposed(above.weights), self.deltas[-1])
             w, d = above.named("W", transposed=True), above.named("δ")
             symbols = [Symbol(rf"\left({w.tex} {d.tex}\right)", f"({w} {d})")]
             numbers = [OPENING, matrix(_transposed(above.weights)), matrix(self.deltas[-1]), CLOSING]
-        if self.sigma(level):
+        if act is not None:
+            slope = Symbol(f"{act.tex}'({z.tex})", f"{act}′({z})")
             symbols, numbers = [*symbols, TIMES, slope], [*numbers, TIMES, matrix(slopes)]
         self.deltas.append([[g * d for g, d in zip(*rows)] for rows in zip(upstream, slopes)])
-        lines = [([delta], symbols), ([], numbers), ([], [matrix(self.deltas[-1])])]
+        lines = [*before, ([delta], symbols), ([], numbers), ([], [matrix(self.deltas[-1])])]
         if len(numbers) == 1:
             lines.pop()
         x = Symbol("x", "x") if i == 0 else self.levels[i - 1].named("a")
@@ -526,7 +585,7 @@ class _Equations:
             added = [[sum(row)] for row in self.deltas[-1]]
             sides = [delta] if calls == 1 else [SUMMED, delta, EQUALS, matrix(added)]
             lines.append(([_by(level.named("b"))], sides))
-        return [Sentence([f"Layer {i}:"]), Equations(lines)]
+        return [Sentence([f"Layer {i + 1}:"]), Equations(lines)]
 
     def gradient(self, level: Level) -> Matrix:
         """∂L/∂W = δ aᵀ, of the level that `backward` is at, or was."""
@@ -545,6 +604,10 @@ class _Equations:
                 said: list[Any] = ["The engine has more in ", by, where]
                 blocks += [Sentence(said), Equations([([by], [matrix(engine)])])]
         return blocks or [Sentence(["The engine has the same gradients for all these weights."])]
+
+
+def _leaf(x: Value) -> Symbol:
+    return Symbol.named(x.label) if x.label else Symbol.shown(x.data)
 
 
 def _close(x: float, y: float) -> bool:

@@ -7,16 +7,17 @@ read these, so they say the same of a node.
 
 import re
 from collections import Counter
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from heapq import heapify, heappop, heappush
+from math import hypot
 from typing import Any, NamedTuple
-from unicodedata import category, combining, east_asian_width
+from unicodedata import category, combining, east_asian_width, lookup, normalize
 
 from tinygrad_bp.engine import Value, edges as live_edges, newest_first, sweep
 from tinygrad_bp.errors import DrawError
 from tinygrad_bp.floats import NO_GRAD
-from tinygrad_bp.nn import Module
+from tinygrad_bp.nn import MODULES, Module
 from tinygrad_bp.ops import TABLE, add as PLUS, dot as DOT, mul as TIMES, sum as SUM
 
 Place = tuple[str, ...]  # the layer and the neuron, by their paths; () is nowhere
@@ -37,7 +38,9 @@ class Node:
     data: float | None  # None for a box with several results
     grad: float | None  # None where no backward pass has set it, and for a box with several results
     group: Place = ()  # ("layers.0", "layers.0.neurons.3"), or ()
+    name: str = ""  # as it is shown: the label, or a name of the scheme
     mark: str = ""  # "dead ReLU", "saturated", "dead ReLU in 3 of 16"; mostly ''
+    norm: float | None = None  # of a box with several results: the length of their gradients together
     size: int = 1  # how many nodes of the graph it stands for
     cut: bool = False  # its operands are not shown: it is as deep as `depth` allows
 
@@ -49,6 +52,8 @@ class Edge(NamedTuple):
     target: str
     slot: int  # which operand it is, from 0
     partial: float | None  # None where there is none: a step, a stale operation, a box with several results
+    weight: float | None = None  # of an edge into a neuron, where weights are asked for
+    flow: float | None = None  # how much gradient comes down it, where that is not partial x gradient
 
 
 @dataclass(frozen=True)
@@ -155,82 +160,166 @@ def mark_of(v: Value) -> str:
 
 
 # --- names --------------------------------------------------------------------------------------------------
+# One scheme for all pictures and texts, counted from 1: w⁽¹⁾₂₃, b⁽¹⁾₂, z⁽¹⁾₂, a⁽¹⁾₂, x₃.  Labels win.
 
-SUPERSCRIPTS, SUBSCRIPTS = (str.maketrans("0123456789", digits) for digits in ("⁰¹²³⁴⁵⁶⁷⁸⁹", "₀₁₂₃₄₅₆₇₈₉"))
+DIGITS = "0123456789"
+SUPERSCRIPTS, SUBSCRIPTS = str.maketrans(DIGITS + "()", "⁰¹²³⁴⁵⁶⁷⁸⁹⁽⁾"), str.maketrans(DIGITS, "₀₁₂₃₄₅₆₇₈₉")
 BEYOND = 0x20000  # the characters from here on are rare, and not typeset
 LONGEST_NAME = 60  # cells of a label in a formula
 SIX = 6  # digits of a number in a derivation
 
 
-def names(values: Iterable[Value], root: Value | None = None) -> dict[Value, str]:
+class Name(NamedTuple):
+    """What a node is called, in plain text and in LaTeX; a loose name is an expression, such as x1w1 + b."""
+
+    text: str
+    tex: str
+    loose: bool = False
+    number: bool = False  # of a constant, which has no other name
+
+    def primed(self) -> "Name":
+        return Name(f"{self.text}′", f"{self.tex}'", self.loose)
+
+
+def numbered(letter: str, layer: int = 0, indices: Sequence[int] = (), call: int = 0) -> Name:
+    """A name of the scheme; layers, indices and calls count from 1, and 0 is none.
+
+    >>> numbered("w", 1, (2, 3)).text, numbered("w", 1, (2, 3)).tex, numbered("b", 0, (12, 3), 2).text
+    ('w⁽¹⁾₂₃', 'w^{(1)}_{23}', 'b₁₂,₃[2]')
+    """
+    below = ("," if max(indices, default=0) > 9 else "").join(map(str, indices))
+    tex = _letters(letter) + (f"^{{({layer})}}" if layer else "") + (f"_{{{below}}}" if below else "")
+    raised = f"({layer})".translate(SUPERSCRIPTS) if layer else ""
+    often = f"[{call}]" if call else ""
+    return Name(letter + raised + below.translate(SUBSCRIPTS) + often, tex + often)
+
+
+def names(values: Iterable[Value], root: Value | None = None) -> dict[Value, Name]:
     """A name for each of these nodes, which come in the order in which they were made; no two share one.
 
-    A node is called by its label. Without one, a leaf is a constant, and called by its number; the root is L,
-    and any other result v1, v2, ... A label that is taken gets a prime.
+    A node is called by its label, or else by the scheme. Any other leaf is a constant, and called by its
+    number; the root is L, and any other result v1, v2, ... A name that is taken gets a prime.
 
     >>> a = Value(2.0, label="a"); b = a * 3.0; c = b + a
-    >>> list(names([a, *b.inputs[1:], b, c]).values())
+    >>> [name.text for name in names([a, *b.inputs[1:], b, c]).values()]
     ['a', '3', 'v1', 'v2']
     """
     values = list(values)
-    taken = {clipped(visible(v.label), LONGEST_NAME) for v in values}
-    given: dict[Value, str] = {}
+    known = scheme([v for v in values if v.inputs])
+    labels = {name.text for name in known.values()}
+    given: dict[Value, Name] = {}
     used: set[str] = set()
     count = 0
     for v in values:
-        if v.label:
-            name = clipped(visible(v.label), LONGEST_NAME)
-            while name in used:
-                name += "′"
+        if v in known:
+            name = known[v]
+            while name.text in used:
+                name = name.primed()
+        elif v.label:
+            name = named(v.label)
+            while name.text in used:
+                name = name.primed()
         elif not v.inputs:
-            given[v] = shown(v.item() + 0.0, SIX)
+            number = shown(v.item() + 0.0, SIX)
+            given[v] = Name(number, number, number=True)
             continue
-        elif v is root and "L" not in taken:
-            name = "L"
+        elif v is root and "L" not in labels:
+            name = Name("L", "L")
         else:
             count += 1
-            while (name := f"v{count}") in taken:
+            while f"v{count}" in labels:
                 count += 1
-        used.add(name)
+            name = named(f"v{count}")
+        used.add(name.text)
         given[v] = name
     return given
 
 
-def tex_name(name: str) -> str:
-    r"""A node's name in LaTeX; whatever a user writes is letters there, never a command.
+def scheme(inner: Sequence[Value]) -> dict[Value, Name]:
+    """The names of labelled nodes, of parameters, and of what goes into neurons and comes out of them."""
+    leaves = {x for v in inner for x in v.inputs if not x.inputs}
+    paths = parameter_paths(leaves)
+    found = {v: named(v.label) for v in (*leaves, *inner) if v.label and v.label != paths.get(v)}
+    for x, path in paths.items():
+        found.setdefault(x, parameter_name(path))
+    applied = [app for app in applications(inner, neuron_places(paths)) if app.operands()]
+    calls = Counter(app.place for app in applied)
+    done: Counter[Place] = Counter()
+    for app in applied:
+        done[app.place] += 1
+        call = done[app.place] if calls[app.place] > 1 else 0
+        at = re.search(r"(?:layers\.(\d+)\.)?neurons\.(\d+)$", app.place[1])
+        if not at:
+            continue
+        layer, neuron = int(at[1] or -1) + 1, int(at[2]) + 1
+        members = sorted(app.members, key=lambda v: v.number)
+        if app.activated:
+            found.setdefault(members.pop(), numbered("a", layer, (neuron,), call))
+        found.setdefault(members[-1], numbered("z", layer, (neuron,), call))
+        for v in members:
+            n = len(v.inputs) // 2
+            for i, x in enumerate(v.inputs[n : 2 * n] if v.op is DOT else (), 1):
+                if not x.inputs and x not in paths:
+                    found.setdefault(x, numbered("x", 0, (i,), call))
+    return found
 
-    >>> tex_name("a"), tex_name("x1"), tex_name("loss"), tex_name("layers.0.neurons.3.w.1")
-    ('a', 'x_{1}', '\\mathrm{loss}', 'w^{(0)}_{3,1}')
+
+def parameter_name(path: str) -> Name:
+    """A parameter by the scheme, or by its path where that has no layer and no neuron in it.
+
+    >>> [parameter_name(path).text for path in ("layers.0.neurons.3.w.1", "neurons.11.b", "w.1", "shift")]
+    ['w⁽¹⁾₄₂', 'b₁₂', 'w₂', 'shift']
     """
-    place = parameter(name)
-    if place:
-        letter, layer, indices = place
-        return _letters(letter) + (f"^{{({layer})}}" if layer else "") + f"_{{{','.join(indices)}}}"
-    found = re.fullmatch(r"([^\W\d_]+)_?(\d+)(′*)", name)
+    at = re.search(r"(?:(?:layers\.(\d+)\.)?neurons\.(\d+)\.)?([A-Za-z]+)(?:\.(\d+))?$", path)
+    if not at or (at[2] is None and at.start()):
+        return named(path)
+    return numbered(at[3], int(at[1] or -1) + 1, [int(index) + 1 for index in at.group(2, 4) if index])
+
+
+def named(label: str) -> Name:
+    r"""A label as a name; LaTeX of a letter with indices or an accent stays LaTeX, all else is letters there.
+
+    >>> named("x1").tex, named("loss").tex, named(r"w_{11}").text, named(r"\hat{y}").text, named("a+b").loose
+    ('x_{1}', '\\mathrm{loss}', 'w₁₁', 'ŷ', True)
+    """
+    text = clipped(visible(label), LONGEST_NAME)
+    latex = LATEX.fullmatch(label) if {*label} & {*"\\{"} and label.count("{") == label.count("}") else None
+    if latex:
+        accent, letter, greek, *indices = latex.groups()
+        letter = normalize("NFC", (greek_letter(greek) if greek else letter) + ACCENTS[accent])
+        below, above = (_index(mark, indices) for mark in "_^")
+        return Name(letter + above.translate(SUPERSCRIPTS) + below.translate(SUBSCRIPTS), label)
+    found = re.fullmatch(r"([^\W\d_]+)[_.]?(\d+)(′*)", text)
     if found:
-        return f"{_letters(found[1] + found[3])}_{{{found[2]}}}"
-    return _letters(name)
+        plain = found[1] + found[2].translate(SUBSCRIPTS) + found[3] if "." in text else text
+        return Name(plain, f"{_letters(found[1] + found[3])}_{{{found[2]}}}")
+    return Name(text, _letters(text), bool(re.search(r"[-+*/·×÷=<>−]", text)))
 
 
-def short_name(name: str) -> str:
-    """A node's name in plain text: a parameter as in the equations of its layer, any other as it is.
+GREEK = (
+    "alpha|beta|gamma|delta|epsilon|zeta|eta|theta|iota|kappa|lambda|mu|nu|xi|pi|rho|sigma|tau|phi|chi|psi"
+)
+GREEK += "|omega"
+ACCENTS = {None: "", "hat": "\u0302", "bar": "\u0304", "tilde": "\u0303", "dot": "\u0307", "vec": "\u20d7"}
+_LETTER = rf"(?:([A-Za-z])|\\({GREEK}))"
+LATEX = re.compile(
+    rf"(?:\\(hat|bar|tilde|dot|vec)\{{(?=[^{{}}]*\}}))?{_LETTER}\}}?"
+    r"(?:([_^])(?:\{([\w,() ]{1,12})\}|(\w)))?(?:([_^])(?:\{([\w,() ]{1,12})\}|(\w)))?"
+)
 
-    >>> short_name("layers.0.neurons.3.w.1"), short_name("neurons.12.b"), short_name("total loss")
-    ('w⁰₃,₁', 'b₁₂', 'total loss')
-    """
-    place = parameter(name)
-    if not place:
-        return name
-    letter, layer, indices = place
-    return letter + layer.translate(SUPERSCRIPTS) + ",".join(indices).translate(SUBSCRIPTS)
+
+def greek_letter(word: str) -> str:
+    """The letter of a LaTeX command, such as alpha."""
+    return lookup(f"GREEK SMALL LETTER {word.replace('lambda', 'lamda').upper()}")
 
 
-def parameter(name: str) -> tuple[str, str, list[str]] | None:
-    """The letter, the layer and the indices of a parameter that a module named; None for other names."""
-    found = re.fullmatch(r"(?:(?:layers\.(\d+)\.)?neurons\.(\d+)\.)?([A-Za-z]+)(?:\.(\d+))?", name)
-    if not found or (found[2] is None and found[4] is None):
-        return None
-    return found[3], found[1] or "", [index for index in found.group(2, 4) if index]
+def _index(mark: str, indices: Sequence[str | None]) -> str:
+    """What stands behind the mark, _ or ^, in the six groups of LATEX for indices."""
+    for i in (0, 3):
+        if indices[i] == mark:
+            index = indices[i + 1] or indices[i + 2] or ""
+            return index if set(index) <= {*DIGITS, *",()"} else f"{mark}{index}"
+    return ""
 
 
 def _letters(word: str) -> str:
@@ -245,16 +334,66 @@ ESCAPED |= {"\\": r"\backslash{}", "#": "♯", "&": "+", "^": "ˆ", "~": "˜", '
 ESCAPED |= {"<": "‹", ">": "›", "|": "¦", "*": "∗"}  # Markdown would read these
 
 
+# --- parameters: whose they are -----------------------------------------------------------------------------
+
+
+def parameter_paths(leaves: Collection[Value]) -> dict[Value, str]:
+    """The paths of those leaves that a module owns, from the outermost module that there is.
+
+    A module that is gone has left its paths in the labels of its parameters.
+
+    >>> from tinygrad_bp import Neuron
+    >>> neuron = Neuron(2); neuron.w[1].label = "own name"; parameter_paths({neuron.w[1]}).values()
+    dict_values(['w.1'])
+    """
+    holders: dict[int, tuple[Module, str]] = {}
+    owned: list[tuple[Value, Module, str]] = []
+    for module in list(MODULES.values()):
+        for name, part in _parts(vars(module)):
+            if isinstance(part, Value):
+                if part in leaves:
+                    owned.append((part, module, name))
+            elif part is not module:
+                holders.setdefault(id(part), (module, name))
+    paths: dict[Value, str] = {}
+    for x, module, path in owned:
+        seen: set[int] = set()
+        while id(module) in holders and id(module) not in seen:
+            seen.add(id(module))
+            module, name = holders[id(module)]
+            path = f"{name}.{path}"
+        if len(path) > len(paths.get(x, "")):
+            paths[x] = path
+    for x in leaves:
+        if x.label and place(x.label):
+            paths.setdefault(x, x.label)
+    return paths
+
+
+def _parts(part: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """The Values and Modules among the attributes of a module, also in lists and dicts, with their names."""
+    if isinstance(part, (Value, Module)):
+        yield path, part
+    elif isinstance(part, (dict, list, tuple)):
+        for name, inside in [*part.items()] if isinstance(part, dict) else enumerate(part):
+            yield from _parts(inside, f"{path}.{name}" if path else str(name))
+
+
+def neuron_places(paths: Mapping[Value, str]) -> dict[Value, Place]:
+    """The layer and the neuron of those parameters that a neuron has."""
+    return {x: found for x, path in paths.items() if (found := place(path))}
+
+
 # --- boxes: operations that are one neuron at work ----------------------------------------------------------
 
 
-def place(label: str) -> Place:
-    """Whose parameter a leaf of this label is: its layer and its neuron; () for any other label.
+def place(path: str) -> Place:
+    """The layer and the neuron of the parameter at this path; () if the path is that of no neuron.
 
     >>> place("layers.0.neurons.3.w.1"), place("neurons.2.b"), place("w.1"), place("total loss")
     (('layers.0', 'layers.0.neurons.3'), ('neurons', 'neurons.2'), (), ())
     """
-    parts = label.split(".")
+    parts = path.split(".")
     while parts and parts[-1].isdecimal():
         parts.pop()
     if len(parts) < 2 or not all(part.isidentifier() or part.isdecimal() for part in parts):
@@ -272,24 +411,28 @@ class Application:
     """A neuron at work on one sample: its operations, the parameters in them, and what comes from outside."""
 
     place: Place
+    places: Mapping[Value, Place]
     members: list[Value] = field(default_factory=list)
     parameters: set[Value] = field(default_factory=set)
     activated: bool = False  # the operation behind its sum is in it
 
-    def operands(self) -> Iterable[Value]:
+    def operands(self) -> list[Value]:
         """What it takes from outside, but for parameters, which stand for themselves."""
         taken = [x for v in self.members for x in v.inputs if x not in self.parameters]
         members = {*self.members}
-        return [x for x in taken if x not in members and (x.op or not place(x.label))]
+        return [x for x in taken if x not in members and x not in self.places]
 
 
-def applications(inner: Sequence[Value]) -> list[Application]:
-    """The applications of neurons among these operations, which come oldest first."""
+def applications(inner: Sequence[Value], places: Mapping[Value, Place]) -> list[Application]:
+    """The applications of neurons among these operations, which come oldest first.
+
+    An operation on parameters of one neuron belongs to it, and so do those that add its products up and the
+    activation after it. A neuron that is called on ten samples has ten applications.
+    """
     consumers = Counter(x for v in inner for x in set(v.inputs))
-    places = {x: place(x.label) for v in inner for x in v.inputs if x.op is None and x.label}
     home: dict[Value, Application] = {}
     for v in inner:
-        parameters = {x for x in v.inputs if places.get(x)}
+        parameters = {x for x in v.inputs if x in places}
         owners = {places[x] for x in parameters}
         mates = list(dict.fromkeys(home[x] for x in v.inputs if x in home))
         if len(owners) == 1:
@@ -297,9 +440,9 @@ def applications(inner: Sequence[Value]) -> list[Application]:
             mates = [mate for mate in mates if mate.place == owner]
             if not _fit(mates, parameters):
                 mates = []
-            app = _merged(mates, home) if mates else Application(owner)
+            app = _merged(mates, home) if mates else Application(owner, places)
             app.parameters |= parameters
-        elif not owners and mates and all(x in home for x in v.inputs) and not v.label:
+        elif not owners and mates and all(x in home for x in v.inputs):
             if len(mates) > 1:  # w0 * x0 + w1 * x1, and not the sum over two samples
                 if len({mate.place for mate in mates}) > 1 or not _fit(mates, set()):
                     continue
@@ -358,7 +501,7 @@ def boxes(found: Sequence[Application], level: str) -> list[Box]:
     return list(made.values())
 
 
-# --- from Values to records ---------------------------------------------------------------------------------
+# --- reading a graph ----------------------------------------------------------------------------------------
 
 ROUNDED = 1e-9  # of a gradient: it was added up in another order
 LEVELS = ("scalar", "node", "neuron", "layer")
@@ -375,6 +518,7 @@ def read(
     depth: int | None = None,
     max_nodes: int = LARGEST,
     name: str = "draw",
+    weights: bool = False,
 ) -> Picture:
     """The graph that ends in root, as a Picture; `name` is the function that the messages speak of.
 
@@ -386,7 +530,7 @@ def read(
     >>> a = Value(2.0, label="a"); picture = read(a * a + 1.0)
     >>> [(node.id, node.label or node.sign, node.data) for node in picture.nodes]
     [('n0', 'a', 2.0), ('n1', '×', 4.0), ('n2', '', 1.0), ('n3', '+', 5.0)]
-    >>> [tuple(edge) for edge in picture.edges if edge.target == "n1"]
+    >>> [edge[:4] for edge in picture.edges if edge.target == "n1"]
     [('n0', 'n1', 0, 2.0), ('n0', 'n1', 1, 2.0)]
     """
     _check(root, detail, depth, max_nodes, name)
@@ -403,7 +547,7 @@ def read(
         terms = sum(len(v.inputs) for v in inner if v.op in OPENED)
         if total + terms > min(max_nodes, MOST):
             raise _too_large(total + terms, "nodes with every dot opened", max_nodes, name, detail)
-    reader = _Reader(root, inner, level)
+    reader = _Reader(root, inner, level, weights)
     if level in BOXED:
         reader.all_boxes(level)
     else:
@@ -484,7 +628,8 @@ def _within(root: Value, depth: int) -> dict[Value, int]:
 class _Reader:
     """Nodes and edges in the making: operands before results, numbered as they come."""
 
-    def __init__(self, root: Value, inner: Sequence[Value], level: str) -> None:
+    def __init__(self, root: Value, inner: Sequence[Value], level: str, weights: bool) -> None:
+        self.weights = weights and level == "neuron"
         self.nodes: list[Node] = []
         self.edges: list[Edge] = []
         self.ids: dict[Value, str] = {}  # of a dot that is opened: its last part's; in a box: the box's
@@ -492,9 +637,12 @@ class _Reader:
         self.known = set(self.inner)  # whose operands are shown
         self.stale = list(dict.fromkeys(x for v in inner for x in v.inputs if x.number > v.number))
         self.other = {} if self.stale else _from_another_pass(root)
-        found = applications(inner)
+        leaves = {x for v in inner for x in v.inputs if not x.inputs}
+        owners = neuron_places(parameter_paths(leaves))
+        found = applications(inner, owners)
         self.boxes = boxes(found, level) if level in BOXED else []
-        self.places = {x: place(x.label) for v in inner for x in v.inputs if not x.op and x.label}
+        self.names = scheme(inner)
+        self.places = dict(owners)
         self.places.update((v, app.place) for app in found for v in app.members)
 
     def node(self, v: Value, **more: Any) -> str:
@@ -504,6 +652,7 @@ class _Reader:
             kind="operation" if v.op else "leaf",
             value=v,
             label=v.label,
+            name=self.names[v].text if v in self.names else clipped(visible(v.label), LONGEST_NAME),
             sign=sign_of(v),
             data=v._data,
             grad=grad_of(v),
@@ -557,7 +706,9 @@ class _Reader:
         result, single = results[-1], len(results) == 1
         taken = dict.fromkeys(x for v in box.members for x in v.inputs if x not in members)
         outside = [x for x in taken if x not in inside]
-        slopes = _through(box.members, result) if single and not self.stale else {}
+        slopes = _through(box.members, {result: 1.0}) if single and not self.stale else {}
+        grads = {v: g for v in results if (g := grad_of(v)) is not None}
+        flows = _through(box.members, grads) if len(grads) == len(results) > 1 and not self.stale else {}
         signs = ", ".join(dict.fromkeys(sign_of(v) for v in results))
         marks = [mark for mark in map(mark_of, box.members) if mark]
         mark = marks[0] if marks else ""
@@ -569,17 +720,33 @@ class _Reader:
             sign=signs if single else f"{len(results)} {signs}",
             data=result._data if single else None,
             grad=grad_of(result) if single else None,
+            norm=None if single or len(grads) < len(results) else hypot(*grads.values()),
+            name=self.box_name(box, level, result if single else None),
             group=box.place if level == "neuron" else box.place[:1],
             mark=mark if single or not mark else f"{mark} in {len(marks)} of {len(results)}",
             size=len(members) + len(taken) - len(outside),
         )
         self.ids.update(dict.fromkeys(results, target))
         partials: dict[str, float | None] = {}
+        carried: dict[str, list[float]] = {}
         for x, source in zip(outside, sources):  # two results of a layer come from one node
             slope = slopes.get(x, 0.0) if slopes else None
             known = partials.get(source, 0.0)
             partials[source] = None if slope is None or known is None else known + slope
-        self.link(partials, target, partials.values())
+            carried.setdefault(source, []).append(flows.get(x, 0.0))
+        dots = [v for v in box.members if v.op is DOT and self.weights]
+        pairs = [(x, w) for v in dots for w, x in zip(v.inputs, v.inputs[len(v.inputs) // 2 :])]
+        weights = {self.ids[x]: w._data for x, w in pairs if x in self.ids}
+        for slot, (source, partial) in enumerate(partials.items()):
+            flow = hypot(*carried[source]) if flows else None
+            self.edges.append(Edge(source, target, slot, partial, weights.get(source), flow))
+
+    def box_name(self, box: Box, level: str, result: Value | None) -> str:
+        """A neuron by the name of its result, a layer by its number, anything else by its path."""
+        layer = re.search(r"layers\.(\d+)$", box.place[0])
+        if result is not None and result in self.names and (level == "neuron" or result.label):
+            return self.names[result].text
+        return f"layer {int(layer[1]) + 1}" if layer and level == "layer" else box.place[level == "neuron"]
 
     def all_boxes(self, level: str) -> None:
         """Every box as one node, and what is in none as it was recorded."""
@@ -638,9 +805,9 @@ def _in_order(inner: Sequence[Value], home: dict[Value, Any]) -> list[Any]:
     return order
 
 
-def _through(members: Sequence[Value], result: Value) -> dict[Value, float]:
-    """The partials of a box's one result by everything its members take: the sweep, within the box."""
-    adjoint = {result: 1.0}
+def _through(members: Sequence[Value], seeds: Mapping[Value, float]) -> dict[Value, float]:
+    """What a box hands on to everything its members take, for these gradients of its results."""
+    adjoint = dict(seeds)
     for v in reversed(members):
         if v in adjoint:
             for x, d in live_edges(v):

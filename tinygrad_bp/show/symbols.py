@@ -32,7 +32,7 @@ from tinygrad_bp.ops import (
     sum as SUM,
     where as WHERE,
 )
-from tinygrad_bp.show.graph import SIX, SUPERSCRIPTS, short_name, shown, tex_name
+from tinygrad_bp.show.graph import SIX, SUPERSCRIPTS, Name, named, shown
 
 KINDS = ("tex", "text")
 LONGEST_SUM = 6  # terms of a sum or a dot that are written; of more, the first ones and the last
@@ -60,10 +60,10 @@ class Symbol:
         self.tex, self.text, self.bound, self.number = tex, text, bound, number
 
     @classmethod
-    def named(cls, name: str) -> "Symbol":
+    def named(cls, name: str | Name) -> "Symbol":
         """The symbol of a node of this name."""
-        tex = tex_name(name)
-        return cls(tex, short_name(name), TIGHT if "^" in tex else ATOM)
+        name = named(name) if isinstance(name, str) else name
+        return cls(name.tex, name.text, ADDED if name.loose else TIGHT if "^" in name.tex else ATOM)
 
     @classmethod
     def shown(cls, x: float) -> "Symbol":

@@ -16,8 +16,7 @@ from tinygrad_bp.errors import DrawError
 from tinygrad_bp.modes import entered
 from tinygrad_bp.show.graph import (
     OPEN,
-    SUBSCRIPTS,
-    SUPERSCRIPTS,
+    Name,
     Node,
     Picture,
     applications,
@@ -25,10 +24,12 @@ from tinygrad_bp.show.graph import (
     clipped,
     count,
     names,
-    parameter,
+    neuron_places,
+    numbered,
+    parameter_paths,
     read,
     shown,
-    tex_name,
+    visible,
 )
 from tinygrad_bp.show.layout import arrange
 from tinygrad_bp.show.symbols import ADDED, ATOM, Symbol, formula, partials
@@ -61,11 +62,11 @@ def shape(root: Value, open_to: int = OPEN) -> Json:
     called = _names(values, root)
     nodes = []
     for node, v in zip(picture.nodes, values):
-        name, tex = called[v]
-        label = clipped(_plain(v.label[:MOST_OF_LABEL]), MOST_OF_LABEL)
+        name, tex = called[v][:2]
+        label = clipped(visible(v.label), MOST_OF_LABEL)
         more: Json = {"label": label} if label and label != name else {}
         more |= {"form": forms.of(v)} if v.op else {}
-        more |= {"constant": True} if not v.op and not v.label else {}
+        more |= {"loose": True} if called[v].loose else {}
         more |= {"flat": True} if v.op and v.op.slopes is None else {}
         nodes.append({"id": node.id, "name": name, "tex": tex, "op": node.sign, "group": -1, **more})
     edges: list[Json] = []
@@ -129,35 +130,11 @@ def _readable(root: Value) -> Picture:
     return read(root, "node", max_nodes=MOST_STEPPED, name="stepper")
 
 
-# --- names --------------------------------------------------------------------------------------------------
-
-
-def _names(values: Sequence[Value], root: Value) -> dict[Value, tuple[str, str]]:
-    """What each is called, in text and LaTeX: as in explanations, but w⁽⁰⁾₃,₁ for layers.0.neurons.3.w.1."""
+def _names(values: Sequence[Value], root: Value) -> dict[Value, Name]:
+    """What each is called, as everywhere; constants are c₁, c₂, ..., since their numbers can change."""
     given = names(values, root)
-    short = {v: _short(name) for v, name in given.items()}
-    twice = len({*short.values()}) < len({*given.values()})  # then only the whole paths tell them apart
-    called = {}
-    for v, name in given.items():
-        if v.op is None and not v.label:  # a constant
-            called[v] = ("", "")  # the page calls it by its number, which may change
-        else:
-            called[v] = (_plain(name if twice else short[v]), tex_name(name))
-    return called
-
-
-def _short(path: str) -> str:
-    place = parameter(path)
-    if not place or len(place[0]) > 1:
-        return path
-    letter, layer, indices = place
-    raised = f"⁽{layer.translate(SUPERSCRIPTS)}⁾" if layer else ""
-    return letter + raised + ",".join(indices).translate(SUBSCRIPTS)
-
-
-def _plain(text: str) -> str:
-    """Without characters that no page can show."""
-    return "".join(c if c.isprintable() else "�" for c in text)
+    constants = [v for v in values if given[v].number]
+    return given | {v: numbered("c", 0, (i,)) for i, v in enumerate(constants, 1)}
 
 
 # --- formulas -----------------------------------------------------------------------------------------------
@@ -275,7 +252,9 @@ def _grouped(root: Value, nodes: list[Json], index: dict[Value, int]) -> list[Js
             f"stepper: the graph has {len(picture.nodes):,} nodes that belong to no neuron, or neurons, and "
             f"{MOST_BOXES:,} can be shown: take the loss of one sample, or a smaller network"
         )
-    home = {v: box for box in boxes(applications([v for v in index if v.op]), "neuron") for v in box.members}
+    inner = [v for v in index if v.op]
+    places = neuron_places(parameter_paths({*index}))
+    home = {v: box for box in boxes(applications(inner, places), "neuron") for v in box.members}
     shown = {node.value for node in picture.nodes}
     found = [node for node in picture.nodes if node.kind == "box"]  # a neuron that reaches itself is none
     members: list[list[int]] = []
@@ -288,7 +267,7 @@ def _grouped(root: Value, nodes: list[Json], index: dict[Value, int]) -> list[Js
                 nodes[i]["group"] = g
                 members[g].append(i)
     return [
-        {"name": box.label, "op": box.sign, "result": index[box.value], "members": member}
+        {"name": box.name, "op": box.sign, "result": index[box.value], "members": member}
         for box, member in zip(found, members)
     ]
 

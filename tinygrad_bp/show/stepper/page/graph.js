@@ -16,7 +16,7 @@ function stretch(intervals) {
 }
 
 const LONGEST = 26;  // letters of a name in a box
-const brief = ({name, constant}) => constant ? "constant" : name.length > LONGEST ? name.slice(0, LONGEST - 1) + "…" : name;
+const brief = ({name}) => name.length > LONGEST ? name.slice(0, LONGEST - 1) + "…" : name;
 
 // A start and two handles of a curve to another point.
 const joint = ([x0, y0], [x1, y1]) => [[x0, y0], [(x0 + x1) / 2, y0], [(x0 + x1) / 2, y1]];

@@ -49,10 +49,10 @@ const brackets = (text, when) => when.test(text) ? `(${text})` : text;
 
 // Two ways to write the same: text for the page and for Markdown, and LaTeX.
 const TEXT = {form: 0, times: " × ", name: node => node.name, number: told,
-  inside: node => brackets(node.name, /[-−+*/×·^ ]/),
+  inside: node => node.loose ? `(${node.name})` : node.name,
   wrapped: x => brackets(told(x), /^−|·/), slope: (a, b) => `∂${TEXT.inside(a)}/∂${TEXT.inside(b)}`};
-const LATEX = {form: 1, times: " \\cdot ", name: node => node.tex, number: toldInLatex, inside: node => brackets(node.tex, /^-/),
-  wrapped: x => brackets(toldInLatex(x), /^-|\\cdot/), slope: (a, b) => `\\frac{\\partial ${a.tex}}{\\partial ${b.tex}}`};
+const LATEX = {form: 1, times: " \\cdot ", name: node => node.tex, number: toldInLatex, inside: node => node.loose ? `(${node.tex})` : node.tex,
+  wrapped: x => brackets(toldInLatex(x), /^-|\\cdot/), slope: (a, b) => `\\frac{\\partial ${LATEX.inside(a)}}{\\partial ${LATEX.inside(b)}}`};
 
 class Graph {
   constructor(graph, values) {
@@ -74,7 +74,6 @@ class Graph {
   take(values) {
     this.nodes.forEach((node, i) => {
       Object.assign(node, {data: number(values.data[i]), engine: number(values.grads[i]), mark: values.marks[i]});
-      if (node.constant) Object.assign(node, {name: told(node.data), tex: toldInLatex(node.data)});
     });
     this.edges.forEach((edge, i) => { edge.partial = number(values.partials[i]); });
     this.accumulate();
