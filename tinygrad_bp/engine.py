@@ -1,9 +1,9 @@
-"""Value and the reverse sweep: the whole of backpropagation.
+"""Value and the backward sweep: the whole of backpropagation.
 
-A Value is a number that remembers its operation and its operands.  That is all a graph is: no closures, no
-sets, nothing that points back at its consumers.  `backward` visits the nodes newest first, so that every node
-is met after all of its consumers, and hands each operand its share: adjoint x local partial.  The partials
-stand in ops.py, the table; nothing here knows what a tanh is.  Read ops.py next, or nn.py to see it used.
+A Value is a number that remembers the operation that made it, and its operands. That is all a graph is; no
+node knows its consumers. `backward` visits the nodes newest first, so every node comes after all nodes that
+use it, and gives each operand its share of the gradient: adjoint x local partial. The partials are in ops.py,
+the table of operations; nothing in this file knows what a tanh is.
 """
 
 from collections import defaultdict
@@ -17,37 +17,46 @@ from tinygrad_bp.errors import NonFiniteError, cannot_set, describe, describe_re
 from tinygrad_bp.floats import NO_GRAD, Number, to_float
 from tinygrad_bp.modes import USUAL, mode, no_grad, trap
 from tinygrad_bp.operators import Operators, attach
-from tinygrad_bp.ops import Op, dot as DOT, ne as NE, sum as SUM, where as WHERE
+from tinygrad_bp.ops import Op, add as ADD, dot as DOT, mul as MUL
 
 __all__ = ["Value", "dot", "no_grad", "trap"]
+
+WINDOW, WIDEST = 1 << 7, 1 << 16  # creation numbers that `sweep` looks at together, at first and at most
+CUT = float("0.0")  # the adjoint where only cut edges lead: a zero of its own, which nothing multiplies
 
 tick = count(1).__next__  # the clock that creation numbers are read from
 
 
 class Value(Operators):
-    """A number in a graph: a leaf made by you, or the result of an operation on other Values.
+    """A number in a graph: a leaf that you make, or the result of an operation on other Values.
 
-    Takes any one real number. Raises TypeError for what is none, ValueError for an int beyond the floats.
+    Takes any one real number. Raises TypeError for anything else, ValueError for an int beyond the floats.
 
     >>> x = Value(3.0); y = x * x + 1.0; y.backward(); (y.data, x.grad)
     (10.0, 6.0)
     """
 
-    __slots__ = ("_data", "grad", "inputs", "label", "number", "op")
+    __slots__ = ("_data", "_x", "_y", "grad", "label", "number", "op")
 
     def __init__(self, data: Number, label: str = "") -> None:
         if isinstance(data, Value):
             raise TypeError(f"{describe(data)} is a Value already: use it, or v.detach() for a new leaf")
         self._data = to_float(data)
         self.grad = NO_GRAD
-        self.op: Any = None  # an Op; None and () make it a leaf
-        self.inputs: tuple[Value, ...] = ()
-        self.number = tick()  # a leaf's is renewed when its data is set
+        self.op: Any = None  # an Op, or None for a leaf
+        self._x: Any = ()  # two operands are kept as _x and _y, any other number of them as a tuple in _x:
+        self._y: Any = None  # so most nodes need no tuple
+        self.number = tick()  # a leaf gets a new number when its data is set
         self.label = str(label)
 
     @property
+    def inputs(self) -> tuple["Value", ...]:
+        """The operands; () of a leaf."""
+        return self._x if self._y is None else (self._x, self._y)
+
+    @property
     def data(self) -> float:
-        """The number itself. A leaf's can be set; graphs that were built on the old one are stale then."""
+        """The number itself. A leaf's can be set: graphs that were built on the old one are stale then."""
         return self.item()
 
     @data.setter
@@ -55,7 +64,7 @@ class Value(Operators):
         if self.op or isinstance(data, Value):
             raise cannot_set(self, data)
         self._data = to_float(data)
-        self.number = tick()  # now newer than its consumers: that is how `newest_first` knows
+        self.number = tick()  # newer than its consumers: that is how `newest_first` knows
 
     def backward(self, seed: Number = 1.0, retain_graph: bool = True) -> None:
         """Add d self / d leaf, times seed, to each leaf's `.grad`; set inner nodes' `.grad` to their adjoint.
@@ -67,7 +76,10 @@ class Value(Operators):
         12.0
         """
         for v, g in sweep({self: to_float(seed)}).items():
-            v.grad = g if v.inputs else (v.grad or 0.0) + g  # None is how PyTorch clears it
+            if v.op:
+                v.grad = g
+            elif g is not CUT:
+                v.grad = (v.grad or 0.0) + g  # None is how PyTorch clears it
 
     def zero_grad(self) -> None:
         """Set `.grad` to 0.0 in every node this one depends on, itself included."""
@@ -86,19 +98,20 @@ class Value(Operators):
 
 
 def node(op: Any, inputs: Any, data: float, new: Any = object.__new__, mode: Any = mode.get) -> Value:
+    """The result of an operation: what Value.__init__ makes, with an operation and operands."""
     v: Value = new(Value)
     if mode() is not USUAL:
         op, inputs = mode().apply(op, inputs, data)
     v._data = data
     v.grad = NO_GRAD
     v.op = op
-    v.inputs = inputs
+    v._x, v._y = inputs if len(inputs) == 2 else (inputs, None)
     v.number = tick()
     v.label = ""
     return v
 
 
-attach(node, Value)  # operators and methods, from the table
+attach(node, Value, tick)  # operators and methods, from the table
 
 
 def dot(ws: Sequence[Any], xs: Sequence[Any], bias: Any = None) -> Value:
@@ -126,26 +139,29 @@ def dot(ws: Sequence[Any], xs: Sequence[Any], bias: Any = None) -> Value:
 
 def newest_first(roots: Iterable[Value], may_be_stale: bool = False) -> list[Value]:
     """The inner nodes that the roots depend on, newest first: every node comes after all of its consumers."""
-    seen = set(roots)
-    todo = [v for v in seen if v.inputs]
+    seen = {v for v in roots if v.op is not None}
+    todo = list(seen)
     inner = []
     while todo:
         v = todo.pop()
         inner.append(v)
-        number = v.number
-        for x in v.inputs:
-            if x.number > number and not may_be_stale:
-                raise stale(x, v)
-            if x not in seen:
+        for x in v._x if v._y is None else (v._x, v._y):
+            if x.op is None:
+                if x.number > v.number and not may_be_stale:
+                    raise stale(x, v)
+            elif x not in seen:
                 seen.add(x)
-                if x.inputs:
-                    todo.append(x)
+                todo.append(x)
     inner.sort(key=attrgetter("number"), reverse=True)
     return inner
 
 
 def edges(v: Value) -> list[tuple[Value, float]]:
-    """The operands of v, each with the local partial; a cut edge (P4) is none."""
+    """The operands of v, each with the local partial, without cut edges.
+
+    An edge is cut where an operation that `selects` has the partial 0: the operand was not chosen. It gets
+    nothing then, where 0 x inf would be nan (P4 of docs/semantics.md).
+    """
     op: Op = v.op
     if op.slopes is None:
         return []
@@ -154,31 +170,72 @@ def edges(v: Value) -> list[tuple[Value, float]]:
 
 
 def sweep(seeds: Mapping[Value, float]) -> dict[Value, float]:
-    """The adjoint of every node under the seeded roots: the sum over its consumers of adjoint x partial."""
-    adjoint = defaultdict(float, seeds)
-    order = newest_first(seeds)
-    for v in order:
-        if v not in adjoint:
-            adjoint[v] = 0.0  # reached through cut edges only
-            continue
-        g, op = adjoint[v], v.op
-        if op is DOT:  # what its rule says, without the tuples
-            n = len(v.inputs) // 2
-            ws, xs = v.inputs[:n], v.inputs[n : 2 * n]
-            for w, x in zip(ws, xs):
-                adjoint[w] += x._data * g
-            for w, x in zip(ws, xs):
-                adjoint[x] += w._data * g
-            for x in v.inputs[2 * n :]:  # the bias
-                adjoint[x] += g
-        elif op.slopes:
-            selects = op.selects
-            for x, d in zip(v.inputs, op.slopes(v._data, *[x._data for x in v.inputs])):
-                if d or not selects:  # P4: a cut edge is no edge
-                    adjoint[x] += d * g
-    for _, text in overflows(order, adjoint, {*seeds}) if mode.get().trap else []:
+    """The adjoint of every node under the seeded roots: the sum over its consumers of adjoint x partial.
+
+    A list has a place for every creation number, newest first. A walk along it meets a node after all of its
+    consumers, and each of those has added its share at the node's place. The list covers a window of numbers;
+    what is older waits in a dict for the next window, which is twice as wide.
+    """
+    adjoint: dict[Any, float] = {}
+    waiting = defaultdict(float, seeds)
+    size = WINDOW
+    while newest := max([v.number for v in waiting if v.op], default=0):
+        nodes: list[Any] = [None] * size
+        gs = [CUT] * size
+        for v in [v for v in waiting if 0 <= newest - v.number < size]:
+            nodes[newest - v.number] = v
+            gs[newest - v.number] = waiting.pop(v)
+        for v, g in zip(nodes, gs):  # both are filled further down meanwhile
+            if v is None or v.op is None:
+                continue
+            number, op = v.number, v.op
+            if (op is not MUL and op is not ADD) or g is CUT:
+                for x, share in zip(v.inputs, shares(v, g)):
+                    if x.number > number:
+                        raise stale(x, v)
+                    if (k := newest - x.number) < size:
+                        nodes[k] = x
+                        if share is not CUT:
+                            gs[k] += share
+                    elif share is not CUT:
+                        waiting[x] += share
+                    elif x not in waiting:
+                        waiting[x] = CUT
+                continue
+            x, y = v._x, v._y  # the same for x * y and x + y, most of any graph: written out, without calls
+            to_x, to_y = (y._data * g, x._data * g) if op is MUL else (g, g)
+            if x.number > number or y.number > number:
+                raise stale(x if x.number > number else y, v)
+            if (k := newest - x.number) < size:
+                nodes[k] = x
+                gs[k] += to_x
+            else:
+                waiting[x] += to_x
+            if (k := newest - y.number) < size:
+                nodes[k] = y
+                gs[k] += to_y
+            else:
+                waiting[y] += to_y
+        adjoint.update(zip(nodes, gs))
+        size = min(2 * size, WIDEST)
+    adjoint.pop(None, None)  # numbers of other graphs
+    adjoint.update(waiting)
+    for _, text in overflows([v for v in adjoint if v.op], adjoint, {*seeds}) if mode.get().trap else ():
         raise NonFiniteError(text)
     return adjoint
+
+
+def shares(v: Value, g: float) -> Sequence[float]:
+    """What v gives to each operand: adjoint x partial, or CUT over a cut edge."""
+    op: Op = v.op
+    if g is CUT or op.slopes is None:
+        return [CUT] * len(v.inputs)
+    if op is DOT:  # as its rule, without the tuples
+        n = len(v.inputs) // 2
+        products = [x._data * g for x in v.inputs]
+        return [*products[n : 2 * n], *products[:n], *[g] * (len(v.inputs) % 2)]
+    ds = op.slopes(v._data, *[x._data for x in v.inputs])
+    return [d * g if d or not op.selects else CUT for d in ds]
 
 
 def overflows(order: Any, adjoint: Any, reached: set[Value]) -> Iterator[tuple[Value, str]]:
@@ -188,60 +245,3 @@ def overflows(order: Any, adjoint: Any, reached: set[Value]) -> Iterator[tuple[V
             reached.add(x)
             if isfinite(adjoint[v]) and not isfinite(d * adjoint[v]):
                 yield v, f"the partial by {describe(x)} of {describe_result(v.op, v.inputs, d)}"
-
-
-def sweep_graph(seeds: Mapping[Value, Value]) -> dict[Value, Value]:
-    """The same sweep, recorded: an adjoint is a node, the dot of its consumers' adjoints and the partials.
-
-    It can be differentiated again, and run on other numbers, so it must not freeze which edges are cut (P4):
-    a partial that selects is a condition in the graph, and below it a node may be live or not.  Only a node
-    that inf or nan can reach has to know, since 0 x inf is nan; everything else multiplies plainly.
-    """
-    order = newest_first(seeds)
-    fragile = above_singular(order) if any(v.op.selects for v in order) else set()
-    shares: Any = defaultdict(lambda: ([], []), {root: ([1.0], [seed]) for root, seed in seeds.items()})
-    paths: Any = defaultdict(list, {root: [None] for root in seeds})  # consumers that are live (None: always)
-    adjoint: dict[Value, Value] = {}
-    for v in order:
-        if v not in shares or v.op.partials is None:
-            continue
-        g = adjoint[v] = gather(*shares.pop(v))
-        live = either(paths.pop(v, [None]))
-        for x, d in zip(v.inputs, v.op.partials(v, *v.inputs)):
-            if type(d) is float and d == 0.0:
-                continue  # the rule itself says that there is no edge
-            share, path = g, live
-            if v.op.selects and type(d) is not float:
-                path = NE(d, 0.0) if live is None else live * NE(d, 0.0)
-            if path is not None:
-                d, share = 1.0, WHERE(path, d * g, 0.0)
-            shares[x][0].append(d)
-            shares[x][1].append(share)
-            if x in fragile:
-                paths[x].append(path)
-    return adjoint | {x: gather(*share) for x, share in shares.items()}
-
-
-def above_singular(order: Sequence[Value]) -> set[Value]:
-    """Those nodes whose own partials, or those of a node below, can be non-finite: so can their operands."""
-    fragile: set[Value] = set()
-    for v in reversed(order):
-        if v.op.singular or not fragile.isdisjoint(v.inputs):
-            fragile.add(v)
-    return fragile
-
-
-def either(paths: Sequence[Any]) -> Any:
-    """Whether any of the paths is live, as a node that is not 0 then; None where one always is."""
-    if any(path is None for path in paths):
-        return None
-    return paths[0] if len(paths) == 1 else SUM(*paths)
-
-
-def gather(ds: Sequence[Any], gs: Sequence[Value]) -> Value:
-    """The dot product of ds and gs, in its plainest form."""
-    if len(gs) == 1:
-        return gs[0] if type(ds[0]) is float and ds[0] == 1.0 else ds[0] * gs[0]
-    if all(type(d) is float and d == 1.0 for d in ds):
-        return SUM(*gs)
-    return dot(ds, gs)

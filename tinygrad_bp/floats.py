@@ -31,6 +31,8 @@ def to_float(x: Any) -> float:
     """
     if type(x) is float:
         return x
+    if type(x) is int and -(10**308) < x < 10**308:
+        return float(x)
     kind, is_text = type(x).__name__, isinstance(x, (str, bytes, bytearray))
     if isinstance(x, Complex) and not isinstance(x, Real):
         raise TypeError(f"a Value holds one real number, and {x!r} is complex: take x.real or abs(x)")

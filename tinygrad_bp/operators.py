@@ -9,15 +9,14 @@ engine.py first.
 import operator
 import sys
 from collections.abc import Callable
-from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from tinygrad_bp.errors import GraphError, describe, printable
-from tinygrad_bp.floats import to_float
+from tinygrad_bp.floats import NO_GRAD, to_float
 from tinygrad_bp.methods import TableMethods
 from tinygrad_bp.modes import USUAL, forbid, mode, note_use
-from tinygrad_bp.ops import OPS, RESERVED, Op, pow as POW, powc as POWC, round as ROUND
+from tinygrad_bp.ops import ATTACH, OPS, RESERVED, TABLE, Op, pow as POW, powc as POWC, round as ROUND
 
 V = TypeVar("V", bound="Operators")
 Node = Callable[[Op, tuple[Any, ...], float], Any]
@@ -32,6 +31,20 @@ INSTEAD = {  # what people from elsewhere look for
     "requires_grad": "every Value has a gradient; to freeze a parameter, leave it out of the optimizer",
     "grad_fn": "v.op is the operation, v.inputs are its operands",
 }
+
+
+class Elsewhere:
+    """An attribute that other libraries have: asking for it says what to write here.
+
+    A `__getattr__` of Value could do it too, but slows down every other look-up of an attribute in CPython.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, v: Any, owner: type) -> NoReturn:
+        raise AttributeError(f"'Value' has no attribute {self.name!r}: {INSTEAD[self.name]}")
+
 
 NUMPY_OPERATORS = {  # by the names of NumPy's functions, which its scalars call for them
     "add": operator.add, "subtract": operator.sub, "multiply": operator.mul, "divide": operator.truediv,
@@ -49,11 +62,14 @@ class Operators(TableMethods):
     if TYPE_CHECKING:
         _data: float
         op: Op | None
-        inputs: tuple[Any, ...]
         grad: float
         label: str
 
         def __init__(self, data: Any, label: str = "") -> None: ...
+        @property
+        def inputs(self) -> tuple[Any, ...]: ...
+        def apply_op(self, op: Op, operands: Any) -> Any: ...
+        def __getattr__(self, name: str) -> Any: ...  # a method may be an operation that is declared later
 
     if not TYPE_CHECKING:  # methods.pyi has their types
         # A plain number as exponent is a constant of the operation and gets no gradient.
@@ -136,11 +152,8 @@ class Operators(TableMethods):
             "copy the model (model.copy()), keep the number (v.data), or save model.state_dict()"
         )
 
-    def __getattr__(self, name: str) -> Any:
-        if name in OPS:  # an operation declared by the user
-            return partial(OPS[name], self)
-        hint = f": {INSTEAD[name]}" if name in INSTEAD else ""
-        raise AttributeError(f"'Value' has no attribute or operation {name!r}{hint}")
+    def __dir__(self) -> list[str]:
+        return [name for name in super().__dir__() if name not in INSTEAD]
 
     def detach(self: V) -> V:
         """The same number as a leaf: no gradient flows through it."""
@@ -169,28 +182,32 @@ def _number(y: Any) -> Any:
     return y._data if isinstance(y, Operators) else y
 
 
-def attach(node: Node, value_type: type) -> None:
-    """Give every row of the table its method; `node` records a result, a Value."""
+def attach(node: Node, value_type: type, tick: Callable[[], int]) -> None:
+    """Give every operation, also one that is declared later, its method; `node` records a result, a Value."""
     RESERVED.update(dir(value_type))
-    for row in OPS.values():
-        if row.operands is None:  # sum, dot and logsumexp are functions
-            continue
-        if row.constants or row.operands > 2:
-            method, reflected = _general(row)
-        elif row.operands == 2:
-            method, reflected = _binary(row, node, value_type)
-        else:
+    for name in INSTEAD:
+        setattr(TableMethods, name, Elsewhere(name))
+
+    def attach_row(row: Op) -> None:
+        plain = row.name in TABLE and not row.constants  # others are called as they are: they check more
+        if plain and row.operands == 1:
             method, reflected = _unary(row, node)
+        elif plain and row.operands == 2:
+            method, reflected = _binary(row, node, value_type, tick)
+        else:
+            method, reflected = _general(row)
         method.__name__, method.__doc__ = row.name, f"The operation {row.name!r} of the table in ops.py."
-        method.__module__, method.__qualname__ = (
-            TableMethods.__module__,
-            f"TableMethods.{row.name}",
-        )  # for pickle
+        method.__module__ = TableMethods.__module__  # these two for pickle
+        method.__qualname__ = f"TableMethods.{row.name}"
         setattr(TableMethods, row.name, method)
         if row.dunder:
             setattr(TableMethods, f"__{row.dunder}__", method)
         if row.dunder and reflected:
             setattr(TableMethods, f"__r{row.dunder}__", reflected)
+
+    for row in OPS.values():
+        attach_row(row)
+    ATTACH.append(attach_row)
     if sys.modules.get("hypothesis"):  # its st.from_type(Value) knows what to draw then
         import_module("tinygrad_bp.check.hypothesis_plugin").register(value_type)
 
@@ -211,15 +228,25 @@ def _unary(row: Op, node: Node) -> Methods:
     return method, None
 
 
-def _binary(row: Op, node: Node, value_type: type) -> Methods:
-    value = row.value
+def _binary(row: Op, node: Node, value_type: type, tick: Callable[[], int]) -> Methods:
+    value, new, now = row.value, object.__new__, mode.get
 
     def method(x: Any, y: Any) -> Any:
         if type(y) is not value_type:
             y = x._operand(y)
             if y is NotImplemented:
                 return y
-        return node(row, (x, y), value(x._data, y._data))
+        if now() is not USUAL:
+            return node(row, (x, y), value(x._data, y._data))
+        v: Any = new(value_type)  # as `node` does, without the call: most nodes of a graph are made here
+        v._data = value(x._data, y._data)
+        v.grad = NO_GRAD
+        v.op = row
+        v._x = x
+        v._y = y
+        v.number = tick()
+        v.label = ""
+        return v
 
     def reflected(y: Any, x: Any) -> Any:  # 2.0 - y arrives as y.__rsub__(2.0)
         x = y._operand(x)

@@ -31,6 +31,7 @@ Interval = tuple[float, float]
 
 OPS: dict[str, Op] = {}
 RESERVED: set[str] = set()  # what else Value has by name: operators.py adds it
+ATTACH: list[Callable[[Op], None]] = []  # how a row becomes a method of Value: operators.py adds it
 TABLE: frozenset[str] = frozenset()  # the names of the rows below, once they are declared
 
 
@@ -166,6 +167,8 @@ def op(
         partials = _counted(name, partials, operands)
     row = Op(name, value, partials, operands, slopes=partials, formula=value if composite else None, **more)
     OPS[name] = row
+    for attach in ATTACH:
+        attach(row)
     return row
 
 

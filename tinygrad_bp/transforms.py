@@ -12,8 +12,9 @@ from contextvars import ContextVar
 from functools import wraps
 from typing import Any
 
-from tinygrad_bp.engine import Value, edges, gather, newest_first, sweep, sweep_graph
+from tinygrad_bp.engine import Value, edges, newest_first, sweep
 from tinygrad_bp.floats import to_float
+from tinygrad_bp.graph_sweep import gather, sweep_graph
 from tinygrad_bp.modes import entered
 from tinygrad_bp.ops import identity as IDENTITY, ne as NE, where as WHERE
 

@@ -15,7 +15,7 @@ from rows import Row, compared
 from timing import Contender, in_turns
 
 import tinygrad_bp as tg
-from tinygrad_bp.engine import sweep_graph
+from tinygrad_bp.graph_sweep import sweep_graph
 
 Group = tuple[str, list[Row]]
 SAMPLES = 100

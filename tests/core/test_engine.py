@@ -7,11 +7,12 @@ bits that the recorded sweep gives.  Edges are in test_semantics.py, single oper
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings, strategies as st
+from hypothesis import HealthCheck, assume, given, settings, strategies as st
 
-from tinygrad_bp import Value, dot, ops
-from tinygrad_bp.engine import newest_first, sweep, sweep_graph
+from tinygrad_bp import Value, dot, engine, ops
+from tinygrad_bp.engine import edges, newest_first, sweep
 from tinygrad_bp.floats import NO_GRAD
+from tinygrad_bp.graph_sweep import sweep_graph
 from tinygrad_bp.ops import OPS
 
 # --- by hand ------------------------------------------------------------------------------------------------
@@ -203,6 +204,60 @@ def test_the_two_sweeps_give_the_same_bits(graph, seed):
         got = recorded[v].data if v in recorded else 0.0
         expected = floats.get(v, 0.0)
         assert got == expected or (got != got and expected != expected), (v, got, expected)
+
+
+def by_definition(seeds):
+    """The adjoints that `sweep` computes, without its windows: node by node, newest first."""
+    adjoint = dict(seeds)
+    for v in newest_first(seeds):
+        for x, d in edges(v) if v in adjoint else []:
+            adjoint[x] = adjoint.get(x, 0.0) + d * adjoint[v]
+    return adjoint
+
+
+@given(
+    graphs(SMOOTH + KINKED + SINGULAR, steps=40),
+    st.integers(1, 50),
+    st.integers(0, 30),
+    st.lists(st.integers(0, 60), max_size=3),
+)
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_the_windows_of_the_sweep_change_no_bit(monkeypatch, graph, window, gap, places):
+    """Numbers lie apart where other graphs were made in between; several roots, also old ones and leaves."""
+    monkeypatch.setattr(engine, "WINDOW", window)
+    monkeypatch.setattr(engine, "WIDEST", 2 * window)
+    leaves = list(map(Value, graph[0]))
+    nodes = list(leaves)
+    for i, (name, operands) in enumerate(graph[1]):
+        nodes.append(OPS[name](*[nodes[k] for k in operands], *CONSTANTS.get(name, ())))
+        for _ in range(gap * (i % 3)):
+            engine.tick()
+    seeds = {nodes[k % len(nodes)]: 0.5 + k for k in places} | {ops.sum(nodes[len(leaves) :]): 1.0}
+    got, expected = sweep(seeds), by_definition(seeds)
+    assert got.keys() >= expected.keys()
+    assert [got[v].hex() for v in expected] == [g.hex() for g in expected.values()]
+    assert all(got[v] == 0.0 for v in got.keys() - expected.keys())  # below cut edges only
+    assert got.keys() == {*seeds, *newest_first(seeds), *(x for v in newest_first(seeds) for x in v.inputs)}
+
+
+def test_a_graph_with_old_and_far_parts():
+    x = Value(2.0)
+    old = x * x
+    for _ in range(engine.WIDEST + 10):
+        engine.tick()
+    y = old * 3.0
+    for _ in range(5 * engine.WIDEST):
+        y = y + 1.0
+    z = y * old
+    z.backward()
+    assert (old.grad, x.grad) == (y.data + 3.0 * old.data, 4.0 * (y.data + 3.0 * old.data))
+
+
+def test_a_leaf_below_cut_edges_only_keeps_its_gradient():
+    x, y = Value(2.0), Value(3.0)
+    inner = y * y
+    ops.where(1.0, x, inner).backward()
+    assert (x.grad, inner.grad) == (1.0, 0.0) and y.grad is NO_GRAD and inner.grad is not NO_GRAD
 
 
 @given(graphs(SMOOTH + KINKED), st.sampled_from([2.0, -0.5, 8.0]))

@@ -44,8 +44,9 @@ from tinygrad_bp import (
     vjp,
 )
 from tinygrad_bp.diagnosis import non_finite
-from tinygrad_bp.engine import sweep, sweep_graph
+from tinygrad_bp.engine import sweep
 from tinygrad_bp.errors import printable
+from tinygrad_bp.graph_sweep import sweep_graph
 
 
 def refuses(error, message, f, *xs):
@@ -464,7 +465,8 @@ def test_h13_texts():
     assert f"{v:.3f}" == "0.667" and f"{v:>8.2e}" == "6.67e-01" and f"{v}" == repr(v)
     assert str(Value(1)) == "Value(data=1.0, grad=0.0)"
     assert repr(Value(1, label="w")) == "Value(data=1.0, grad=0.0, label='w')"
-    refuses(AttributeError, "'Value' has no attribute or operation 'tahn'", lambda: v.tahn)
+    refuses(AttributeError, "'Value' object has no attribute 'tahn'", lambda: v.tahn)
+    refuses(AttributeError, "'Value' has no attribute 'numpy': v.data is the number", lambda: v.numpy())
     with pytest.raises(AttributeError, match="'Value' object has no attribute 'lable'"):
         v.lable = "x"
 
@@ -487,7 +489,7 @@ def test_control_characters_of_a_label_reach_no_terminal():
 BITS = """
 import random
 from tinygrad_bp import Value, grad, gradients, ops
-from tinygrad_bp.engine import sweep_graph
+from tinygrad_bp.graph_sweep import sweep_graph
 rng = random.Random(1)
 nodes = [Value(rng.uniform(0.5, 1.5)) for _ in range(8)]
 leaves = nodes[:]

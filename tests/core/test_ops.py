@@ -18,7 +18,7 @@ import mpmath
 import pytest
 
 from tinygrad_bp import Value, ops
-from tinygrad_bp.engine import sweep_graph
+from tinygrad_bp.graph_sweep import sweep_graph
 from tinygrad_bp.ops import OPS, TABLE, op
 
 ROWS = sorted(TABLE)
@@ -519,6 +519,12 @@ def test_a_row_is_a_function_of_the_module_and_a_method(name):
         x = 1.5 if name == "acosh" else 0.5
         others = [0.25] * (row.operands - 1) + [1.0] * len(row.constants)
         assert getattr(Value(x), name)(*others).data == row(x, *others)
+
+
+def test_an_operation_on_any_number_of_operands_is_a_method_too():
+    x, y = Value(2.0), Value(3.0)
+    assert (x.sum(y, 1.0).data, x.dot(y).data) == (6.0, 6.0)
+    assert x.logsumexp(y).data == ops.logsumexp(2.0, 3.0)
 
 
 def test_an_operation_says_what_it_is():

@@ -13,7 +13,8 @@ from math import inf, nan, pi
 import pytest
 
 from tinygrad_bp import NonFiniteError, Value, no_grad, ops, trap
-from tinygrad_bp.engine import newest_first, sweep, sweep_graph
+from tinygrad_bp.engine import newest_first, sweep
+from tinygrad_bp.graph_sweep import sweep_graph
 from tinygrad_bp.ops import OPS, TABLE
 
 HUGE, TINY = 1.7976931348623157e308, 5e-324

@@ -20,7 +20,8 @@ from support.oracle import RULES
 from support.programs import CONSTANTS, Program, Step, run
 
 from tinygrad_bp import Value
-from tinygrad_bp.engine import sweep, sweep_graph
+from tinygrad_bp.engine import sweep
+from tinygrad_bp.graph_sweep import sweep_graph
 from tinygrad_bp.ops import OPS
 
 PROGRAMS = int(os.environ.get("SPECIALS", "3000"))

@@ -1,0 +1,81 @@
+"""The backward sweep as a graph: gradients that can be differentiated again, and compiled.
+
+`sweep` in engine.py multiplies and adds floats. Here the same products and sums are made of Values, so every
+adjoint is a node: the dot product of the adjoints of its consumers and the local partials.
+
+What makes this longer than `sweep` are cut edges (policy P4 of docs/semantics.md). The branch that `where`,
+`max`, `relu` ... did not choose gets no gradient, not even 0 x inf = nan, so `sweep` skips an edge whose
+partial is 0 if the operation `selects`. A graph can be run again on other numbers, which may choose the other
+branch, so it must not skip: it has to contain the choice.
+
+- On an edge of an operation that selects, the share is `where(d != 0, d * g, 0)`.
+- Below such an edge a node may be *live* (some path of uncut edges leads to it from a root) or not. A 0 that
+  arrives over a cut edge would become nan in 0 x inf further down, so there each share needs the condition
+  too. `paths[x]` collects the conditions of the paths to x, one for each consumer (None: always uncut), and x
+  is live where any of them holds.
+- Only where a partial can be infinite or nan does this matter. `fragile` is the set of nodes with such an
+  operation at or below them; all others multiply plainly, and a ReLU network costs nothing extra.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tinygrad_bp.engine import Value, dot, newest_first
+from tinygrad_bp.ops import ne as NE, sum as SUM, where as WHERE
+
+
+def sweep_graph(seeds: Mapping[Value, Value]) -> dict[Value, Value]:
+    """The adjoint of every node under the seeded roots, as Values that can be differentiated again.
+
+    >>> x = Value(3.0); first = sweep_graph({x**3: Value(1.0)})[x]; sweep_graph({first: Value(1.0)})[x].data
+    18.0
+    """
+    order = newest_first(seeds)
+    fragile = above_singular(order) if any(v.op.selects for v in order) else set()
+    shares: Any = defaultdict(lambda: ([], []), {root: ([1.0], [seed]) for root, seed in seeds.items()})
+    paths: Any = defaultdict(list, {root: [None] for root in seeds})
+    adjoint: dict[Value, Value] = {}
+    for v in order:
+        if v not in shares or v.op.partials is None:
+            continue
+        g = adjoint[v] = gather(*shares.pop(v))
+        live = either(paths.pop(v, [None]))
+        for x, d in zip(v.inputs, v.op.partials(v, *v.inputs)):
+            if type(d) is float and d == 0.0:
+                continue  # the rule itself says that there is no edge
+            share, path = g, live
+            if v.op.selects and type(d) is not float:
+                path = NE(d, 0.0) if live is None else live * NE(d, 0.0)
+            if path is not None:
+                d, share = 1.0, WHERE(path, d * g, 0.0)
+            shares[x][0].append(d)
+            shares[x][1].append(share)
+            if x in fragile:
+                paths[x].append(path)
+    return adjoint | {x: gather(*share) for x, share in shares.items()}
+
+
+def above_singular(order: Sequence[Value]) -> set[Value]:
+    """The nodes that have an operation with infinite or nan partials at or below them."""
+    fragile: set[Value] = set()
+    for v in reversed(order):
+        if v.op.singular or not fragile.isdisjoint(v.inputs):
+            fragile.add(v)
+    return fragile
+
+
+def either(paths: Sequence[Any]) -> Any:
+    """Whether any of the paths is live, as a node that is not 0 then; None where one always is."""
+    if any(path is None for path in paths):
+        return None
+    return paths[0] if len(paths) == 1 else SUM(*paths)
+
+
+def gather(ds: Sequence[Any], gs: Sequence[Value]) -> Value:
+    """The dot product of ds and gs, in its plainest form."""
+    if len(gs) == 1:
+        return gs[0] if type(ds[0]) is float and ds[0] == 1.0 else ds[0] * gs[0]
+    if all(type(d) is float and d == 1.0 for d in ds):
+        return SUM(*gs)
+    return dot(ds, gs)
