@@ -2,19 +2,6 @@
 
 `sweep` in engine.py multiplies and adds floats. Here the same products and sums are made of Values, so every
 adjoint is a node: the dot product of the adjoints of its consumers and the local partials.
-
-What makes this longer than `sweep` are cut edges (policy P4 of docs/semantics.md). The branch that `where`,
-`max`, `relu` ... did not choose gets no gradient, not even 0 x inf = nan, so `sweep` skips an edge whose
-partial is 0 if the operation `selects`. A graph can be run again on other numbers, which may choose the other
-branch, so it must not skip: it has to contain the choice.
-
-- On an edge of an operation that selects, the share is `where(d != 0, d * g, 0)`.
-- Below such an edge a node may be *live* (some path of uncut edges leads to it from a root) or not. A 0 that
-  arrives over a cut edge would become nan in 0 x inf further down, so there each share needs the condition
-  too. `paths[x]` collects the conditions of the paths to x, one for each consumer (None: always uncut), and x
-  is live where any of them holds.
-- Only where a partial can be infinite or nan does this matter. `fragile` is the set of nodes with such an
-  operation at or below them; all others multiply plainly, and a ReLU network costs nothing extra.
 """
 
 from collections import defaultdict
@@ -27,6 +14,19 @@ from tinygrad_bp.ops import ne as NE, sum as SUM, where as WHERE
 
 def sweep_graph(seeds: Mapping[Value, Value]) -> dict[Value, Value]:
     """The adjoint of every node under the seeded roots, as Values that can be differentiated again.
+
+    What makes this longer than `sweep` are cut edges (policy P4 of docs/semantics.md). The branch that `where`,
+    `max`, `relu` ... did not choose gets no gradient, not even 0 x inf = nan, so `sweep` skips an edge whose
+    partial is 0 if the operation `selects`. A graph can be run again on other numbers, which may choose the
+    other branch, so it must not skip: it has to contain the choice.
+
+    - On an edge of an operation that selects, the share is `where(d != 0, d * g, 0)`.
+    - Below such an edge a node may be *live* (some path of uncut edges leads to it from a root) or not. A 0
+      that arrives over a cut edge would become nan in 0 x inf further down, so each share there needs the
+      condition too. `paths[x]` collects the conditions of the paths to x, one for each consumer (None: always
+      uncut), and x is live where any of them holds.
+    - Only where a partial can be infinite or nan does this matter. `fragile` is the set of nodes with such an
+      operation at or below them; all others multiply plainly, and a ReLU network costs nothing extra.
 
     >>> x = Value(3.0); first = sweep_graph({x**3: Value(1.0)})[x]; sweep_graph({first: Value(1.0)})[x].data
     18.0
