@@ -15,9 +15,9 @@ from tinygrad_bp.ops import ne as NE, sum as SUM, where as WHERE
 def sweep_graph(seeds: Mapping[Value, Value]) -> dict[Value, Value]:
     """The adjoint of every node under the seeded roots, as Values that can be differentiated again.
 
-    What makes this longer than `sweep` are cut edges (policy P4 of docs/semantics.md). The branch that `where`,
-    `max`, `relu` ... did not choose gets no gradient, not even 0 x inf = nan, so `sweep` skips an edge whose
-    partial is 0 if the operation `selects`. A graph can be run again on other numbers, which may choose the
+    What makes this longer than `sweep` are cut edges (policy P4 of docs/semantics.md). The branch that
+    `where`, `max`, `relu` ... did not choose gets no gradient, not even 0 x inf = nan, so `sweep` skips an
+    edge whose partial is 0 if the operation `selects`. A graph can be run again on other numbers, which may choose the
     other branch, so it must not skip: it has to contain the choice.
 
     - On an edge of an operation that selects, the share is `where(d != 0, d * g, 0)`.
