@@ -17,8 +17,8 @@ def sweep_graph(seeds: Mapping[Value, Value]) -> dict[Value, Value]:
 
     What makes this longer than `sweep` are cut edges (policy P4 of docs/semantics.md). The branch that
     `where`, `max`, `relu` ... did not choose gets no gradient, not even 0 x inf = nan, so `sweep` skips an
-    edge whose partial is 0 if the operation `selects`. A graph can be run again on other numbers, which may choose the
-    other branch, so it must not skip: it has to contain the choice.
+    edge whose partial is 0 if the operation `selects`. A graph can be run again on other numbers, which may
+    choose the other branch, so it must not skip: it has to contain the choice.
 
     - On an edge of an operation that selects, the share is `where(d != 0, d * g, 0)`.
     - Below such an edge a node may be *live* (some path of uncut edges leads to it from a root) or not. A 0
