@@ -19,7 +19,7 @@ from tinygrad_bp.engine import Value, tick
 from tinygrad_bp.errors import CompileError, MissingExtraError
 from tinygrad_bp.rows import Structure
 
-BRIEF = 300_000  # characters: so short a text is worth all of LLVM's effort
+BRIEF = 100_000  # characters: so short a text on plain numbers is worth all of LLVM's effort
 LONG, LONGEST = 20_000, 120_000  # operations in the text of the loops: less effort, then none
 TOO_LONG_FOR_PYTHON = 200_000  # its compiler would take many seconds
 _warned: set[str] = set()
@@ -54,7 +54,7 @@ class Kernel:
             with native.compiling():
                 if lanes not in self.machines:
                     text, size = self.llvm(lanes), self.size()
-                    effort = 2 if len(text) < BRIEF else 1 if size < LONG else 0
+                    effort = 2 if lanes.width == 1 and len(text) < BRIEF else 1 if size < LONG else 0
                     self.machines[lanes] = native.make(text, effort)
                     self.memories[lanes] = []
             return lanes

@@ -16,6 +16,7 @@ LN2, LN2_REST = 6.93147180369123816490e-01, 1.90821492927058770002e-10  # log 2:
 LARGEST, LEAST = 710.0, -746.0  # beyond these e**x is inf, or 0
 SHIFT, SHIFT_BITS = 6755399441055744.0, 0x4338000000000000  # 1.5 * 2**52: adding it rounds to an integer
 ROOT_BITS = 0x3FE6A09E667F3BCD  # of sqrt(1/2)
+FEW_PLACES = 8
 EXPONENT = 52  # bits after it
 EXP = [1.0 / factorial(n) for n in range(2, 14)]  # (e**r - 1 - r) / r**2, for |r| up to log(2)/2
 ATANH = [2.0 / (2 * n + 1) for n in range(1, 12)]  # (2 atanh(s) - 2 s) / s**3, for |s| up to 0.172
@@ -48,9 +49,18 @@ def _called(text: Text, body: Callable[[Text, str], str], x: str) -> str:
         text.declared[wide] = ""  # taken
         inner = Text(text.width, text.declared)
         inner.do(f"ret {text.type} {body(inner, '%x')}")
-        head = f"define internal {text.type} @{wide}({text.type} %x) inlinehint nounwind"
+        head = f"define internal {text.type} @{wide}({text.type} %x) noinline nounwind"
         text.declared[wide] = f"{head} {{\n{inner.body()}\n}}"
     return text.let(f"call {text.type} @{wide}({text.type} {x})")
+
+
+def inline_where_few(declared: dict[str, str], texts: Sequence[str]) -> None:
+    """Let those functions be written into their callers that are called from few places: constants then stay
+    in registers."""
+    for name, text in declared.items():
+        places = sum(part.count(f"@{name}(") for part in (*texts, *declared.values())) - 1
+        if not name.startswith("each.") and places <= FEW_PLACES:
+            declared[name] = text.replace(" noinline ", " alwaysinline ", 1)
 
 
 # --- instructions ------------------------------------------------------------------------------------------

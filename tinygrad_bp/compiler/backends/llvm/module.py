@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from tinygrad_bp.compiler.backends.llvm.blocks import Lanes, Rows
 from tinygrad_bp.compiler.backends.llvm.calls import calls
+from tinygrad_bp.compiler.backends.llvm.exponentials import inline_where_few
 from tinygrad_bp.compiler.backends.llvm.few import Few
 from tinygrad_bp.compiler.backends.llvm.sums import Sums
 from tinygrad_bp.compiler.backends.llvm.text import Text
@@ -27,6 +28,7 @@ def emit_llvm(rolled: Rolled, columns: Sequence[int], params: int, lanes: Lanes)
     declared: dict[str, str] = {}
     parts = _Parts(rolled, lanes, declared)
     functions = [*parts.texts, parts.once(), parts.tile(columns), *calls(rolled, params, lanes, declared)]
+    inline_where_few(declared, functions)
     table = ", ".join(f"i64 {address}" for address in rolled.table)
     tables = [f"@table = private constant [{len(rolled.table)} x i64] [{table}]"] if rolled.table else []
     tables += _output_table(rolled, lanes)
