@@ -17,6 +17,7 @@ from tinygrad_bp.errors import CompileError, NonFiniteError, describe
 from tinygrad_bp.losses import Loss
 from tinygrad_bp.nn import Module
 from tinygrad_bp.optim import SGD, Optimizer
+from tinygrad_bp.rows import whole_number
 from tinygrad_bp.undo import undoing
 
 Sample = tuple[list[float], Any]
@@ -49,8 +50,7 @@ def chosen(engine: str, task: Task, steps: int, batch_size: int, threads: int = 
     """The engine of that name; "auto" compiles where it pays, and where it can't goes without and warns."""
     if engine not in ("auto", "eager", "compiled"):
         raise ValueError(f"fit: engine is 'auto', 'eager' or 'compiled', not {engine!r}")
-    if not isinstance(threads, int) or threads < 1:
-        raise ValueError(f"fit: threads is a whole number from 1 up, not {threads!r}")
+    threads = whole_number(threads, 1, "fit: threads is a whole number from 1 up")
     work = steps * batch_size * len(task.optimizer.parameters)
     if engine == "eager" or (engine == "auto" and work < WORTH_COMPILING):
         return Eager(task)

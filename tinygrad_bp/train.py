@@ -9,16 +9,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_bp.engine import Value
-from tinygrad_bp.floats import to_float
 from tinygrad_bp.losses import Loss
 from tinygrad_bp.modes import entered
 from tinygrad_bp.nn import Module
 from tinygrad_bp.optim import Optimizer
-from tinygrad_bp.steps import Sample, Task, chosen
+from tinygrad_bp.rows import read_samples, whole_number
+from tinygrad_bp.steps import Task, chosen
 from tinygrad_bp.undo import undoing
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ def fit(
     data: tuple[Sequence[Any], Sequence[Any]],
     loss: Loss,
     optimizer: Optimizer,
-    steps: int,
+    steps: int | None = None,
     batch_size: int | None = None,
     reduce: str = "sum",
     penalty: Callable[[], Value] | None = None,
@@ -55,6 +54,7 @@ def fit(
     threads: int = 1,
     record: int | None = None,
     sample: int = 0,
+    epochs: None = None,  # an error that says how many steps they are
 ) -> History:
     """Train `model` for `steps` steps on data = (xs, ys), and return the history of the loss.
 
@@ -80,7 +80,7 @@ def fit(
     >>> round(line.w[0].data, 3), round(line.b.data, 3), len(history.losses)
     (2.0, 1.0, 300)
     """
-    samples = _samples(data)
+    samples = read_samples(data, "fit")
     if not callable(loss) or not isinstance(optimizer, Optimizer):
         wrong = optimizer if callable(loss) else loss
         raise TypeError(
@@ -94,8 +94,16 @@ def fit(
         raise TypeError(f"fit: penalty is a function of nothing, not {penalty!r}: write lambda: ...")
     if reduce not in ("sum", "mean"):
         raise ValueError(f"fit: reduce is 'sum' or 'mean', not {reduce!r}")
-    if not isinstance(steps, int) or steps < 0:
-        raise ValueError(f"fit: steps is a whole number from 0 up, not {steps!r}")
+    if batch_size is not None:
+        what = "fit: batch_size is a whole number from 1 up, or None for all"
+        batch_size = whole_number(batch_size, 1, what)
+    if epochs is not None:
+        a_pass = -(-len(samples) // (batch_size or len(samples)))
+        raise TypeError(
+            f"fit counts steps, not epochs: one epoch is {a_pass} steps here, "
+            f"so write steps={a_pass} * {epochs!r}"
+        )
+    steps = whole_number(steps, 0, "fit: steps is a whole number from 0 up")
     history, recorder = History(), None
     if record is not None:
         from tinygrad_bp.show.stepper.moments import TrainingRecorder  # large: loaded where it is used
@@ -131,39 +139,8 @@ def fit(
 # --- data ---------------------------------------------------------------------------------------------------
 
 
-def _samples(data: Any) -> list[Sample]:
-    if not isinstance(data, (tuple, list)) or len(data) != 2 or not all(hasattr(c, "__len__") for c in data):
-        raise TypeError("fit: data is a pair (xs, ys) of equally long lists, as data.moons() returns")
-    xs, ys = data
-    if len(xs) != len(ys):
-        raise ValueError(f"fit: {len(xs)} inputs for {len(ys)} targets; there must be as many of both")
-    if not len(xs):
-        raise ValueError("fit: the dataset is empty; there must be at least one sample")
-    rows = [_read(x if hasattr(x, "__len__") else [x], f"xs[{i}]") for i, x in enumerate(xs)]
-    targets = [_read(y, f"ys[{i}]") for i, y in enumerate(ys)]
-    for i, row in enumerate(rows):
-        if len(row) != len(rows[0]):
-            raise ValueError(f"fit: xs[{i}] has {len(row)} numbers, xs[0] {len(rows[0])}; give all as many")
-    return list(zip(rows, targets))
-
-
-def _read(entry: Any, place: str) -> Any:
-    """A row of numbers as a list of floats, a number as a float; a whole number may be a class, and stays."""
-    if hasattr(entry, "__len__") and not isinstance(entry, str):
-        return [_read(a, f"{place}[{j}]") for j, a in enumerate(entry)]
-    try:
-        number = to_float(entry)
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"fit: {place}: {error}") from None
-    if not isfinite(number):
-        raise ValueError(f"fit: {place} is {number}: remove the sample or fill the gap before training")
-    return entry if type(entry) is int else number
-
-
 def _batches(n: int, size: int | None, rng: random.Random) -> Iterator[list[int]]:
     """The numbers of the samples of each batch, without end; the last batch of an epoch may be smaller."""
-    if size is not None and (not isinstance(size, int) or size < 1):
-        raise ValueError(f"fit: batch_size is a whole number from 1 up, or None for all, not {size!r}")
     return _endless(n, size or n, rng)
 
 

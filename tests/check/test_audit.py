@@ -579,7 +579,7 @@ def test_wrong_arguments_are_refused():
         ((tg.Neuron(2), (xs, ys), loss, []), {}, TypeError, "not (Neuron, tuple, function, list)"),
         ((model, xs, loss, []), {}, TypeError, "data is a pair (xs, ys)"),
         ((model, (xs, ys[1:]), loss, []), {}, ValueError, "7 inputs for 6 targets"),
-        ((model, ([], []), loss, []), {}, ValueError, "0 inputs for 0 targets"),
+        ((model, ([], []), loss, []), {}, ValueError, "the dataset is empty"),
         ((model, (xs, ys), loss, []), {"reduce": "max"}, ValueError, "reduce is 'sum' or 'mean', not 'max'"),
         ((model, (xs, ys), loss, []), {"tolerance": 0}, ValueError, "tolerance is a number above 0, not 0"),
         ((model, (xs, ys), loss, []), {"lr": "x"}, TypeError, "lr is a number above 0, not 'x'"),

@@ -7,11 +7,10 @@ sizes with them.  Read kernel.py next.
 
 import ctypes
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from tinygrad_bp.floats import to_float
-from tinygrad_bp.rows import Structure, flat, size_of, structure_of
+from tinygrad_bp.rows import Structure, flat, read, refuse_no_row, size_of, structure_of
 
 
 class Columns:
@@ -31,7 +30,9 @@ class Columns:
             )
         if not self.count:
             raise ValueError(f"{name}: the batch is empty; there must be at least one sample")
-        self.structures: tuple[Structure, ...] = tuple(map(_structure, columns))
+        self.structures: tuple[Structure, ...] = tuple(
+            _structure(name, place, column) for place, column in enumerate(columns)
+        )
         self.widths = tuple(map(size_of, self.structures))
         self.numbers: list[Any] = []
         for place, column in enumerate(columns):
@@ -78,18 +79,20 @@ class Columns:
 
 
 def _count(name: str, place: int, column: Any) -> int:
+    where = f"{name}: argument {place}"
     if isinstance(column, (str, bytes, bytearray)) or not hasattr(column, "__len__"):
-        raise TypeError(f"{name}: argument {place} is a sequence with one entry a sample, not {column!r}")
+        raise TypeError(f"{where} is a sequence with one entry a sample, not {column!r}")
+    refuse_no_row(column, where)
     try:
         return len(column)
     except (TypeError, ValueError) as error:  # an array of no dimension; a buffer that was released
-        raise type(error)(f"{name}: argument {place} cannot be read: {error}") from None
+        raise type(error)(f"{where} cannot be read: {error}") from None
 
 
-def _structure(column: Any) -> Structure:
+def _structure(name: str, place: int, column: Any) -> Structure:
     shape = getattr(column, "shape", None)
     if not isinstance(shape, tuple):
-        return structure_of(column[0])
+        return structure_of(next(iter(column)), f"{name}, argument {place}: entry 0")
     structure: Structure = None
     for size in reversed(shape[1:]):
         structure = (structure,) * size
@@ -101,22 +104,36 @@ def _numbers(name: str, column: Any, structure: Structure) -> Any:
     view = _buffer(column)
     if view is not None:
         return view
-    if structure is None:
-        try:
-            return array("d", column)
-        except (TypeError, ValueError, OverflowError):
-            return array("d", [_read(name, i, x) for i, x in enumerate(column)])
+    column = column.tolist() if hasattr(column, "dtype") else column
     numbers = array("d")
+    if structure is None:
+        _extend(numbers, column, lambda i: f"{name}: entry {i}")
+        return numbers
     for i, row in enumerate(column):
-        found = structure_of(row)
+        place = f"{name}: entry {i}"
+        refuse_no_row(row, place)
+        row = row.tolist() if hasattr(row, "dtype") else row
+        found = structure_of(row, place)
         if found != structure:
-            raise ValueError(f"{name}: entry {i} has {_told(found)}, and entry 0 has {_told(structure)}")
-        try:
-            numbers.extend(flat(row))
-        except (TypeError, ValueError, OverflowError):
-            numbers = numbers[: i * size_of(structure)]
-            numbers.extend([_read(name, i, x) for x in flat(row)])
+            raise ValueError(f"{place} has {_describe(found)}, and entry 0 has {_describe(structure)}")
+        _extend(numbers, flat(row), lambda j, place=place: f"{place}[{j}]")
     return numbers
+
+
+def _extend(numbers: "array[float]", entries: Any, place: Callable[[int], str]) -> None:
+    """Append numbers: Python's own at once, others one by one. Raises an error that names the place."""
+    if {*map(type, entries)} <= {float, int, bool}:
+        before = len(numbers)
+        try:
+            numbers.extend(entries)
+            return
+        except OverflowError:  # an int beyond the floats: which one is found below
+            del numbers[before:]
+    for i, x in enumerate(entries):
+        number = read(x, place(i))
+        if isinstance(number, list):
+            raise TypeError(f"{place(i)}: one number, as in entry 0, and not a list of {len(number)}")
+        numbers.append(number)
 
 
 def _buffer(column: Any) -> Any:
@@ -135,12 +152,5 @@ def _buffer(column: Any) -> Any:
         return None
 
 
-def _read(name: str, i: int, x: Any) -> float:
-    try:
-        return to_float(x)
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"{name}: entry {i}: {error}") from None
-
-
-def _told(structure: Structure) -> str:
+def _describe(structure: Structure) -> str:
     return "a number" if structure is None else f"{size_of(structure)} numbers"

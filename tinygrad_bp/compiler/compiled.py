@@ -29,7 +29,7 @@ from tinygrad_bp.compiler.schedule import schedule
 from tinygrad_bp.compiler.tracing import Trace, name_of, trace
 from tinygrad_bp.engine import Value
 from tinygrad_bp.errors import CompileError
-from tinygrad_bp.rows import Structure, fill, size_of, structure_of
+from tinygrad_bp.rows import Structure, fill, size_of, structure_of, whole_number
 from tinygrad_bp.transforms import gradients
 
 KERNELS = 64  # that one compiled function keeps: for rows of so many widths; the oldest is dropped first
@@ -52,8 +52,7 @@ def compile(
     """
     if not callable(f):
         raise TypeError(f"compile takes a function, not {f!r}")
-    if not isinstance(threads, int) or threads < 1:
-        raise ValueError(f"compile: threads is a whole number from 1 up, not {threads!r}")
+    threads = whole_number(threads, 1, "compile: threads is a whole number from 1 up")
     made: Any = CompiledFunction if params is None else CompiledSum
     made = made(f, [] if params is None else _checked(params), threads)
     if example is not None:
@@ -218,8 +217,7 @@ class CompiledSum(_Compiled):
         >>> w.data, losses
         (1.5, array('d', [2.0, 0.5]))
         """
-        if not isinstance(steps, int) or steps < 0:
-            raise ValueError(f"train: steps is a whole number from 0 up, not {steps!r}")
+        steps = whole_number(steps, 0, "train: steps is a whole number from 0 up")
         lr, momentum = checked_pace("train", lr, momentum)
         bound = self._bind("grads", self._data(columns))
         training = bound.train(steps, lr, momentum)

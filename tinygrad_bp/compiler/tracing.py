@@ -93,9 +93,9 @@ class _Call:
         finally:
             for x in self.inputs:
                 x.__class__ = Value
+        self.structure = structure_of(result)
         numbers_returned = flat(result)
         self.outputs = [_output(f, x) for x in numbers_returned]
-        self.structure = structure_of(result)
         self.is_plain = not all(isinstance(x, Value) for x in numbers_returned)
 
     def outside(self) -> list[Value]:

@@ -13,6 +13,7 @@ from typing import Any
 from tinygrad_bp.check.audit.layers import transposed as flip
 from tinygrad_bp.floats import to_float
 from tinygrad_bp.nn import MLP
+from tinygrad_bp.rows import read_samples
 
 Matrix = list[list[float]]
 
@@ -222,15 +223,5 @@ def _stretched(
 
 def read_data(data: Any) -> tuple[list[list[float]], list[Any]]:
     """(xs, ys) as `fit` takes them: rows of numbers, a number being a row of one; and targets."""
-    if not isinstance(data, (tuple, list)) or len(data) != 2 or not all(hasattr(c, "__len__") for c in data):
-        raise TypeError("audit: data is a pair (xs, ys) of equally long lists, as data.moons() returns")
-    xs, ys = data
-    if len(xs) != len(ys) or not len(xs):
-        raise ValueError(f"audit: {len(xs)} inputs for {len(ys)} targets; as many of both, at least one")
-    rows = [x if isinstance(x, list) else [x] for x in plain(xs, "xs")]
-    shape(rows, "xs")
-    targets = [
-        y if type(y) is int else plain(y, f"ys[{i}]")  # a whole number may be a class
-        for i, y in enumerate(ys.tolist() if hasattr(ys, "tolist") else ys)
-    ]
-    return rows, targets
+    rows, targets = zip(*read_samples(data, "audit"))
+    return [*rows], [*targets]
