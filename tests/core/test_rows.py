@@ -168,7 +168,7 @@ def test_arrays_of_two_dimensions_and_matrices():
     rows = [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]
     for kind in (np.array, np.matrix, np.ma.masked_array):
         for dtype in (float, np.float32, int):
-            xs = kind(rows, dtype)
+            xs = kind(rows, dtype=dtype)
             assert step.map(xs) == [5.0, 11.0, 17.0]
             assert read_samples((xs, [1, 2, 3]), "fit") == list(zip(rows, [1, 2, 3]))
     for wrong in (np.array(rows) * 1j, np.ma.masked_array(rows, [[0, 0], [1, 0], [0, 0]])):

@@ -7,7 +7,7 @@ sizes with them.  Read kernel.py next.
 
 import ctypes
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from tinygrad_bp.rows import Structure, flat, read, refuse_no_row, size_of, structure_of
@@ -107,7 +107,7 @@ def _numbers(name: str, column: Any, structure: Structure) -> Any:
     column = column.tolist() if hasattr(column, "dtype") else column
     numbers = array("d")
     if structure is None:
-        _extend(numbers, column, lambda i: f"{name}: entry {i}")
+        _extend(numbers, column, f"{name}: entry ")
         return numbers
     for i, row in enumerate(column):
         place = f"{name}: entry {i}"
@@ -116,23 +116,24 @@ def _numbers(name: str, column: Any, structure: Structure) -> Any:
         found = structure_of(row, place)
         if found != structure:
             raise ValueError(f"{place} has {_describe(found)}, and entry 0 has {_describe(structure)}")
-        _extend(numbers, flat(row), lambda j, place=place: f"{place}[{j}]")
+        _extend(numbers, flat(row), f"{place}[", "]")
     return numbers
 
 
-def _extend(numbers: "array[float]", entries: Any, place: Callable[[int], str]) -> None:
-    """Append numbers: Python's own at once, others one by one. Raises an error that names the place."""
+def _extend(numbers: "array[float]", entries: Any, before: str, after: str = "") -> None:
+    """Append numbers: Python's own at once, others one by one. An error names one as `before 3 after`."""
     if {*map(type, entries)} <= {float, int, bool}:
-        before = len(numbers)
+        count = len(numbers)
         try:
             numbers.extend(entries)
             return
         except OverflowError:  # an int beyond the floats: which one is found below
-            del numbers[before:]
+            del numbers[count:]
     for i, x in enumerate(entries):
-        number = read(x, place(i))
+        place = f"{before}{i}{after}"
+        number = read(x, place)
         if isinstance(number, list):
-            raise TypeError(f"{place(i)}: one number, as in entry 0, and not a list of {len(number)}")
+            raise TypeError(f"{place}: one number, as in entry 0, and not a list of {len(number)}")
         numbers.append(number)
 
 
