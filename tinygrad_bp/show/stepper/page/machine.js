@@ -1,0 +1,119 @@
+// The page's arithmetic: runs the user's graph on other numbers.  Nothing here is generated or evaluated: a rule
+// is data (lists of primitives and the places of their operands), and one loop reads it.
+
+// C's pow where Math.pow differs: 1 to any power is 1, and so is -1 to an infinite one.
+const power = (x, y) => x === 1 || x === -1 && (y === Infinity || y === -Infinity) ? 1 : x ** y;
+
+// To the nearest whole number, halves to the even; signs of zero stay.
+function nearest(x) {
+  if (!(Math.abs(x) < 2 ** 52)) return x;
+  const down = Math.floor(x), rest = x - down, whole = rest < 0.5 || rest === 0.5 && down % 2 === 0 ? down : down + 1;
+  return whole === 0 && (x < 0 || Object.is(x, -0)) ? -0 : whole;
+}
+
+// A sum of Chebyshev polynomials (Clenshaw), for u from -1 to 1.
+function series(coefficients, u) {
+  let b = 0, before = 0;
+  for (let i = coefficients.length - 1; i > 0; i--) [b, before] = [coefficients[i] + 2 * u * b - before, b];
+  return coefficients[0] + u * b - before;
+}
+
+// erf(x)/x by x², to x² = 3/4; erfc(x) exp(x²) (2 + x)/2 by 2/(2 + x), for x from 0 up.  From 40 digits.
+const NEAR = [1.0079980885759916, -0.11397706045052457, 0.006127523766291496, -0.00026663387533958327,
+  9.562578837295393e-6, -2.900636336924553e-7, 7.605786219083101e-9, -1.754305388292864e-10, 3.6095309709758782e-12,
+  -6.700640550527291e-14, 1.1328537499525167e-15, -1.7580532334558954e-17];
+const FAR = [0.5770337386164697, 0.3554369212704985, 0.06509515882878653, 0.003671142395836639, -0.0011128447433526325,
+  -0.0001607582991537808, 3.278031574173137e-5, 5.442441645505016e-6, -1.5154665553171482e-6, -1.4297608181169865e-7,
+  8.234608827419493e-8, -1.2962846852306559e-9, -4.154721631015199e-9, 6.347058278362817e-10, 1.4320822712256157e-10,
+  -6.160390105204514e-11, 2.0612138554714363e-12, 3.571493148848431e-12, -8.586422843258722e-13, -6.145600213727343e-14,
+  7.418725748541636e-14, -1.2895042754585873e-14, -2.3587263860373397e-15, 1.572934938363671e-15, -2.278296624519786e-16];
+
+function erfc(x) {
+  if (x !== x) return x;
+  if (Math.abs(x) < 0.85) return 1 - erf(x);
+  if (x < 0) return 2 - erfc(-x);
+  if (x > 27.3) return 0;
+  const t = 2 / (2 + x), head = Math.fround(x);  // x² without the loss of its rounding
+  return Math.exp(-head * head) * Math.exp((head - x) * (head + x)) * t * series(FAR, 2 * t - 1);
+}
+
+function erf(x) {
+  if (Math.abs(x) < 0.85) return x * series(NEAR, x * x / 0.375 - 1);
+  return x > 0 ? 1 - erfc(x) : x < 0 ? erfc(-x) - 1 : x;
+}
+
+// By the names that the data uses.
+const PRIMITIVES = {
+  add: (x, y) => x + y, sub: (x, y) => x - y, mul: (x, y) => x * y, div: (x, y) => x / y, neg: x => -x,
+  gt: (x, y) => +(x > y), ge: (x, y) => +(x >= y), eq: (x, y) => +(x === y), ne: (x, y) => +(x !== y),
+  where: (c, x, y) => c !== 0 ? x : y, nan_if: (o, d) => o === o ? d : NaN,
+  max: (x, y) => x >= y || x !== x ? x : y, min: (x, y) => x <= y || x !== x ? x : y,
+  relu: x => x > 0 || x !== x ? x : 0, step: x => x > 0 ? 1 : x !== x ? x : 0,
+  abs: Math.abs, sqrt: Math.sqrt, floor: Math.floor, ceil: Math.ceil, round: nearest, fmod: (x, y) => x % y,
+  exp: Math.exp, expm1: Math.expm1, log: Math.log, log1p: Math.log1p, pow: power, hypot: Math.hypot, erf, erfc,
+  sin: Math.sin, cos: Math.cos, tan: Math.tan, asin: Math.asin, acos: Math.acos, atan: Math.atan, atan2: Math.atan2,
+  sinh: Math.sinh, cosh: Math.cosh, tanh: Math.tanh, asinh: Math.asinh, acosh: Math.acosh, atanh: Math.atanh,
+};
+
+// Sums of any length: a start, and one list of operands or two.
+const SUMS = {
+  total(t, step) {
+    let sum = t[step[1]];
+    for (let i = 2; i < step.length; i++) sum += t[step[i]];
+    return sum;
+  },
+  inner(t, step) {
+    const n = (step.length - 2) / 2;
+    let sum = t[step[1]];
+    for (let i = 2; i < n + 2; i++) sum += t[step[i]] * t[step[i + n]];
+    return sum;
+  },
+};
+
+// Runs a rule on the operands in t, in place: they come first, then the result, the constants, and the steps.
+function runRule(rule, t) {
+  const {operands: n, constants, steps, split} = rule, first = n + 1 + constants.length;
+  t.set(constants, n + 1);
+  for (let i = 0; i <= steps.length; i++) {
+    if (i === split) t[n] = t[rule.value];  // the partials may use the result
+    if (i === steps.length) break;
+    const step = steps[i], f = PRIMITIVES[step[0]];
+    t[first + i] = !f ? SUMS[step[0]](t, step) : step.length === 2 ? f(t[step[1]])
+      : step.length === 3 ? f(t[step[1]], t[step[2]]) : f(t[step[1]], t[step[2]], t[step[3]]);
+  }
+}
+
+// A graph whose nodes have rules: {ins: places of the operands, rule: which}, in the order in which they were made.
+class Machine {
+  constructor(nodes, rules) {
+    this.nodes = nodes;
+    this.rules = rules.map(rule => rule && {...rule, constants: rule.constants.map(number)});
+    const size = rule => rule ? rule.operands + 1 + rule.constants.length + rule.steps.length : 1;
+    this.scratch = new Float64Array(Math.max(1, ...this.rules.map(size)));
+  }
+
+  // Values in place, of nodes in this order; for each node its partials: null where an edge is cut.
+  run(values, order) {
+    const partials = [];
+    for (const i of order) {
+      const {ins, rule: which} = this.nodes[i], rule = this.rules[which], t = this.scratch;
+      if (!rule) continue;
+      for (let k = 0; k < ins.length; k++) t[k] = values[ins[k]];
+      runRule(rule, t);
+      values[i] = t[rule.operands];
+      partials[i] = ins.map((_, k) => {
+        const d = rule.partials ? t[rule.partials[k]] : 0;
+        return !rule.partials || rule.selects && d === 0 ? null : d;
+      });
+    }
+    return partials;
+  }
+
+  // The partial of a node with one operand, were that operand x.
+  partialAt(i, x) {
+    const rule = this.rules[this.nodes[i].rule];
+    this.scratch[0] = x;
+    runRule(rule, this.scratch);
+    return this.scratch[rule.partials[0]];
+  }
+}
