@@ -250,6 +250,9 @@ loss, grad = space["value_and_grad"](xp, torch.asarray(params), torch.asarray(xs
   looks.  An operation that is a Python function of your own has no spelling, and raises CompileError.
 - Both branches of `where` are computed, and one is chosen: NumPy may warn of numbers that nobody sees
   (`numpy.errstate`).
+- The slopes of tanh and sigmoid are read off the output that is there, `1 - A**2` and `A * (1 - A)`, as in
+  textbooks and other libraries: right to 16 digits of 1, so that little is left of a slope near 0.  The
+  engine and the other compiled forms keep its digits.
 - As against the engine, the sign of a zero may differ, sums are added in another order, and the slope of ReLU
   at a nan is 0, so that the loss is nan but not every gradient.
 """

@@ -152,16 +152,14 @@ def test_another_activation_has_its_slope_behind_the_loss():
     step = compile(lambda x, y: tg.losses.squared_error(model(x), y), model.parameters())
     step.value_and_grad([[0.0, 0.0]], [1.0])
     assert step.source("matrix").endswith("""\
-    Z1 = W1 @ X + b1
-    A1 = xp.tanh(Z1)
+    A1 = xp.tanh(W1 @ X + b1)
     Z2 = W2 @ A1 + b2
     D2 = Z2 - Y
     loss = xp.sum(D2**2 / 2)
 
     dW2 = D2 @ A1.T
     db2 = xp.sum(D2, axis=1, keepdims=True)
-    T1 = xp.exp(-xp.abs(2 * Z1))
-    D1 = 4 * (T1 / ((1 + T1) * (1 + T1))) * (W2.T @ D2)
+    D1 = (1 - A1**2) * (W2.T @ D2)
     dW1 = D1 @ X.T
     db1 = xp.sum(D1, axis=1, keepdims=True)
     return loss, pack(xp, dW1, db1, dW2, db2)
@@ -336,8 +334,12 @@ def test_the_numbers_of_a_program_are_printed_exactly():
     assert "0.1" in source and "1e+300" in source and "5e-324" in source and "xp.inf" in source
 
 
-def known_to_differ(row, xs, partial):
-    """Where array functions do not answer as the engine does."""
+def known_to_differ(row, xs, partial, off):
+    """Where array functions do not answer as the engine does, by `off`."""
+    if off <= 1e-300:
+        return True  # exp or cosh overflows there, and the inverse is 0
+    if partial and row in (tg.tanh, tg.sigmoid):
+        return off <= 4e-16  # 1 - A**2 and A * (1 - A), as in textbooks: right to 16 digits of 1
     if row is tg.relu:
         return partial and math.isnan(xs[0])  # the choice by `A > 0` is the other one
     if row.name in ("powc", "powc_x"):
@@ -359,7 +361,9 @@ def test_every_row_at_every_edge(arity):
             o = row(*leaves)
             for k, truth in enumerate([o.data, *tg.gradients(o, leaves)]):
                 got = next(places)
-                if differ(got, truth, 24.0) and not (got == truth == 0.0 or known_to_differ(row, xs, k)):
+                if differ(got, truth, 24.0) and not (
+                    got == truth == 0.0 or known_to_differ(row, xs, k, abs(got - truth))
+                ):
                     wrong.append((row, xs, k, got, truth))
     assert not wrong, f"{len(wrong)}: {wrong[:12]}"
 
@@ -430,9 +434,8 @@ def test_an_operation_of_ones_own_with_a_formula_is_printed():
 
 
 def test_more_lines_than_one_reads_are_an_error(monkeypatch):
-    monkeypatch.setattr("tinygrad_bp.compiler.backends.matrix.emit_matrix.MANY", 2)
-    f = compile(lambda x: tg.sin(tg.sin(tg.sin(x) + tg.exp(x) * x)), example=(1.0,))
-    f._last.rolled.nests *= 3
+    monkeypatch.setattr("tinygrad_bp.compiler.backends.matrix.emit_matrix.MANY", 0)
+    f = compile(lambda x, y: tg.sin(tg.dot([x, y, 1.0, 2.0], [y, x, x, y])), example=(1.0, 1.0))
     with pytest.raises(CompileError, match=r"\d+ statements that no array operation covers would be as many"):
         f.source("matrix")
 

@@ -32,6 +32,7 @@ from tinygrad_bp.errors import CompileError
 from tinygrad_bp.rows import Structure, fill, size_of, structure_of, whole_number
 from tinygrad_bp.transforms import gradients
 
+SUMMED = ("value", "grads")  # kernels that add up over the samples
 KERNELS = 64  # that one compiled function keeps: for rows of so many widths; the oldest is dropped first
 
 
@@ -106,8 +107,7 @@ class _Compiled:
 
         found: Trace = timed(trace(self._f, structures, self._params))
         outputs = timed(self._outputs(found, want))
-        summed = want in ("value", "grads")
-        program = timed(lower(outputs, found.inputs, self._params, found.captured, summed))
+        program = timed(lower(outputs, found.inputs, self._params, found.captured, want in SUMMED))
         plan = timed(schedule(timed(fuse(program))))
         rolled = timed(roll(plan))
         passes = ("trace", "adjoint", "lower", "fuse", "schedule", "roll")
@@ -154,14 +154,24 @@ class _Compiled:
         """
         kernel = self._used()
         if kind == "python":
-            return emit_python(kernel.rolled)[0]
+            return emit_python(kernel.rolled, written_out=False)[0]
         if kind == "matrix":
-            labels = [x.label for x in kernel.leaves]
-            names = argument_names(self._f, len(kernel.widths))
-            return emit_matrix(kernel.rolled, kernel.widths, kernel.params, labels, names)
+            return self._matrix_source(kernel)
         if kind != "llvm":
             raise ValueError(f"source: kind is 'python', 'matrix' or 'llvm', not {kind!r}")
         return kernel.llvm(next(iter(kernel.machines), Lanes.chosen(kernel.rolled, (8, 32), 1000)))
+
+    def _matrix_source(self, kernel: Kernel) -> str:
+        """The source for array libraries: traced once more, since it is lowered to larger steps."""
+        want, structures = next(key for key, k in self._kernels.items() if k is kernel)
+        with _without_collecting():
+            found = trace(self._f, structures, self._params)
+            outputs = self._outputs(found, want)
+            program = lower(outputs, found.inputs, self._params, found.captured, want in SUMMED, arrays=True)
+            rolled = roll(schedule(fuse(program)))
+        labels = [x.label for x in program.leaves]
+        names = argument_names(self._f, len(kernel.widths))
+        return emit_matrix(rolled, kernel.widths, kernel.params, labels, names)
 
     def report(self) -> str:
         """What was made of the last kernel used, as text: loop nests, memory, the seconds of each pass.

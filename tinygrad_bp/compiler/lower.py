@@ -25,9 +25,13 @@ def lower(
     params: Sequence[Value],
     captured: Sequence[Value],
     summed: bool,
+    arrays: bool = False,
 ) -> Program:
-    """The outputs as terms. Leaves that are no inputs, no parameters and not captured are constants."""
-    terms = Terms(EXPANSIONS)
+    """The outputs as terms. Leaves that are no inputs, no parameters and not captured are constants.
+
+    For `arrays`, sigmoid and the slopes of sigmoid and tanh are written as in textbooks.
+    """
+    terms = Terms(FOR_ARRAYS if arrays else EXPANSIONS)
     known: dict[Value, Term] = {x: terms.leaf(SAMPLE, place) for place, x in enumerate(inputs)}
     leaves = list(dict.fromkeys([*params, *captured]))
     known.update((x, terms.leaf(ONCE, place)) for place, x in enumerate(leaves))
@@ -155,6 +159,21 @@ def _normal_cdf(x: Any) -> Any:
     return ops.where(ops.gt(40.0, ops.abs(x)), near, ops.nan_if(x, ops.gt(x, 0.0)))
 
 
+# --- textbook forms, for arrays ----------------------------------------------------------------------------
+# Where the output is there, the slope is read off it, as other libraries do: right to 16 digits of 1, and not
+# of itself. The engine keeps all digits of a slope near 0, for which `exp` is computed once more.
+
+
+def _sech2_as_in_textbooks(x: Any) -> Any:
+    output = x.graph.find(ops.tanh, (x,))
+    return x.graph.make(ops.sech2, (x,), x.rate) if output is None else 1.0 - ops.powc(output, 2.0)
+
+
+def _dsigmoid_as_in_textbooks(x: Any) -> Any:
+    output = x.graph.find(ops.sigmoid, (x,))
+    return x.graph.make(ops.dsigmoid, (x,), x.rate) if output is None else output * (1.0 - output)
+
+
 # --- choices -----------------------------------------------------------------------------------------------
 
 
@@ -183,4 +202,9 @@ EXPANSIONS: dict[Op, Callable[..., Any]] = {
     ops.normal_cdf: _normal_cdf,
     ops.clip: _clip,
     ops.sign: _sign,
+}
+FOR_ARRAYS = {
+    **{op: expansion for op, expansion in EXPANSIONS.items() if op is not ops.sigmoid},
+    ops.sech2: _sech2_as_in_textbooks,
+    ops.dsigmoid: _dsigmoid_as_in_textbooks,
 }

@@ -75,7 +75,7 @@ class Primitive(NamedTuple):
     In Python a pattern, or CALLED: the row's function on floats.  In LLVM an instruction ("fadd"), a
     comparison ("fcmp ogt"), an intrinsic ("llvm.fabs"), the C library's function of the same name for each
     lane (LIBM), or instructions of ours (OURS, in functions.py).  For arrays a pattern in the names of the
-    array API standard, or "": no array function computes it.
+    array API standard.  EXPANDED: lowering has a formula for it, but not for arrays.
     """
 
     python: str
@@ -83,7 +83,7 @@ class Primitive(NamedTuple):
     array: str
 
 
-CALLED, LIBM, OURS = "", "libm", "ours"
+CALLED, LIBM, OURS, EXPANDED = "", "libm", "ours", "expanded"
 
 
 PRIMITIVES: dict[Op, Primitive] = {
@@ -127,6 +127,9 @@ PRIMITIVES: dict[Op, Primitive] = {
     ops.acosh:  Primitive(CALLED,                     LIBM,              "xp.acosh({0})"),
     ops.atanh:  Primitive(CALLED,                     LIBM,              "xp.atanh({0})"),
     COPY:       Primitive("{0}",                      OURS,              "xp.broadcast_to({0}, ({rows}, n))"),
+    ops.sigmoid: Primitive(EXPANDED, EXPANDED, "1 / (1 + xp.exp(-{0}))"),
+    ops.dsigmoid: Primitive(EXPANDED, EXPANDED, "1 / (4 * xp.cosh({0} / 2) ** 2)"),
+    ops.sech2: Primitive(EXPANDED, EXPANDED, "1 / xp.cosh({0}) ** 2"),
     ops.relu: Primitive(
         "(t if (t := {0}) > 0.0 or t != t else 0.0)", OURS, "xp.maximum({0}, 0.0)"
     ),

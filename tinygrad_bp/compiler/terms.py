@@ -132,6 +132,10 @@ class Terms:
             term = self.known[key] = Term(self, op, args, rate)
         return term
 
+    def find(self, op: Op, args: tuple[Term, ...]) -> Term | None:
+        """That operation, if it is among the terms already."""
+        return self.known.get((op, args))
+
     def _as_term(self, x: Any) -> Term:
         return x if type(x) is Term else self.constant(to_float(x))
 

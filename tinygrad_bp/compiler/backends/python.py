@@ -245,10 +245,11 @@ def _looped(rolled: Rolled, functions: FloatFunctions) -> list[str]:
     constants = ", ".join(literal(c) for c in rolled.constants)
     table = ", ".join(map(str, rolled.table))
     places = rolled.scalars - rolled.leaves - len(rolled.constants)
-    lines = [*HELPERS.splitlines(), "", ""]
-    lines += [f"T = [{table}]", "", ""] if rolled.table else []
+    lines = [f"T = [{table}]", "", ""] if rolled.table else []
     for part in (once, each, few, many):
         lines += part.functions()
+    if any("span(" in line for line in [*lines, *each.prepared]):
+        lines = [*HELPERS.splitlines(), "", "", *lines]
     outputs = "".join(f"{s.value}[{i}], " for s, i in rolled.outputs)
     return [
         *lines,
@@ -368,7 +369,8 @@ class _NestLines:
         stride = self.nest.loops[0][1][k + 1] if counter else 0
         if not stride:
             return str(first)
-        return f"{first} + {stride} * {counter}" if stride > 0 else f"{first} - {-stride} * {counter}"
+        step = counter if abs(stride) == 1 else f"{abs(stride)} * {counter}"
+        return f"{first} + {step}" if stride > 0 else f"{first} - {step}"
 
     def _innermost(self, counter: str, depth: int) -> list[str]:
         """The last loop, as a comprehension: what changes runs along, the rest is fetched before."""
@@ -406,7 +408,8 @@ class _NestLines:
         elif run is None:
             text = f"{memory}[{_span(address, stride, trips)}]"
         else:
-            text = f"[{self._operand(k, f'{address} + {stride} * j')} for j in range({trips})]"
+            step = "j" if stride == 1 else f"{stride} * j"
+            text = f"[{self._operand(k, f'{address} + {step}')} for j in range({trips})]"
         if self.spaces[k] is not Space.SCALARS or not self.part.per_sample:
             return text
         if counter and self.nest.loops[0][1][k + 1]:  # one for each turn of the outer loop

@@ -44,6 +44,9 @@ FORMS = {  # the patterns that are no calls
     ops.div: Form(PRODUCT, (PRODUCT, SIGN)),
     ops.neg: Form(SIGN, (SIGN,)),
     ops.pow: Form(POWER, (ATOM, ATOM)),
+    ops.sigmoid: Form(PRODUCT, (SIGN,)),
+    ops.dsigmoid: Form(PRODUCT, (SIGN,)),
+    ops.sech2: Form(PRODUCT, (COMPARISON,)),
 }
 
 
