@@ -75,6 +75,29 @@ def repeated_truth(net: Net, n: int) -> tuple[float, list[float], list[float]]:
     return total, sums, sizes
 
 
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("times", [2, 4, 5, 8, 9, 17])
+def test_one_value_many_times_in_a_sum(times: int, form: str) -> None:
+    """All terms of the list lie at one address."""
+    if form == "machine code":
+        pytest.importorskip("llvmlite")
+
+    def f(x: Any, y: Any) -> list[Any]:
+        a, b = x * y, x + y
+        return [
+            a,
+            b,
+            tg.sum(*[a] * times),
+            tg.dot([a] * times, [b] * times),
+            tg.dot([3.0] * times, [a] * times),
+        ]
+
+    answers = Form(compile(f, example=(0.5, 0.5)), form).answers
+    for n in SIZES:
+        found = answers([[2.0] * n, [3.0] * n])
+        assert found == [6.0, 5.0, 6.0 * times, 30.0 * times, 18.0 * times] * n
+
+
 # ---- random programs ---------------------------------------------------------------------------------------
 
 

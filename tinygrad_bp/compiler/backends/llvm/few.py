@@ -275,6 +275,9 @@ class Few(Block):
                     else:
                         first = text.index(first, (run.stride, j))
                         x = self.at(run.space, first, run.stride, count, samples[b], fill)
+                        if not run.stride and count < text.width:  # it is in every lane
+                            lanes = [*range(count), *[text.width] * (text.width - count)]
+                            x = text.shuffled(text.type, x, text.constant(fill), lanes)
                         loaded[key] = x
                 xs.append(loaded[key])
             self.add(variable, xs)
