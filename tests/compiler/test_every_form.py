@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.edges import CONSTANTS
 from support.forms import FORMS, SIZES, Form, seed_of_the_commit
 from support.nets import NETS, Net, columns, eager
 from support.oracle import RULES, judge
 from support.programs import Program, at_other_inputs, random_program, run
+from support.rows import instances
 
 import tinygrad_bp as tg
 from tinygrad_bp import Value
@@ -254,12 +254,11 @@ def test_many_random_programs(part: int) -> None:
 @pytest.mark.parametrize("name", sorted(TABLE))
 def test_the_printed_source_of_every_row_runs_by_itself(name: str) -> None:
     """Nothing but what it imports is given to it."""
-    row = OPS[name]
-    constants = CONSTANTS[name][0] if row.constants else ()
+    row = instances(name)[0]
     arity = row.operands or 3
 
     def f(*xs: Any) -> list[Any]:
-        o = row(*xs, *constants)
+        o = row(*xs)
         return [o, *tg.gradients(o, list(xs), create_graph=True)]
 
     h = compile(f, example=(0.5,) * arity)

@@ -6,6 +6,8 @@
 import math
 from typing import Any
 
+from support.rows import instances
+
 import tinygrad_bp as tg
 from tinygrad_bp.ops import OPS, TABLE, Op
 
@@ -16,15 +18,6 @@ EDGES = [
     -5e-324, 1e150, 1e200, -1e200, 1e300, 1e308, INF, -INF, NAN, 0.9999999999999999,
     1.0000000000000002, math.pi / 2, 6.0,
 ]  # fmt: skip
-CONSTANTS: dict[str, list[tuple[float, ...]]] = {
-    "powc": [(2.0,), (3.0,), (0.0,), (1.0,), (-1.0,), (0.5,), (-0.5,), (-2.0,), (2.5,), (1e300,)],
-    "powc_x": [(2.0, 1.0), (0.5, 1.0), (3.0, 2.0), (1.0, 2.0), (-1.5, 2.0)],
-    "pow_x": [(1.0,), (2.0,)],
-    "clip": [(0.0, 1.0), (-1.0, 1.0)],
-    "leaky_relu": [(0.01,), (-0.5,)],
-    "elu": [(1.0,), (1.7,)],
-    "gauss": [(1.0,), (0.5,), (-0.1,)],
-}
 
 
 def rows(arity: int) -> list[Op]:
@@ -33,7 +26,7 @@ def rows(arity: int) -> list[Op]:
     for name in sorted(TABLE):
         row = OPS[name]
         if row.operands == arity or (row.operands is None and arity == 2):
-            found += [row.at(*c) for c in CONSTANTS[name]] if row.constants else [row]
+            found += instances(name, extreme=True)
     return found
 
 
