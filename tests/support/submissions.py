@@ -24,7 +24,7 @@ class Seed(NamedTuple):
     edits: tuple
 
 
-def run(problem, edits=()):
+def run(problem, edits=(), arrays=None):
     """The gradients that the code of a problem gives, with some of its lines replaced, by name of input."""
     source = PROBLEMS[problem].source
     for old, new in edits:
@@ -32,9 +32,18 @@ def run(problem, edits=()):
         indent = source[: source.index(f"{old}\n")].rpartition("\n")[2]
         assert not indent.strip(), old
         source = source.replace(f"{old}\n", new.replace("\n", "\n" + indent) + "\n")
-    names = {"np": np, **{k: np.copy(v) for k, v in PROBLEMS[problem].arrays.items()}}
+    names = {"np": np, **{k: np.copy(v) for k, v in (arrays or PROBLEMS[problem].arrays).items()}}
     exec(source, names)
     return {name: names[f"d{name}"] for name in PROBLEMS[problem].grads}
+
+
+def drawn_again(problem, rng):
+    """Other numbers for a problem: masks and labels stay."""
+    arrays = PROBLEMS[problem].arrays
+    return {
+        name: a if set(np.unique(a)) <= {0.0, 1.0} else rng.normal(size=a.shape) * 0.8
+        for name, a in arrays.items()
+    }
 
 
 def draw(seed, **shapes):

@@ -11,13 +11,16 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import wraps
 from inspect import signature
+from itertools import chain
 from operator import mul
-from typing import Any
+from typing import Any, NamedTuple
 
 from tinygrad_bp.engine import Value, dot, newest_first, sweep
 from tinygrad_bp.floats import to_float
 from tinygrad_bp.modes import entered
 from tinygrad_bp.ops import (
+    OPS,
+    Op,
     exp as EXP,
     identity as IDENTITY,
     logsumexp as LOGSUMEXP,
@@ -27,6 +30,7 @@ from tinygrad_bp.ops import (
     sum as SUM,
     tanh as TANH,
 )
+from tinygrad_bp.transforms import gradients
 
 Tree = Any  # nested lists of numbers or Values
 Numbers = Any  # nested lists of floats
@@ -53,8 +57,10 @@ def each(f: Callable[..., Any], *trees: Tree) -> Tree:
 def flat(tree: Tree) -> list[Any]:
     if not isinstance(tree, (list, tuple)):
         return [tree]
-    if tree and not isinstance(tree[0], (list, tuple)):
+    if not tree or not isinstance(tree[0], (list, tuple)):
         return list(tree)
+    if not tree[0] or not isinstance(tree[0][0], (list, tuple)):
+        return list(chain.from_iterable(tree))
     return [leaf for branch in tree for leaf in flat(branch)]
 
 
@@ -115,10 +121,8 @@ class Stage:
         self.places = {name: flat(tree) for name, tree in arguments.items() if _has_values(tree)}
         self.numbers = {name: held(tree) for name, tree in arguments.items()}
         self.name, self.place, self.index, self.tape = kind, "", 0, self.tape_of()
-        with entered(record=True, trap=False):
-            self.leaves, result = self._run(f, {})
-        self.result = result
-        self.out = held(result)
+        self.graph: tuple[dict[str, Tree], Tree] | None = None  # made when it is asked for
+        self.out: Numbers = QUICK[kind].value(self) if kind in QUICK else held(self._graph()[1])
         self.outer = each(Value, self.out)  # what the caller goes on with
         self.moment = Value(0.0).number  # everything older than this call's results has a smaller number
 
@@ -141,22 +145,29 @@ class Stage:
     def batch(self) -> int:
         return len(self.numbers[self.first])
 
+    def _graph(self) -> tuple[dict[str, Tree], Tree]:
+        if self.graph is None:
+            self.graph = self._run(self.f, {})
+        return self.graph
+
     def _run(self, f: Layered, instead: dict[str, Numbers]) -> tuple[dict[str, Tree], Tree]:
         """A graph of its own: fresh leaves for what is differentiated by, and the result."""
         numbers = {**self.numbers, **instead}
         leaves = {name: each(Value, tree) for name, tree in numbers.items() if name in self.places}
         token = TAPE.set(None)  # a layer within a layer is a part of it
         try:
-            return leaves, f(**{**numbers, **leaves}, **self.rest)
+            with entered(record=True, trap=False):
+                return leaves, f(**{**numbers, **leaves}, **self.rest)
         finally:
             TAPE.reset(token)
 
     def pull(self, upstream: Numbers, f: Layered | None = None, **instead: Numbers) -> dict[str, Numbers]:
         """The derivatives by each argument of upstream · result; of f, or at other numbers, if asked."""
-        leaves, result = self.leaves, self.result
+        if f is None and self.kind in QUICK:
+            found = QUICK[self.kind].pull(self, {**self.numbers, **instead}, upstream)
+            return {name: found[name] for name in self.places}
+        leaves, result = self._run(f or self.f, instead) if f or instead else self._graph()
         with entered(record=True, trap=False):
-            if f or instead:
-                leaves, result = self._run(f or self.f, instead)
             seeds: dict[Value, float] = {}
             for v, g in zip(flat(result), flat(upstream)):
                 if isinstance(v, Value):
@@ -477,3 +488,61 @@ def weight_decay(w: Tree, strength: float = 0.01) -> Any:
 def weighted_sum(z: Tree, weights: Tree) -> Any:
     """Σ weights · z: the loss whose gradient by z is `weights`, as exercises hand them out."""
     return _dot(flat(weights), flat(z))
+
+
+# --- the same in floats -------------------------------------------------------------------------------------
+# Affine layers and activations are most of a network, and their graphs most of the time: an audit takes these
+# from plain lists.  A test holds them to the graphs.
+
+
+class Quick(NamedTuple):
+    """A layer and its derivatives on lists of floats."""
+
+    value: Callable[[Stage], Numbers]
+    pull: Callable[[Stage, dict[str, Numbers], Numbers], dict[str, Numbers]]
+
+
+def _affine(stage: Stage) -> Numbers:
+    x, w = stage.numbers["x"], stage.numbers["w"]
+    b = stage.numbers.get("b") or [0.0] * len(w)
+    return [[sum(map(mul, v, row), c) for v, c in zip(w, b)] for row in x]
+
+
+def _affine_pull(stage: Stage, numbers: dict[str, Numbers], upstream: Numbers) -> dict[str, Numbers]:
+    errors, inputs = list(zip(*upstream)), list(zip(*numbers["x"]))
+    found: dict[str, Numbers] = {"b": [sum(column) for column in errors]}
+    found["w"] = [[sum(map(mul, e, x)) for x in inputs] for e in errors]
+    if "x" in stage.places:
+        columns = list(zip(*numbers["w"]))
+        found["x"] = [[sum(map(mul, row, column)) for column in columns] for row in upstream]
+    return found
+
+
+def on_floats(stage: Stage) -> tuple[Callable[[float], float], Callable[[float], float]]:
+    """An activation and its derivative, on floats."""
+    act = stage.rest.get("act", IDENTITY) if stage.kind == activation.__name__ else OPS[stage.kind]
+    row: Any = OPS.get(getattr(act, "__name__", ""))
+    row = row.at() if row is not None and getattr(Value, row.name, None) is act else act
+    if isinstance(row, Op) and row.slopes is not None:
+        return row.value, lambda z: float(row.slopes(row.value(z), z)[0])
+
+    def slope(z: float) -> float:
+        with entered(record=True, trap=False):
+            x = Value(z)
+            return float(gradients(act(x), x))
+
+    return (lambda z: float(act(Value(z)).data)), slope
+
+
+def _activated(stage: Stage) -> Numbers:
+    return each(on_floats(stage)[0], stage.numbers["x"])
+
+
+def _activated_pull(stage: Stage, numbers: dict[str, Numbers], upstream: Numbers) -> dict[str, Numbers]:
+    slope = on_floats(stage)[1]
+    return {"x": each(lambda z, g: g * slope(z) if g else 0.0, numbers["x"], upstream)}
+
+
+QUICK = {affine.__name__: Quick(_affine, _affine_pull)} | {
+    f.__name__: Quick(_activated, _activated_pull) for f in (relu, tanh, sigmoid, activation)
+}

@@ -17,12 +17,12 @@ from tinygrad_bp.check.audit.layers import (
     Tree,
     _dot,
     _sum,
-    activation,
     each,
     filled,
     flat,
     held,
     normalised,
+    on_floats,
     one_hot,
     padded,
     pooled,
@@ -34,10 +34,7 @@ from tinygrad_bp.check.audit.layers import (
 )
 from tinygrad_bp.engine import Value
 from tinygrad_bp.ops import (
-    OPS,
-    Op,
     exp as EXP,
-    identity as IDENTITY,
     relu as RELU,
     sigmoid as SIGMOID,
     tanh as TANH,
@@ -70,7 +67,7 @@ class Moment:
             raise AttributeError(name) from None
 
     @property
-    def out(self) -> Numbers:
+    def out(self) -> Any:
         return self.stage.out
 
     @property
@@ -198,21 +195,6 @@ def learning_rate(m: Moment) -> Iterator[tuple[str, float]]:
 # --- activations --------------------------------------------------------------------------------------------
 
 
-def on_floats(stage: Stage) -> tuple[Callable[[float], float], Callable[[float], float]]:
-    """An activation and its derivative, on floats."""
-    act = stage.rest.get("act", IDENTITY) if stage.kind == activation.__name__ else OPS[stage.kind]
-    row: Any = OPS.get(getattr(act, "__name__", ""))
-    row = row.at() if row is not None and getattr(Value, row.name, None) is act else act
-    if isinstance(row, Op) and row.slopes is not None:
-        return row.value, lambda z: float(row.slopes(row.value(z), z)[0])
-
-    def slope(z: float) -> float:
-        x = Value(z)
-        return float(gradients(act(x), x))
-
-    return (lambda z: float(act(Value(z)).data)), slope
-
-
 def slope(stage: Stage, at: Numbers) -> Numbers:
     return each(on_floats(stage)[1], at)
 
@@ -248,7 +230,7 @@ def thresholds(m: Moment) -> Iterator[tuple[str, Gradients]]:
     for t in (0.01, 0.05, 0.1, 0.2, 0.25, 0.5, 1.0, 2.0):
         for at in (t, -t):
             mask = each(lambda z, at=at: float(z > at), m.x)
-            yield f"at {at:g}", {"x": times(m.upstream, mask)}
+            yield f"such as {at:g}", {"x": times(m.upstream, mask)}
 
 
 def of_one_row(m: Moment, i: int) -> Numbers:
@@ -377,7 +359,7 @@ def error_of(ps: Numbers, ys: Numbers, c: float) -> Numbers:
 def rolled(m: Moment) -> Iterator[tuple[str, Gradients]]:
     """The labels belong to other rows: all moved by some rows, or in reverse."""
     ys = m.y
-    for k in range(1, len(ys)):
+    for k in (1, -1, 2, -2)[: len(ys) - 1]:
         yield f"by {k}", m.stage.pull(m.upstream, None, y=ys[-k:] + ys[:-k])
     yield "in reverse", m.stage.pull(m.upstream, None, y=ys[::-1])
 

@@ -16,6 +16,7 @@ from tinygrad_bp.errors import NonFiniteError
 from tinygrad_bp.losses import Loss, cross_entropy, mse, squared_error
 from tinygrad_bp.modes import entered
 from tinygrad_bp.nn import MLP
+from tinygrad_bp.ops import sum as SUM
 from tinygrad_bp.transforms import gradients
 
 
@@ -27,14 +28,14 @@ def audit_network(
     xs, ys = read_data(data)
     readings = read_gradients(mine, model, len(xs))
     earlier = None if before is None else read_gradients(before, model, len(xs), "before")[-1]
-    _check_engine(model, xs, ys, loss)
+    known = engine_gradients(model, xs, ys, loss)
     tape, weights, biases = tape_of(model, xs, ys, loss, reduce)
     places = {path: i for i, (path, _) in enumerate(model.named_parameters())}
     audits = []
     for given in readings:
         quantities = quantities_of(given, weights, biases, tape, earlier)
         search = Search(tape, quantities, tolerance, {"lr": lr, "before": before})
-        _check_plain(model, xs, ys, loss, reduce, search, weights, biases)
+        _check_plain(model, xs, ys, loss, reduce, search, known)
         audits.append(judged(search, given.notes, advice(model, xs), reveal))
         audits[-1].entries.sort(key=lambda entry: places[entry.label])
         if audits[-1]:
@@ -106,37 +107,13 @@ def quantities_of(
     return found
 
 
-def _check_engine(model: MLP, xs: Sequence[Any], ys: Sequence[Any], loss: Loss) -> None:
-    """The loss of each sample is a Value, and its gradient is finite; sampled where there are many."""
-    for i in range(len(xs)):
-        with entered(record=True, trap=False):
-            value = loss(model(xs[i]), ys[i])
-            if not isinstance(value, Value):
-                raise TypeError(f"audit: the loss of sample {i} is {value!r}, not a Value")
-            if i % max(1, len(xs) // 8) and isfinite(value._data):
-                continue
-            finite = all(map(isfinite, gradients(value, model.parameters())))
-        if not finite:
-            report = non_finite(value) or "the sum of the gradients is beyond the floats"
-            raise NonFiniteError(f"audit: the engine's own gradient is not finite, at sample {i}: {report}")
-
-
 def _check_plain(
-    model: MLP, xs: Any, ys: Any, loss: Loss, reduce: str, search: Search, weights: Any, biases: Any
+    model: MLP, xs: Any, ys: Any, loss: Loss, reduce: str, search: Search, known: dict[Value, float]
 ) -> None:
     """The gradients of the stages are the engine's, or the model is something else than it says."""
-    parameters = model.parameters()
-    sums = [0.0] * len(parameters)
-    with entered(record=True, trap=False):
-        total = sum((loss(model(x), y) for x, y in zip(xs, ys)), Value(0.0))
-        sums = gradients(total, parameters)
-    if not all(map(isfinite, sums)):
-        report = non_finite(total) or "the sum of the gradients is beyond the floats"
-        raise NonFiniteError(f"audit: the engine's own gradient is not finite: {report}")
     share = 1.0 / len(xs) if reduce == "mean" else 1.0
-    known = {p: share * g for p, g in zip(parameters, sums)}
     order = [
-        known[p]
+        share * known[p]
         for layer in model.layers
         for p in [v for n in layer.neurons for v in n.w] + [n.b for n in layer.neurons if n.b is not None]
     ]
@@ -144,6 +121,23 @@ def _check_plain(
     room = 1e-8 * max(map(abs, order), default=0.0)
     if len(own) != len(order) or any(abs(a - b) > room for a, b in zip(own, order)):
         raise ValueError(NOT_PLAIN)
+
+
+def engine_gradients(model: MLP, xs: Sequence[Any], ys: Sequence[Any], loss: Loss) -> dict[Value, float]:
+    """The gradient of the sum over the samples, by parameter; no `.grad` is touched."""
+    parameters = model.parameters()
+    with entered(record=True, trap=False):
+        values = [loss(model(x), y) for x, y in zip(xs, ys)]
+        for i, value in enumerate(values):
+            if not isinstance(value, Value):
+                raise TypeError(f"audit: the loss of sample {i} is {value!r}, not a Value")
+        sums = gradients(SUM(*values), parameters)
+        if not all(map(isfinite, sums)):
+            each = [gradients(value, parameters) for value in values]
+            i = next((i for i, gs in enumerate(each) if not all(map(isfinite, gs))), 0)
+            report = non_finite(values[i]) or "the sum of the gradients is beyond the floats"
+            raise NonFiniteError(f"audit: the engine's own gradient is not finite, at sample {i}: {report}")
+    return dict(zip(parameters, sums))
 
 
 def advice(model: MLP, xs: Sequence[Any]) -> str:

@@ -7,6 +7,7 @@ before the walk goes on below: an explanation that gives other numbers there is 
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import isclose
 from typing import Any
 
@@ -16,7 +17,7 @@ from tinygrad_bp.check.audit.report import TURNED
 from tinygrad_bp.engine import Value, edges
 
 NEGATIVE = MISTAKES[0].name
-MOST = 20_000  # explanations looked at, before a search for pairs is given up
+MOST = 30_000_000  # numbers times samples that go through layers, before a search is given up
 
 
 @dataclass(frozen=True)
@@ -194,7 +195,7 @@ class Search:
         self.tape, self.quantities, self.tolerance, self.options = tape, list(quantities), tolerance, options
         self.steps = tape.steps()
         self.floor = 0.0
-        self.count = 0
+        self.spent, self.gave_up = 0, False
         ends: dict[Value, int] = {}
         for i, step in enumerate(self.steps):
             for v in _operands(step):
@@ -258,23 +259,37 @@ class Search:
                 found.append(step)
         return list(dict.fromkeys([*found[-1:], *found] if touched and not found[:1] else found))
 
+    @cached_property
+    def start(self) -> int:
+        """The first step with a suspect, where what comes before is right beyond doubt."""
+        places = [self.steps.index(stage) for stage in self.suspects()]
+        first = min(places, default=0)
+        sure = any(
+            q.ok and len(q.values) > 3 and any(q.flat) for i in range(first + 1) for q in self.due.get(i, [])
+        )
+        return first if sure else 0
+
     # --- what explains it -----------------------------------------------------------------------------------
 
-    def explanations(self, most: int = 2) -> list[tuple[Made, ...]]:
-        """The mistakes that give every number, each set without another inside: single ones, else pairs."""
-        for budget in range(1, most + 1):
-            for last in (False, True):
-                found: list[tuple[Made, ...]] = []
-                self.count = 0
-                for sign, start in ((1.0, ()), (-1.0, (Made(SIGN, ""),))):
-                    for made in self._walk(0, {self.tape.loss: sign}, start, budget, last, {}):
-                        if len(made) > len(start) and not (start and NEGATIVE in {m.row.name for m in made}):
-                            found.append(made)
-                sets = {frozenset(made): made for made in found if made}
-                kept = [made for made, _ in sets.items() if not any(other < made for other in sets)]
-                if kept:
-                    return [sets[made] for made in kept]
-        return []
+    def explanations(self) -> list[tuple[Made, ...]]:
+        """The mistakes that give every number: single ones, else pairs; each set without another inside.
+
+        Rows that could explain too much (`last`) are believed only beside what a pair explains.
+        """
+        found = self._sets(1, False)
+        if not found:
+            found = self._sets(1, True) + self._sets(2, False)
+        return found or self._sets(2, True)
+
+    def _sets(self, budget: int, last: bool) -> list[tuple[Made, ...]]:
+        """With the right sign, and with the sign turned, which is not counted as a mistake."""
+        sets: dict[frozenset[Made], tuple[Made, ...]] = {}
+        self.spent = 0
+        for sign, start in ((1.0, ()), (-1.0, (Made(SIGN, ""),))):
+            for made in self._walk(0, {self.tape.loss: sign}, start, budget, last, {}):
+                if len(made) > len(start) and not (start and NEGATIVE in {m.row.name for m in made}):
+                    sets.setdefault(frozenset(made), made)
+        return [made for key, made in sets.items() if not any(other < key for other in sets)]
 
     def _walk(
         self, i: int, adjoint: dict[Value, float], made: tuple[Made, ...], left: int, last: bool, passed: Any
@@ -288,10 +303,11 @@ class Search:
         if i == len(self.steps):
             yield made
             return
-        self.count += 1
-        if self.count > MOST:
-            return
         stage: Any = self.steps[i]
+        if self.spent > MOST:
+            self.gave_up = True
+            return
+        self.spent += self._cost(stage)
         up = each(lambda v: adjoint.get(v, 0.0), stage.outer)
         for q in self.due.get(i, []):
             if q.stage is stage and not self._fits(q, flat(up)):
@@ -338,7 +354,8 @@ class Search:
                 yield gradients, more, spent
                 return
             for change in CHANGES:
-                cost = spent + (change.name not in {m.row.name for m in made + more})
+                known = change.name in {m.row.name for m in made + more} and not change.last
+                cost = spent + (len(bad) if change.last else int(not known))
                 if cost <= left and (last or not change.last):
                     changed = [
                         change.rule(q, self._known(q, stage, gradients, adjoint), self.tape, up) for q in bad
@@ -350,12 +367,27 @@ class Search:
         bad = wrong(right)
         yield from settled(right, bad, (), 0)
         names = {(m.row.name, m.kind) for m in made if m.kind}
+        if i < self.start and all(m.row is SIGN for m in made):
+            return  # the first fault is further down
         if not left and not names:
             return
         options = dict(self.options)
         if made and made[0].row is SIGN and options.get("lr"):
             options["lr"] = -options["lr"]  # w − lr dW moved the weights by the right sign
         moment = Moment(stage, up, right, options, passed)
+        cache: dict[str, list[tuple[str, dict[str, Numbers]]]] = {}
+
+        def variants(row: Mistake) -> list[tuple[str, dict[str, Numbers]]]:
+            """What the row gives here: each variant that differs from those before."""
+            if row.name not in cache:
+                kept: list[tuple[str, dict[str, Numbers]]] = []
+                for note, found in row.gradients(moment):
+                    if not any(self._all_alike(found, other) for _, other in kept[:8]):
+                        kept.append((note, found))
+                    self.spent += self._cost(stage)
+                cache[row.name] = kept
+            return cache[row.name]
+
         finished = {n for names_ in owner.values() for n in names_}
         for row, scope in self._rows_of(stage):
             spent = int((row.name, self._kind(stage, scope)) not in names)
@@ -365,11 +397,7 @@ class Search:
                 continue
             if not changes & arguments(bad) and changes <= finished:
                 continue
-            tried: list[Any] = []
-            for note, found in row.gradients(moment):
-                if any(self._all_alike(found, other) for other in tried):
-                    continue
-                tried.append(found)
+            for note, found in variants(row):
                 if scope is not None:
                     found = {n: g for n, g in found.items() if n in scope}
                 if not found or all(self._alike(found[n], right[n]) for n in found):
@@ -390,7 +418,7 @@ class Search:
                     covers = other.arguments(stage) if other_scope is None else other_scope
                     if not needed <= covers or covers & set(found) or other is row:
                         continue
-                    for word, extra in other.gradients(moment):
+                    for word, extra in variants(other):
                         extra = {n: g for n, g in extra.items() if n in covers}
                         both = {**gradients, **extra}
                         if extra and not wrong(both):
@@ -441,6 +469,10 @@ class Search:
         return bool(self.asked(stage)) and not (loss and stage.index == below_loss)
 
     @staticmethod
+    def _cost(stage: Stage) -> int:
+        return sum(map(len, stage.places.values())) * (stage.batch if stage.kind == "affine" else 10)
+
+    @staticmethod
     def _kind(stage: Stage, scope: Iterable[str] | None) -> str:
         return f"{stage.kind} {sorted(scope) if scope else ''}"
 
@@ -453,7 +485,8 @@ class Search:
 
     def untried(self) -> list[str]:
         needs = [(row.name, row.needs) for row in (*MISTAKES, *CHANGES) if row.needs]
-        return [f"{name!r} needs {n}=" for name, n in needs if self.options.get(n) is None]
+        texts = [f"{name!r} needs {n}=" for name, n in needs if self.options.get(n) is None]
+        return texts + ["all pairs, for so many numbers: audit a smaller network"] * self.gave_up
 
 
 def _operands(step: Any) -> Iterator[Value]:
