@@ -31,7 +31,7 @@ FLOORS = {
     "formula.py": 2, "undo.py": 2,
     "show": 2,
     "check": 3, "compiler": 3,
-    "steps.py": 4, "train.py": 4,
+    "steps.py": 4, "stretches.py": 4, "train.py": 4,
     "cli.py": 5, "play.py": 5, "__main__.py": 5,
 }  # fmt: skip
 ROOMS = {

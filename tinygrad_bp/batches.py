@@ -32,9 +32,21 @@ class Batches:
         if self.at >= self.n:
             self.at = 0
             if not self.whole:
+                self.order = [*self.order]  # a mark has the old one
                 self.rng.shuffle(self.order)
         begin, self.at = self.at, min(self.at + self.size, self.n)
         return self.order[begin : self.at]
+
+    def mark(self) -> Any:
+        """Where the batches are, for `go_back`."""
+        return self.rng.getstate(), self.order, self.at
+
+    def go_back(self, mark: Any, steps: int) -> None:
+        """To so many steps after a mark."""
+        generator, self.order, self.at = mark
+        self.rng.setstate(generator)
+        for _ in range(steps):
+            self.take()
 
     def state(self) -> dict[str, Any]:
         """Where the batches are: numbers and lists, so that JSON can hold them."""

@@ -7,21 +7,25 @@ time, or in compiled code.  On a terminal a line shows how it goes; in a pipe no
 import random
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from tinygrad_bp.batches import Batches
 from tinygrad_bp.engine import Value
+from tinygrad_bp.errors import CompileError
 from tinygrad_bp.losses import Loss
 from tinygrad_bp.modes import entered
 from tinygrad_bp.nn import Module
 from tinygrad_bp.optim import Optimizer
 from tinygrad_bp.rows import read_samples, whole_number
-from tinygrad_bp.steps import Task, chosen
+from tinygrad_bp.steps import Eager, Task
 from tinygrad_bp.undo import undoing
 
 if TYPE_CHECKING:
     from tinygrad_bp.show.stepper.moments import Recording
+    from tinygrad_bp.stretches import Compiled
 
 
 @dataclass
@@ -48,7 +52,7 @@ def fit(
     batch_size: int | None = None,
     reduce: str = "sum",
     penalty: Callable[[], Value] | None = None,
-    seed: int = 0,
+    seed: int | None = 0,
     progress: bool = True,
     engine: str = "auto",
     threads: int = 1,
@@ -60,9 +64,10 @@ def fit(
 
     Each x is a number or a row of numbers, and the model is called with a list; each y is what
     `loss(prediction, y)` takes.  A batch is all samples, or `batch_size` of them, shuffled anew each epoch by
-    `seed`; its loss is the sum or the mean ("sum", "mean") over its samples, plus `penalty()`, evaluated once
-    a step.  The engine is "eager", "compiled", or "auto", which compiles where it pays; compiled code divides
-    large batches among `threads`, with the same bits.
+    `seed`, or with `seed=None` by what the optimizer's last run has left; its loss is the sum or the mean
+    ("sum", "mean") over its samples, plus `penalty()`, evaluated once a step.  The engine is "eager",
+    "compiled", or "auto", which compiles where it pays; compiled code divides large batches among `threads`,
+    with the same bits.
 
     With `record=k` the history keeps every k-th moment for `tg.stepper(history)`: the parameters, what the
     model answers, and the graph of one sample, by its number in the data.
@@ -111,23 +116,22 @@ def fit(
         recorder = TrainingRecorder(model, samples, loss, optimizer.parameters, record, sample)
         history.recording = recorder.recording
     start = time.perf_counter()
-    batches = _batches(len(samples), batch_size, random.Random(seed))
-    whole = batch_size is None or batch_size >= len(samples)
+    optimizer.batches = _batches(len(samples), batch_size, seed, optimizer.batches)
     on_terminal = sys.stderr is not None and sys.stderr.isatty()
     with entered(record=True), _Progress(steps, progress and on_terminal) as shown:
-        task = Task(model, samples, loss, optimizer, reduce, penalty)
-        chosen_engine = chosen(engine, task, steps, len(samples) if whole else batch_size or 1, threads)
+        task = Task(model, samples, loss, optimizer, reduce, penalty, optimizer.batches)
+        chosen_engine = _choose_engine(engine, task, steps, threads)
         while (done := len(history.losses)) < steps:
-            at_most = steps - done if whole else 1
+            at_most = steps - done
             if recorder:
                 recorder.take(done)
                 at_most = min(at_most, recorder.until_next(done))
             undo = undoing(optimizer) if done == 0 or done + at_most >= steps else None
-            history.losses += chosen_engine.take(next(batches), done, at_most)
+            history.losses += chosen_engine.take(done, at_most)
+            if undo and done == 0:
+                chosen_engine.verify(0, undo)
             if undo and len(history.losses) == steps:
                 chosen_engine.verify(len(samples) - 1, undo)
-            elif undo and done == 0:
-                chosen_engine.verify(0, undo)
             history.seconds = time.perf_counter() - start
             history.engine = chosen_engine.name
             shown.update(len(history.losses) - done, history.losses[-1], history.rate)
@@ -136,21 +140,41 @@ def fit(
     return history
 
 
-# --- data ---------------------------------------------------------------------------------------------------
+WORTH_COMPILING = 200_000  # samples x steps x parameters: about as much eager work as compiling takes
 
 
-def _batches(n: int, size: int | None, rng: random.Random) -> Iterator[list[int]]:
-    """The numbers of the samples of each batch, without end; the last batch of an epoch may be smaller."""
-    return _endless(n, size or n, rng)
+def _choose_engine(engine: str, task: Task, steps: int, threads: int = 1) -> "Eager | Compiled":
+    """The engine of that name; "auto" compiles where it pays, and where it can't goes without and warns."""
+    if engine not in ("auto", "eager", "compiled"):
+        raise ValueError(f"fit: engine is 'auto', 'eager' or 'compiled', not {engine!r}")
+    threads = whole_number(threads, 1, "fit: threads is a whole number from 1 up")
+    work = steps * task.batches.size * len(task.optimizer.parameters)
+    if engine == "eager" or (engine == "auto" and work < WORTH_COMPILING):
+        return Eager(task)
+    from tinygrad_bp.stretches import Compiled  # with the compiler, which is large: loaded where it is used
+
+    try:
+        return Compiled(task, threads)
+    except (CompileError, TypeError) as error:
+        if engine == "compiled":
+            raise
+        reason = " ".join(str(error).split())
+        warnings.warn(
+            f"fit uses the eager engine, since compiling failed: {reason}", RuntimeWarning, stacklevel=3
+        )
+        return Eager(task)
 
 
-def _endless(n: int, size: int, rng: random.Random) -> Iterator[list[int]]:
-    order = list(range(n))
-    while True:
-        if size < n:
-            rng.shuffle(order)
-        for start in range(0, n, size):
-            yield order[start : start + size]
+def _batches(n: int, size: int | None, seed: int | None, before: Batches | None) -> Batches:
+    """Batches as `seed` shuffles them; without a seed those of before, or new ones from their generator."""
+    size = size or n
+    if size > n:
+        raise ValueError(f"fit: a batch_size of {size} for {n} samples: at most {n}, or None for all")
+    if seed is not None:
+        return Batches(n, size, random.Random(seed))
+    if before is None:
+        return Batches(n, size, random.Random(0))
+    return before if (before.n, before.size) == (n, size) else Batches(n, size, before.rng)
 
 
 # --- progress -----------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ def always(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def lanes_of(step: Any) -> list[Lanes]:
-    return list(step._last.machines)
+    return [lanes for lanes, _ in step._last.machines]
 
 
 @pytest.mark.parametrize("name", NETS)

@@ -14,6 +14,8 @@ from tinygrad_bp import NonFiniteError, Value, fit
 from tinygrad_bp.optim import SGD, Adam, Optimizer
 from tinygrad_bp.undo import undoing
 
+pytestmark = pytest.mark.filterwarnings("ignore:fit moves the parameters in Python")
+
 
 @dataclass
 class Account:
@@ -75,7 +77,7 @@ class Everything(SGD):
         self.made_in_the_step = True
 
     def look(self):
-        state = {name: x for name, x in vars(self).items() if name not in ("parameters", "me")}
+        state = {name: x for name, x in vars(self).items() if name not in ("parameters", "me", "batches")}
         state["rng"], state["slotted"] = self.rng.getstate(), (self.slotted.count, dict(self.slotted.moments))
         state["average"] = [v.data for v in self.average]
         state["by_parameter"] = [*self.by_parameter.values()]

@@ -1,18 +1,27 @@
 """Bound: a kernel with its data, ready to be called again and again; here, as generated Python.
 
-What is common to all kinds of code stands first: values and gradients for the Values as they are now, steps
-of gradient descent, and calls that read and write plain buffers.  Read frame.py next: machine code.
+What is common to all kinds of code stands first: values and gradients for the Values as they are now,
+stretches of training, and calls that read and write plain buffers.  Read frame.py next: machine code.
 """
 
+import time
 from abc import ABC, abstractmethod
 from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from math import isfinite, nan
 from typing import Any
 
 from tinygrad_bp.compiler.columns import Columns
 from tinygrad_bp.compiler.kernel import Kernel
-from tinygrad_bp.errors import NonFiniteError
+from tinygrad_bp.compiler.rule import Rule, Update, descents
+from tinygrad_bp.engine import Value
 from tinygrad_bp.floats import to_float
+from tinygrad_bp.optim import SGD
+
+SECONDS = 0.2  # that a call may run before progress is shown and Ctrl-C is heard
+MOST_STEPS = 1 << 17  # in one call: each has a rate, a loss, and a place in the lists
+A_STEP, AN_OPERATION = 1e-6, 1e-9  # seconds, no less than these: how long the first call may be
 
 
 def checked_pace(where: str, lr: Any, momentum: Any) -> tuple[float, float]:
@@ -23,6 +32,46 @@ def checked_pace(where: str, lr: Any, momentum: Any) -> tuple[float, float]:
             f"{where}: lr is from 0 up and momentum from 0 to below 1, not {lr!r} and {momentum!r}"
         )
     return pace
+
+
+class Pacing:
+    """How many steps a call takes, so that it lasts about SECONDS: first by the operations of a step, then
+    by the seconds that the last call took."""
+
+    def __init__(self, operations: float) -> None:
+        self.count = max(1, min(MOST_STEPS, int(SECONDS / 2 / (A_STEP + AN_OPERATION * operations))))
+
+    def take(self, bound: "Bound", stretch: "Stretch") -> None:
+        """Take the steps, and learn from them how many a call may take."""
+        start, count = time.perf_counter(), len(stretch.rates)
+        bound.take(stretch)
+        seconds = time.perf_counter() - start
+        self.count = max(1, min(MOST_STEPS, 8 * count, int(count * SECONDS / max(seconds, 1e-6))))
+
+
+@dataclass
+class Stretch:
+    """Some steps to take in one call, by one rule.
+
+    The lists of samples are used where the update is `listed`; the loss is scaled by 1 over the samples of
+    its batch if `mean`. What the rule remembers is read from `memory`, and set there afterwards; so are the
+    losses of the steps that were taken.
+    """
+
+    update: Update
+    rates: "array[float]"  # of each step
+    shared: list[float]  # what the rule takes from the optimizer
+    memory: list[list[float]] = field(default_factory=list)
+    taken: int = 0  # steps before
+    which: int = 0  # of the update's rules
+    mean: bool = False
+    lists: Sequence[Sequence[int]] = ()
+    losses: "array[float]" = field(default_factory=lambda: array("d"))  # before each step that was taken
+    stopped: bool = False  # a step was not taken, since a number was not finite
+
+    @property
+    def rule(self) -> Rule:
+        return self.update.rules[self.which]
 
 
 class Bound(ABC):
@@ -38,8 +87,8 @@ class Bound(ABC):
     descend: Any  # () -> float: a step of gradient descent, and the loss before it; nan if it was not taken
     velocity: Any  # doubles, one for each parameter
 
-    def __init__(self, kernel: Kernel, columns: Columns) -> None:
-        self.kernel, self.columns = kernel, columns
+    def __init__(self, kernel: Kernel, columns: Columns, penalty: "Bound | None" = None) -> None:
+        self.kernel, self.columns, self.penalty = kernel, columns, penalty
         self.inputs = columns.flat
         self._pace = 0.0, 0.0
 
@@ -52,23 +101,13 @@ class Bound(ABC):
     def pace(self, pace: tuple[float, float]) -> None:
         pace = checked_pace("pace", *pace)
         if pace[1] and not self._pace[1]:
-            self.velocity[:] = self.begun(None)
+            self.velocity[:] = array("d", bytes(8 * self.kernel.params))
         self._pace = pace
         self.paced()
 
     @abstractmethod
     def paced(self) -> None:
         """The pace was set."""
-
-    def begun(self, velocity: Any) -> "array[float]":
-        """The velocity that a training begins with."""
-        params = self.kernel.params
-        numbers = array("d", bytes(8 * params) if velocity is None else velocity)
-        if len(numbers) != params:
-            raise ValueError(
-                f"train: velocity has {len(numbers)} numbers; {self.kernel.name} has {params} parameters"
-            )
-        return numbers
 
     def need_params(self, what: str) -> None:
         """Raises TypeError for a function bound without parameters."""
@@ -82,12 +121,16 @@ class Bound(ABC):
         """The sums over the samples, or the outputs of each, for the Values as they are now."""
 
     @abstractmethod
-    def train(
-        self, steps: int, lr: float, momentum: float, scale: float = 1.0, velocity: Any = None
-    ) -> "Training":
-        """Take steps of gradient descent on `scale` times the sums; stops at a sum that is not finite.
+    def run_one(self, sample: int) -> "array[float]":
+        """The sums over one sample of the data, without the penalty, for the Values as they are now, by the
+        code that trains."""
 
-        Momentum begins with `velocity`, a number for each parameter, and leaves there what it ends with.
+    @abstractmethod
+    def take(self, stretch: Stretch) -> None:
+        """Take steps from the Values as they are now; stops at a number that is not finite.
+
+        Afterwards, also after an exception, Values and memory are those of the last whole step, and `grads`
+        its gradient.
         """
 
     @abstractmethod
@@ -108,33 +151,16 @@ class Bound(ABC):
         self.kernel.write_back(self.params.tolist())
 
 
-class Training:
-    """What a run of training leaves: the loss before each step, and whether it stopped early."""
-
-    def __init__(self, kernel: Kernel, losses: "array[float]", done: int) -> None:
-        self.kernel, self.losses, self.done = kernel, losses[:done], done
-        self.stopped = done < len(losses)
-
-    def raise_if_stopped(self) -> None:
-        """NonFiniteError, if a loss or a gradient was not finite."""
-        if self.stopped:
-            raise NonFiniteError(
-                f"training {self.kernel.name} stopped in step {self.done}: the loss or a gradient is not "
-                "finite; the parameters are as they were before that step: start again with a smaller "
-                "learning rate"
-            )
-
-
 class Generated(Bound):
     """Generated Python on its data."""
 
-    def __init__(self, kernel: Kernel, columns: Columns) -> None:
-        super().__init__(kernel, columns)
+    def __init__(self, kernel: Kernel, columns: Columns, penalty: Bound | None = None) -> None:
+        super().__init__(kernel, columns, penalty)
         self.runner = kernel.runner()
         self.numbers = kernel.numbers()
         self.params = memoryview(array("d", self.numbers[: kernel.params]))
         self.grads = memoryview(array("d", bytes(8 * max(0, len(kernel.rolled.outputs) - 1))))
-        self.velocity = self.begun(None)
+        self.velocity = array("d", bytes(8 * kernel.params))
 
     def release(self) -> None:
         """Nothing is kept."""
@@ -158,6 +184,9 @@ class Generated(Bound):
         results = self.runner(numbers, self.columns.samples())
         return array("d", results if self.kernel.rolled.summed else [x for row in results for x in row])
 
+    def run_one(self, sample: int) -> "array[float]":
+        return array("d", self.runner(self.kernel.numbers(), [self.columns.samples()[sample]]))
+
     def evaluate(self) -> float:
         result = self._run([*self.params, *self.numbers[self.kernel.params :]])
         value = result.pop()
@@ -169,33 +198,43 @@ class Generated(Bound):
         value = self.evaluate()
         if not (isfinite(value) and all(map(isfinite, self.grads))):
             return nan
-        (lr, momentum), moves = self._pace, self.grads
+        lr, momentum = self._pace
+        rule = descents()[momentum > 0.0]
+        kept = [self.velocity] if momentum else []
+        shared = rule.at_step(rule.shared(SGD([Value(0.0)], momentum=momentum)), lr, 1.0, ())
+        moved = rule.runner()(shared, [*map(list, zip(self.params, self.grads, *kept))])
+        self.params[:] = array("d", [row[0] for row in moved])
         if momentum:
-            moves = self.velocity = array("d", [momentum * v + g for v, g in zip(self.velocity, self.grads)])
-        self.params[:] = array("d", [p - lr * v for p, v in zip(self.params, moves)])
+            self.velocity[:] = array("d", [row[1] for row in moved])
         return value
 
-    def train(
-        self, steps: int, lr: float, momentum: float, scale: float = 1.0, velocity: Any = None
-    ) -> Training:
+    def take(self, stretch: Stretch) -> None:
         self.need_params("train")
-        kernel, samples = self.kernel, self.columns.samples()
-        numbers = kernel.numbers()
-        kept = self.begun(velocity).tolist()
-        losses = array("d")
-        for _ in range(steps):
-            *gradient, loss = [scale * x for x in self.runner(numbers, samples)]
-            losses.append(loss)
-            if not (isfinite(loss) and all(map(isfinite, gradient))):
+        kernel, rule, params = self.kernel, stretch.rule, self.kernel.params
+        samples, numbers = self.columns.samples(), kernel.numbers()
+        kept: list[Any] = [[*column] for column in stretch.memory]
+        gradient: list[float] = self.grads.tolist()
+        try:
+            for step, lr in enumerate(stretch.rates):
+                batch = [samples[i] for i in stretch.lists[step]] if stretch.lists else samples
+                scale = 1.0 / len(batch) if stretch.mean else 1.0
+                sums = [scale * x for x in self.runner(numbers, batch)]
+                if self.penalty:
+                    kernel.write_back(numbers)
+                    sums = [x + y for x, y in zip(sums, self.penalty.run())]
+                if all(map(isfinite, sums)):
+                    rows = [*map(list, zip(numbers[:params], sums, *kept))]
+                    shared = rule.at_step(stretch.shared, lr, stretch.taken + step + 1.0, sums[:params])
+                    after, *columns = map(list, zip(*rule.runner()(shared, rows)))
+                    if all(map(isfinite, after)):
+                        numbers[:params], kept, gradient = after, columns, sums[:params]
+                        stretch.losses.append(sums[-1])
+                        continue
+                stretch.stopped = True
                 break
-            kept = [momentum * v + g for v, g in zip(kept, gradient)] if momentum else gradient
-            numbers[: kernel.params] = [p - lr * v for p, v in zip(numbers, kept)]
-        else:
-            losses.append(0.0)
-        if steps:
+        finally:
             kernel.write_back(numbers)
+            for column, ended in zip(stretch.memory, kept):
+                column[:] = ended
             self.read()
-        if momentum and velocity is not None:
-            velocity[:] = kept
-        done = len(losses) - 1
-        return Training(kernel, losses if done < steps else losses[:steps], done)
+            self.grads[:] = array("d", gradient)

@@ -17,18 +17,21 @@ from tinygrad_bp.compiler.backends.llvm import native
 from tinygrad_bp.compiler.backends.llvm.blocks import Lanes
 from tinygrad_bp.compiler.backends.matrix.emit_matrix import argument_names, emit_matrix
 from tinygrad_bp.compiler.backends.python import emit_python
-from tinygrad_bp.compiler.bound import Bound, checked_pace
+from tinygrad_bp.compiler.bound import Bound, Pacing, Stretch, checked_pace
 from tinygrad_bp.compiler.columns import Columns
 from tinygrad_bp.compiler.frame import bind
 from tinygrad_bp.compiler.fuse import fuse
-from tinygrad_bp.compiler.kernel import Kernel
+from tinygrad_bp.compiler.kernel import CODES, Code, Kernel
 from tinygrad_bp.compiler.lower import lower
 from tinygrad_bp.compiler.report import report
 from tinygrad_bp.compiler.roll import roll
+from tinygrad_bp.compiler.rule import Update, descents
 from tinygrad_bp.compiler.schedule import schedule
+from tinygrad_bp.compiler.store import structure_key
 from tinygrad_bp.compiler.tracing import Trace, name_of, trace
 from tinygrad_bp.engine import Value
-from tinygrad_bp.errors import CompileError
+from tinygrad_bp.errors import CompileError, NonFiniteError
+from tinygrad_bp.optim import SGD
 from tinygrad_bp.rows import Structure, fill, size_of, structure_of, whole_number
 from tinygrad_bp.transforms import gradients
 
@@ -98,24 +101,38 @@ class _Compiled:
         return kernel
 
     def _traced(self, want: str, structures: tuple[Structure, ...]) -> Kernel:
-        """All passes; after them the graph is gone."""
+        """Trace; the passes are run for a structure that is new. After them the graph is gone."""
+        start = time.perf_counter()
+        found: Trace = trace(self._f, structures, self._params)
+        seconds = {"trace": time.perf_counter() - start}
+        leaves = [*dict.fromkeys([*self._params, *found.captured])]
+        widths = tuple(map(size_of, structures))
+        key = (
+            want,
+            widths,
+            found.result,
+            len(self._params),
+            structure_key(found.outputs, found.inputs, leaves),
+        )
+        code = CODES.get(key, lambda: self._code(want, found, widths))
+        self._seconds = {**seconds, **code.seconds}
+        return Kernel(self._name, code, leaves, found.result, found.checks)
+
+    def _code(self, want: str, found: Trace, widths: Sequence[int]) -> Code:
+        """The passes after tracing."""
         times = [time.perf_counter()]
 
         def timed(x: Any) -> Any:
             times.append(time.perf_counter())
             return x
 
-        found: Trace = timed(trace(self._f, structures, self._params))
         outputs = timed(self._outputs(found, want))
         program = timed(lower(outputs, found.inputs, self._params, found.captured, want in SUMMED))
         plan = timed(schedule(timed(fuse(program))))
         rolled = timed(roll(plan))
-        passes = ("trace", "adjoint", "lower", "fuse", "schedule", "roll")
-        self._seconds = {name: b - a for name, a, b in zip(passes, times, times[1:])}
-        widths = [*map(size_of, structures)]
-        return Kernel(
-            self._name, rolled, program.leaves, len(self._params), widths, found.result, found.checks
-        )
+        passes = ("adjoint", "lower", "fuse", "schedule", "roll")
+        seconds = {name: b - a for name, a, b in zip(passes, times, times[1:])}
+        return Code(rolled, widths, len(self._params), seconds)
 
     def _outputs(self, found: Trace, want: str) -> list[Value]:
         """What the kernel computes: the results, or one number and its derivatives."""
@@ -142,10 +159,14 @@ class _Compiled:
         return result, bound.kernel.result
 
     def _bind(self, want: str, data: Columns) -> Bound:
+        return bind(self._kernel_for(want, data), data, self._threads)
+
+    def _kernel_for(self, want: str, data: Columns) -> Kernel:
+        """The kernel for this data, which its losses accept."""
         kernel = self._kernel(want, data.structures)
         for check in kernel.checks:
             check.run(data)
-        return bind(kernel, data, self._threads)
+        return kernel
 
     def source(self, kind: str = "python") -> str:
         """The generated code of the last kernel used: "python", "matrix" for array libraries, or "llvm".
@@ -159,7 +180,7 @@ class _Compiled:
             return self._matrix_source(kernel)
         if kind != "llvm":
             raise ValueError(f"source: kind is 'python', 'matrix' or 'llvm', not {kind!r}")
-        return kernel.llvm(next(iter(kernel.machines), Lanes.chosen(kernel.rolled, (8, 32), 1000)))
+        return kernel.llvm(*next(iter(kernel.machines), (Lanes.chosen(kernel.rolled, (8, 32), 1000), None)))
 
     def _matrix_source(self, kernel: Kernel) -> str:
         """The source for array libraries: traced once more, since it is lowered to larger steps."""
@@ -219,7 +240,8 @@ class CompiledSum(_Compiled):
     def train(self, *columns: Any, lr: float, steps: int, momentum: float = 0.0) -> "array[float]":
         """Gradient descent, v ← momentum·v + grad, p ← p − lr·v, in one call; the loss before each step.
 
-        The parameters are written back once, at the end. Raises NonFiniteError if a loss or gradient is not
+        The parameters are written back after every 0.2 seconds or so, and when Ctrl-C is pressed, which is
+        heard between them. Raises NonFiniteError if a loss or gradient is not
         finite: the parameters are then as they were before that step.
 
         >>> w = Value(0.0)
@@ -230,10 +252,31 @@ class CompiledSum(_Compiled):
         steps = whole_number(steps, 0, "train: steps is a whole number from 0 up")
         lr, momentum = checked_pace("train", lr, momentum)
         bound = self._bind("grads", self._data(columns))
-        training = bound.train(steps, lr, momentum)
+        update = Update(descents())
+        which = int(momentum > 0.0)
+        shared = update.rules[which].shared(SGD([Value(0.0)], momentum=momentum))
+        velocity = [[0.0] * len(self._params)] * which
+        pacing = Pacing(bound.columns.count * bound.kernel.operations())
+        losses = array("d")
+        while len(losses) < steps:
+            rates = array("d", [lr]) * min(pacing.count, steps - len(losses))
+            stretch = Stretch(update, rates, shared, velocity, len(losses), which)
+            pacing.take(bound, stretch)
+            losses += stretch.losses
+            if stretch.stopped:
+                raise NonFiniteError(
+                    f"training {self._name} stopped in step {len(losses)}: the loss, a gradient or a "
+                    "parameter is not finite; the parameters are as they were before that step: start "
+                    "again with a smaller learning rate"
+                )
         bound.release()
-        training.raise_if_stopped()
-        return training.losses
+        return losses
+
+    def prepare(
+        self, data: Columns, update: Update, batch: int | None = None, penalty: Bound | None = None
+    ) -> Bound:
+        """The kernel with its data, for stretches of steps on batches of up to so many samples."""
+        return bind(self._kernel_for("grads", data), data, self._threads, update, batch, penalty)
 
     def bind(self, *columns: Any, lr: float = 0.0, momentum: float = 0.0) -> Bound:
         """The kernel with its data, checked once, for calls that cost next to nothing.

@@ -8,42 +8,79 @@ Read compiled.py next, the public face.
 import ctypes
 import threading
 from array import array
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate, chain
 from typing import Any
 
 from tinygrad_bp.compiler.backends.llvm.blocks import Lanes
 from tinygrad_bp.compiler.backends.llvm.calls import FRAME, LINE, rows_size, sums_size
-from tinygrad_bp.compiler.bound import Bound, Generated, Training
+from tinygrad_bp.compiler.backends.llvm.updates import padded
+from tinygrad_bp.compiler.bound import Bound, Generated, Stretch
 from tinygrad_bp.compiler.columns import Columns
-from tinygrad_bp.compiler.kernel import Kernel
-from tinygrad_bp.engine import tick
+from tinygrad_bp.compiler.kernel import Kernel, Layout
+from tinygrad_bp.compiler.rule import Rule, Update
+from tinygrad_bp.engine import Value, tick
+from tinygrad_bp.optim import SGD
 
 SHARES = 8  # of a batch at most: as many threads can work at once
 BRIEF = 20_000  # operations: a call of fewer does not let other Python threads run meanwhile
 
 
-def bind(kernel: Kernel, columns: Columns, threads: int = 1) -> "Bound":
-    """A kernel with its data, in machine code where that can be made."""
+def bind(
+    kernel: Kernel,
+    columns: Columns,
+    threads: int = 1,
+    update: Update | None = None,
+    batch: int | None = None,
+    penalty: Bound | None = None,
+) -> Bound:
+    """A kernel with its data, in machine code where that can be made, for batches of so many samples."""
     if columns.widths != kernel.widths:
         raise ValueError(
             f"{kernel.name} was compiled for {kernel.widths} numbers a sample, not {columns.widths}"
         )
-    lanes = kernel.prepared(columns.count)
-    return Native(kernel, columns, lanes, threads) if lanes else Generated(kernel, columns)
+    if penalty is not None and not isinstance(penalty, Native):
+        return Generated(kernel, columns, penalty)
+    layout = kernel.prepared(batch or columns.count, update)
+    if layout is None:
+        return Generated(kernel, columns, penalty)
+    return Native(kernel, columns, layout, threads, batch or columns.count, penalty)
+
+
+@dataclass(frozen=True)
+class Division:
+    """How a batch is divided into tiles, and those into shares, each summed into a buffer of its own."""
+
+    samples: int
+    tile: int
+    per_share: int
+    shares: int
+    buffers: int
+
+    @staticmethod
+    def of(samples: int, lanes: Lanes, threads: int) -> "Division":
+        tiles = -(-samples // lanes.tile)
+        tile = -(-samples // tiles // lanes.width) * lanes.width  # as even as can be
+        each = -(-tiles // SHARES)
+        shares = -(-tiles // each)
+        return Division(samples, tile, each, shares, 1 if threads == each == 1 else shares)
 
 
 class _Memory:
-    """What machine code works in: scalars, the rows of each thread, buffers of sums."""
+    """What machine code works in: scalars, rows of each thread, buffers of sums, an optimizer's memory."""
 
-    def __init__(self, kernel: Kernel, lanes: Lanes, threads: int, buffers: int) -> None:
-        rolled = kernel.rolled
+    def __init__(self, kernel: Kernel, layout: Layout, threads: int, buffers: int) -> None:
+        rolled, (lanes, update) = kernel.rolled, layout
         places = rolled.scalars - rolled.leaves - len(rolled.constants) + 1  # never empty
+        kept = update.memory * padded(kernel.params) if update else 0
         self.scalars = array("d", [0.0] * rolled.leaves + rolled.constants + [0.0] * places)
         self.rows = (ctypes.c_double * (threads * rows_size(rolled, lanes) + LINE))()
         self.sums = array("d", bytes(8 * buffers * sums_size(rolled)))
-        self.velocity = array("d", bytes(8 * (kernel.params + 1)))
-        self.meeting = (ctypes.c_int64 * (LINE * (threads + 3)))()
+        self.optimizer = array("d", bytes(8 * (kept + 1)))
+        self.meeting = (ctypes.c_int64 * (LINE * (2 * threads + 3)))()
         self.stamp = -1  # of the engine's clock, when the scalars were read; -1: they may be others
         self.threads, self.buffers = threads, buffers
 
@@ -51,45 +88,54 @@ class _Memory:
 class Native(Bound):
     """Machine code on its data."""
 
-    def __init__(self, kernel: Kernel, columns: Columns, lanes: Lanes, threads: int) -> None:
-        super().__init__(kernel, columns)
-        self.machine = kernel.machines[lanes]
-        n, width, rolled = columns.count, lanes.width, kernel.rolled
-        tiles = -(-n // lanes.tile)
-        tile = -(-n // tiles // width) * width  # as even as can be
-        each = -(-tiles // SHARES)
-        shares = -(-tiles // each)
-        self.threads = min(threads, shares) if lanes.tile > width else 1  # a few samples are not divided
-        buffers = 1 if self.threads == each == 1 else shares
-        self.pool = kernel.memories[lanes]
-        self.memory = self._memory(lanes, buffers)
+    def __init__(
+        self,
+        kernel: Kernel,
+        columns: Columns,
+        layout: Layout,
+        threads: int,
+        batch: int,
+        penalty: "Native | None" = None,
+    ) -> None:
+        super().__init__(kernel, columns, penalty)
+        self.machine = kernel.machines[layout]
+        self.lanes, self.update = layout
+        lanes, rolled = self.lanes, kernel.rolled
+        most = Division.of(batch, lanes, threads).shares
+        self.threads = min(threads, most) if lanes.tile > lanes.width else 1  # a few samples are not divided
+        self.division = Division.of(batch, lanes, self.threads)
+        self.pool = kernel.memories.setdefault(layout, [])
+        self.memory = memory = self._memory(layout, most)
         self.pointers, self.views = columns.addresses()
         self.exposed = False  # whether the memory can be reached from outside
-        self.results = array("d", bytes(8 if rolled.summed else 8 * max(1, n * len(rolled.outputs))))
-        memory, rows = self.memory, ctypes.addressof(self.memory.rows)
+        results = 8 if rolled.summed else 8 * max(1, columns.count * len(rolled.outputs))
+        self.results, self.rates = array("d", bytes(results)), array("d", [0.0])
+        self.shared: array[float] = array("d", [0.0])
+        rows = ctypes.addressof(memory.rows)
         self.frame = (ctypes.c_int64 * len(FRAME))()
-        self.numbers = memoryview(self.frame).cast("B").cast("d")
         self.set(
             scalars=memory.scalars, columns=ctypes.addressof(self.pointers), sums=memory.sums,
-            rows=-(-rows // 64) * 64, results=self.results, velocity=memory.velocity,
-            meeting=-(-ctypes.addressof(memory.meeting) // 64) * 64, samples=n, tile=tile, per_share=each,
-            shares=shares, buffers=buffers, threads=self.threads, scale=1.0,
+            rows=-(-rows // 64) * 64, results=self.results, memory=memory.optimizer,
+            meeting=-(-ctypes.addressof(memory.meeting) // 64) * 64, threads=self.threads, scale=1.0,
+            **vars(self.division),
         )  # fmt: skip
+        if penalty:
+            self.set(
+                penalty=penalty.machine.address("evaluate"), penalty_frame=ctypes.addressof(penalty.frame),
+                penalty_scalars=penalty.memory.scalars, penalty_sums=penalty.memory.sums,
+            )  # fmt: skip
+        self.paced()
 
-    def _memory(self, lanes: Lanes, buffers: int) -> _Memory:
+    def _memory(self, layout: Layout, buffers: int) -> _Memory:
         with suppress(IndexError):  # an empty pool
             memory: _Memory = self.pool.pop()
             if memory.threads >= self.threads and memory.buffers >= buffers:
                 return memory
-        return _Memory(self.kernel, lanes, self.threads, buffers)
+        return _Memory(self.kernel, layout, self.threads, buffers)
 
     def set(self, **fields: Any) -> None:
         """Fields of the frame: addresses (of arrays), whole numbers, floats."""
-        for name, x in fields.items():
-            if isinstance(x, float):
-                self.numbers[FRAME.index(name)] = x
-            else:
-                self.frame[FRAME.index(name)] = x.buffer_info()[0] if isinstance(x, array) else x
+        fill(self.frame, **fields)
 
     def release(self) -> None:
         if not self.exposed:
@@ -103,11 +149,12 @@ class Native(Bound):
             self.memory.scalars[: len(self.kernel.leaves)] = array("d", self.kernel.numbers())
         self.memory.stamp = now
 
-    def go(self, name: str) -> Any:
+    def go(self, name: str, frames: Any = None) -> Any:
         """Call a function of the machine code, on all threads."""
-        call, frame = self.machine.calls[name], ctypes.addressof(self.frame)
+        frames = frames or self.frame
+        call, address = self.machine.calls[name], ctypes.addressof(frames)
         if self.threads == 1:
-            return call(frame, 0)
+            return call(address, 0)
         threads: list[threading.Thread] = []
         gate, shut = threading.Lock(), False
         gate.acquire()
@@ -116,7 +163,7 @@ class Native(Bound):
             with gate:
                 pass
             if not shut:  # the memory lives as long as self
-                call(ctypes.addressof(self.frame), rank)
+                call(ctypes.addressof(frames), rank)
 
         try:
             with suppress(RuntimeError):  # no more threads are to be had: those that there are do the work
@@ -124,7 +171,7 @@ class Native(Bound):
                     thread = threading.Thread(target=work, args=(rank,), daemon=True)
                     thread.start()
                     threads.append(thread)
-            self.set(threads=len(threads) + 1)
+            fill(frames, threads=len(threads) + 1)
         except BaseException:
             shut = True
             gate.release()
@@ -132,7 +179,7 @@ class Native(Bound):
         try:
             gate.release()
         finally:  # also after Ctrl-C: the others wait for this one
-            result = call(frame, 0)
+            result = call(address, 0)
         for thread in threads:
             thread.join()
         return result
@@ -147,6 +194,17 @@ class Native(Bound):
         count = len(rolled.outputs)
         return self.memory.sums[:count] if rolled.summed else self.results[: self.columns.count * count]
 
+    def run_one(self, sample: int) -> "array[float]":
+        self.read()
+        frames = (ctypes.c_int64 * len(FRAME)).from_buffer_copy(self.frame)
+        widths, here = self.columns.widths, self.pointers
+        moved = (ctypes.c_void_p * len(here))(*[p + 8 * w * sample for p, w in zip(here, widths)])
+        only, nothing = array("q", [0]), array("d", bytes(8 * sums_size(self.kernel.rolled)))
+        fill(frames, columns=ctypes.addressof(moved), lists=only, penalty_sums=nothing,
+             **vars(Division.of(1, self.lanes, 1)))  # fmt: skip
+        self.go("evaluate", frames)
+        return self.memory.sums[: len(self.kernel.rolled.outputs)]
+
     @property
     def params(self) -> memoryview:
         self.exposed = True
@@ -154,7 +212,7 @@ class Native(Bound):
 
     @property
     def velocity(self) -> memoryview:
-        return memoryview(self.memory.velocity)[: self.kernel.params]
+        return memoryview(self.memory.optimizer)[: self.kernel.params]
 
     @property
     def grads(self) -> memoryview:
@@ -180,24 +238,107 @@ class Native(Bound):
         return self.machine.baked(name, keep, ctypes.addressof(self.frame), brief=work < BRIEF)
 
     def paced(self) -> None:
-        self.set(lr=self._pace[0], momentum=self._pace[1], scale=1.0)
+        if self.update and len(self.update.rules) > 1:  # plain descent
+            lr, momentum = self._pace
+            which = int(momentum > 0.0)
+            optimizer = SGD([Value(0.0)], momentum=momentum)
+            self.rates = array("d", [lr])
+            self.shared = array("d", [*self.update.rules[which].shared(optimizer), 0.0])
+            self.set(rates=self.rates, shared=self.shared, rule=which, t=1.0)
 
-    def train(
-        self, steps: int, lr: float, momentum: float, scale: float = 1.0, velocity: Any = None
-    ) -> Training:
+    def take(self, stretch: Stretch) -> None:
         self.need_params("train")
-        kernel, memory = self.kernel, self.memory
-        if momentum:
-            self.velocity[:] = self.begun(velocity)
+        memory, kept = self.memory, self.columns_of(stretch.rule)
+        for column, numbers in zip(kept, stretch.memory):
+            column[:] = array("d", numbers)
         self.read()
         before, memory.stamp = memory.stamp, -1  # an exception may come from here on
-        losses = array("d", bytes(8 * max(1, steps)))
-        self.set(losses=losses, steps=steps, lr=lr, momentum=momentum, scale=scale)
-        done = self.go("train")
-        self.paced()
-        if steps:
-            now = kernel.write_back(memory.scalars[: kernel.params])
-            memory.stamp = now if now == before + 1 else -1  # another thread may have set a Value meanwhile
-        if momentum and velocity is not None:
-            velocity[:] = self.velocity.tolist()
-        return Training(kernel, losses[: done + 1 if done < steps else steps], done)
+        starting = memory.scalars[: self.kernel.params], memory.optimizer[:]
+        losses = array("d", bytes(8 * max(1, len(stretch.rates))))
+        frames, keep = self.frames(stretch, losses)
+        try:
+            self.go("train", frames)
+        finally:
+            finish(lambda: self.leave(stretch, frames, starting, kept, losses, before))
+        del keep
+
+    def columns_of(self, rule: Rule) -> list[memoryview]:
+        """The optimizer's memory by name, as the machine code has it."""
+        view, n = memoryview(self.memory.optimizer), self.kernel.params
+        return [view[padded(n) * i : padded(n) * i + n] for i in range(len(rule.memory))]
+
+    def frames(self, stretch: Stretch, losses: "array[float]") -> tuple[Any, Any]:
+        """A frame for each size of batch, the first for all of the stretch; and what must be kept."""
+        lengths = [*dict.fromkeys(map(len, stretch.lists))] or [self.division.samples]
+        steps, size = len(stretch.rates), len(FRAME)
+        frames = (ctypes.c_int64 * (size * len(lengths)))()
+        for k, samples in enumerate(lengths):
+            ctypes.memmove(ctypes.byref(frames, 8 * size * k), self.frame, 8 * size)
+            one = (ctypes.c_int64 * size).from_buffer(frames, 8 * size * k)
+            division = Division.of(samples, self.lanes, self.threads)
+            fill(one, **vars(division), scale=1.0 / samples if stretch.mean else 1.0)
+        shared, nothing = array("d", [*stretch.shared, 0.0]), array("q", bytes(8 * steps))
+        lists, starts, sizes = array("q", [0]), nothing, nothing
+        if stretch.lists:
+            lists = array("q", chain.from_iterable(stretch.lists))
+            starts = array("q", accumulate(map(len, stretch.lists[:-1]), initial=0))
+            frame_of = {length: k for k, length in enumerate(lengths)}
+            sizes = array("q", [frame_of[len(batch)] for batch in stretch.lists])
+            self.check(min(lists), max(lists), max(lengths))
+        fill(
+            frames, losses=losses, steps=steps, t=stretch.taken + 1.0, rates=stretch.rates, shared=shared,
+            lists=lists, starts=starts, sizes=sizes, rule=stretch.which, done=0, spoilt=0,
+        )  # fmt: skip
+        if self.penalty:
+            self.penalty.read()
+        return frames, (shared, nothing, lists, starts, sizes)
+
+    def check(self, first: int, last: int, length: int) -> None:
+        """Raises IndexError for a sample that is not there, ValueError for too large a batch."""
+        count, most = self.columns.count, self.division.samples
+        if first < 0 or last >= count:
+            wrong = first if first < 0 else last
+            raise IndexError(f"{self.kernel.name}: a batch names sample {wrong} of 0 to {count - 1}")
+        if length > most:
+            raise ValueError(f"{self.kernel.name}: a batch of {length} samples, bound for up to {most}")
+
+    def leave(
+        self, stretch: Stretch, frames: Any, starting: Any, kept: Any, losses: "array[float]", before: int
+    ) -> None:
+        """Values and memory as after the last whole step. A step that spoilt them is not taken: the others
+        are taken again."""
+        kernel, memory = self.kernel, self.memory
+        if frames[PLACE["spoilt"]]:
+            memory.scalars[: kernel.params], memory.optimizer[:] = starting
+            fill(frames, steps=frames[PLACE["done"]])
+            self.go("train", frames)
+            fill(frames, spoilt=0)
+        now = kernel.write_back(memory.scalars[: kernel.params])
+        memory.stamp = now if now == before + 1 else -1  # another thread may have set a Value meanwhile
+        for column, numbers in zip(kept, stretch.memory):
+            numbers[:] = column.tolist()
+        done = frames[PLACE["done"]]
+        stretch.losses, stretch.stopped = losses[:done], done < len(stretch.rates)
+
+
+PLACE = {name: place for place, name in enumerate(FRAME)}
+
+
+def fill(frames: Any, **fields: Any) -> None:
+    """Fields of one frame or several: addresses (of arrays), whole numbers, floats."""
+    numbers = memoryview(frames).cast("B").cast("d")
+    for name, x in fields.items():
+        for first in range(0, len(frames), len(FRAME)):
+            if isinstance(x, float):
+                numbers[first + PLACE[name]] = x
+            else:
+                frames[first + PLACE[name]] = x.buffer_info()[0] if isinstance(x, array) else x
+
+
+def finish(work: Callable[[], None]) -> None:
+    """Do something whole, also when Ctrl-C is pressed meanwhile: it is heard afterwards."""
+    try:
+        work()
+    except KeyboardInterrupt:
+        work()
+        raise

@@ -7,9 +7,7 @@ read and kept, the two graphs differ, and the error names the line.  Leaves that
 outside: they are captured, and read again at each call; other leaves are constants.
 """
 
-import os
 import sys
-import threading
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -19,6 +17,7 @@ from types import FrameType
 from typing import Any
 
 from tinygrad_bp.compiler.columns import Columns
+from tinygrad_bp.compiler.locks import nudging
 from tinygrad_bp.engine import Value, newest_first, tick
 from tinygrad_bp.errors import CompileError
 from tinygrad_bp.modes import Watch, describe_line, entered, forbid, users_frame
@@ -118,12 +117,6 @@ def _output(f: Callable[..., Any], x: Any) -> Value:
 
 
 # --- the second call ---------------------------------------------------------------------------------------
-
-nudging = threading.RLock()  # held while parameters have other numbers: who reads them takes it
-if hasattr(os, "register_at_fork"):  # where processes fork
-    os.register_at_fork(
-        before=nudging.acquire, after_in_parent=nudging.release, after_in_child=nudging.release
-    )
 
 
 def _called_again(f: Callable[..., Any], structures: Sequence[Structure], leaves: list[Value]) -> _Call:

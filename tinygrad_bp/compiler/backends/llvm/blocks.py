@@ -35,6 +35,7 @@ class Lanes:
     registers: int = 32
     alone: bool = False  # there is one sample: no loop stands around it
     apart: int = 0  # how far the values of one sample lie from those of the next, where lanes are along loops
+    vector: int = 8  # doubles in a vector of the processor
 
     @staticmethod
     def chosen(rolled: Rolled, vectors: tuple[int, int], samples: int) -> "Lanes":
@@ -43,14 +44,14 @@ class Lanes:
         if samples <= EIGHT and _loops_pay(rolled, width, samples):
             apart = (rolled.rows // EIGHT | 1) * EIGHT + EIGHT  # an odd number of lines of the cache
             tile = 1 << (samples - 1).bit_length()
-            return Lanes(EIGHT, tile, registers * width // EIGHT, samples == 1, apart)
+            return Lanes(EIGHT, tile, registers * width // EIGHT, samples == 1, apart, width)
         if samples <= width // 2:
-            return Lanes(1, 1, registers, alone=samples == 1)
+            return Lanes(1, 1, registers, samples == 1, vector=width)
         if samples <= width:
-            return Lanes(width, width, registers)
+            return Lanes(width, width, registers, vector=width)
         bytes_a_sample = 8 * max(1, rolled.rows)
         tile = min(max(TILE, NEAR // bytes_a_sample), ROOM // bytes_a_sample)
-        return Lanes(width, max(2 * width, tile // width * width), registers)
+        return Lanes(width, max(2 * width, tile // width * width), registers, vector=width)
 
     @property
     def held(self) -> int:

@@ -1,6 +1,7 @@
-"""The functions of a module that Python calls, in LLVM: evaluate, one step of descent, a whole training run.
+"""The functions of a module that Python calls, in LLVM: evaluate, one step of descent, a stretch of steps.
 
-All take one frame, a row of addresses and numbers, and the rank of the thread.  The tiles of a batch are
+All take a frame, a row of addresses and numbers, and the rank of the thread; a stretch takes several frames,
+one for each size of batch.  The tiles of a batch are
 dealt out in shares that depend on the batch alone, each share sums into a buffer of its own, and the buffers
 are added in order: so the bits do not depend on how many threads there are.  Threads meet between the stages
 of a step.  Read ../native.py next.
@@ -11,12 +12,19 @@ from collections.abc import Iterator
 
 from tinygrad_bp.compiler.backends.llvm.blocks import Lanes
 from tinygrad_bp.compiler.backends.llvm.text import Index, Text
+from tinygrad_bp.compiler.backends.llvm.updates import Moves
 from tinygrad_bp.compiler.roll import Rolled
+from tinygrad_bp.compiler.rule import Update
 from tinygrad_bp.compiler.schedule import Kind
 
-ADDRESSES = ("scalars", "columns", "sums", "rows", "results", "losses", "velocity", "meeting")
-COUNTS = ("samples", "tile", "per_share", "shares", "buffers", "threads", "steps")
-NUMBERS = ("lr", "momentum", "scale")
+ADDRESSES = (
+    "scalars", "columns", "sums", "rows", "results", "losses", "memory", "meeting",
+    "rates", "shared",  # of the rule: a rate for each step, and what is the same in all of them
+    "lists", "starts", "sizes",  # sample numbers; for each step where its list begins, and which frame it has
+    "penalty", "penalty_frame", "penalty_scalars", "penalty_sums",  # another program, evaluated at each step
+)  # fmt: skip
+COUNTS = ("samples", "tile", "per_share", "shares", "buffers", "threads", "steps", "rule", "done", "spoilt")
+NUMBERS = ("t", "scale")
 FRAME = (*ADDRESSES, *COUNTS, *NUMBERS)  # eight bytes each
 YIELD = "SwitchToThread" if os.name == "nt" else "sched_yield"  # let another thread run
 PATIENCE = 1 << 12  # turns of waiting before that
@@ -34,20 +42,26 @@ def sums_size(rolled: Rolled) -> int:
     return -(-(len(rolled.outputs) + 1) // LINE) * LINE
 
 
-def calls(rolled: Rolled, params: int, lanes: Lanes, declared: dict[str, str]) -> list[str]:
-    """The texts of the functions; those that train are for a gradient and its loss."""
-    writer = _Calls(rolled, params, lanes, declared)
+def calls(
+    rolled: Rolled, params: int, lanes: Lanes, update: Update | None, declared: dict[str, str]
+) -> list[str]:
+    """The texts of the functions; with an update, of a gradient and its loss, also those that train."""
+    writer = _Calls(rolled, params, lanes, update, declared)
     texts = [writer.stage(), writer.evaluate()]
     if lanes.tile > lanes.width:
         texts.insert(0, writer.meet())
-    if rolled.summed and len(rolled.outputs) == params + 1:
-        texts += [writer.move(), writer.descend(), writer.train()]
+    if update and update.rules:
+        texts += [writer.move(update), writer.descend(), writer.train()]
     return texts
 
 
 class _Calls:
-    def __init__(self, rolled: Rolled, params: int, lanes: Lanes, declared: dict[str, str]) -> None:
+    def __init__(
+        self, rolled: Rolled, params: int, lanes: Lanes, update: Update | None, declared: dict[str, str]
+    ) -> None:
         self.rolled, self.params, self.lanes, self.declared = rolled, params, lanes, declared
+        self.penalty = bool(update and update.penalty)
+        self.listed = bool(update and update.listed)
         self.sums = len(rolled.outputs) if rolled.summed else 0
         self.shared = lanes.tile > lanes.width  # a batch of several vectors, and maybe of several threads
 
@@ -131,33 +145,52 @@ declare i32 @{YIELD}()"""
         """All tiles, then the sums: scaled, and whether one of them is not finite."""
         text = self.text()
         scalars, sums, rows = (self.field(text, name) for name in ("scalars", "sums", "rows"))
-        if any(nest.kind in (Kind.ONCE, Kind.COUNT) for nest in self.rolled.nests):
+        once = any(nest.kind in (Kind.ONCE, Kind.COUNT) for nest in self.rolled.nests)
+        if once or self.penalty:
             with text.only_if(text.let("icmp eq i64 %rank, 0")):
-                count = self.field(text, "samples")
-                text.do(f"call void @once(ptr {scalars}, ptr {rows}, ptr {sums}, i64 {count})")
+                if once:
+                    count = self.field(text, "samples")
+                    text.do(f"call void @once(ptr {scalars}, ptr {rows}, ptr {sums}, i64 {count})")
+                if self.penalty:
+                    self.penalize(text, scalars)
             self.meeting(text)
         self.tiles(text, scalars, sums, rows)
         if not self.sums:
             text.do("ret i64 0")
         elif self.shared:
             self.meeting(text)
-            flags = text.index((LINE, "%rank"), 2 * LINE)
-            meeting = self.field(text, "meeting")
-            text.store(self.settle(text, sums), meeting, flags, "i64")
-            self.meeting(text)
-            wrong = text.variable("i64")
-            text.set(wrong, "0", "i64")
-            with text.loop(0, self.field(text, "threads")) as rank:
-                flag = text.load(meeting, text.index((LINE, rank), 2 * LINE), "i64")
-                text.set(wrong, text.let(f"or i64 {text.get(wrong, 'i64')}, {flag}"), "i64")
-            text.do(f"ret i64 {text.get(wrong, 'i64')}")
+            text.do(f"ret i64 {self.agreed(text, self.settle(text, sums), 0)}")
         else:
             text.do(f"ret i64 {self.settle(text, sums)}")
-        return self.function("i64", "stage", "ptr %frame, i64 %rank, i1 %fresh", text)
+        return self.function("i64", "stage", "ptr %frame, ptr %list, i64 %rank, i1 %fresh", text)
+
+    def agreed(self, text: Text, bits: str, board: int) -> str:
+        """What any thread has found, for all of them; each kind of question has a board of its own."""
+        if not self.shared:
+            return bits
+        flags = text.place(self.field(text, "meeting"), 2 * LINE, "i64")
+        flags = text.place(flags, text.index((board * LINE, self.field(text, "threads"))), "i64")
+        text.store(bits, flags, text.index((LINE, "%rank")), "i64")
+        self.meeting(text)
+        found = text.variable("i64")
+        text.set(found, "0", "i64")
+        with text.loop(0, self.field(text, "threads")) as rank:
+            flag = text.load(flags, text.index((LINE, rank)), "i64")
+            text.set(found, text.let(f"or i64 {text.get(found, 'i64')}, {flag}"), "i64")
+        return text.get(found, "i64")
+
+    def penalize(self, text: Text, scalars: str) -> None:
+        """Evaluate the penalty at the parameters of now."""
+        names = ("penalty", "penalty_frame", "penalty_scalars")
+        function, frame, into = (self.field(text, name) for name in names)
+        name = "llvm.memcpy.p0.p0.i64"
+        self.declared.setdefault(name, f"declare void @{name}(ptr, ptr, i64, i1)")
+        text.do(f"call void @{name}(ptr {into}, ptr {scalars}, i64 {8 * self.params}, i1 false)")
+        text.let(f"call double {function}(ptr {frame}, i64 0)")
 
     def tiles(self, text: Text, scalars: str, sums: str, rows: str) -> None:
         columns, results, count = (self.field(text, name) for name in ("columns", "results", "samples"))
-        data = f"ptr {columns}, ptr {results}"
+        data = f"ptr {columns}, ptr %list, ptr {results}"
         if not self.shared:  # one tile, or tiles of one sample
             step = self.lanes.tile
             with text.loop(0, 1 if self.lanes.alone else count, step) as begin:
@@ -185,99 +218,97 @@ declare i32 @{YIELD}()"""
                 text.do(f"call void @tile({memory}, {data}, i64 {begin}, i64 {rest}, i1 {first}, i1 {fresh})")
 
     def settle(self, text: Text, sums: str) -> str:
-        """Add up the buffers and scale the sums; a register that is not 0 if one of them is not finite."""
+        """Add up the buffers and scale the sums; a number that is not 0 if one of them is not finite."""
         buffers, scale = self.field(text, "buffers"), self.field(text, "scale")
+        extra = self.field(text, "penalty_sums") if self.penalty else ""
         size = sums_size(self.rolled)
-        scales = text.spread(scale)
-        wrong, total = text.variable(text.ints), text.variable(text.type)
-        text.set(wrong, "zeroinitializer", text.ints)
-        first, end = self.slice(text, size if self.shared else self.sums)
-        for k in self.turns(text, first, end):
-            text.set(total, text.load_lanes(sums, k, 8))
-            if self.shared:
-                with text.loop(1, buffers) as buffer:
-                    more = text.load_lanes(sums, text.index((size, buffer), k), 8)
-                    text.set(total, text.let(f"fadd {text.type} {text.get(total)}, {more}"))
-            x = text.let(f"fmul {text.type} {text.get(total)}, {scales}")
-            text.store_lanes(x, sums, k, 8)
-            difference = text.let(f"fsub {text.type} {x}, {x}")  # 0, or nan for inf and nan
-            bits = text.let(f"bitcast {text.type} {difference} to {text.ints}")
-            text.set(wrong, text.let(f"or {text.ints} {text.get(wrong, text.ints)}, {bits}"), text.ints)
-        found = text.get(wrong, text.ints)
-        if text.width == 1:
-            return found
-        name = f"llvm.vector.reduce.or.v{text.width}i64"
-        self.declared.setdefault(name, f"declare i64 @{name}({text.ints})")
-        return text.let(f"call i64 @{name}({text.ints} {found})")
-
-    def move(self) -> str:
-        """Every parameter against its velocity."""
-        text = self.text()
-        scalars, sums, velocity = (self.field(text, name) for name in ("scalars", "sums", "velocity"))
-        lr, momentum = self.field(text, "lr"), self.field(text, "momentum")
-        plain = text.let(f"fcmp oeq double {momentum}, 0.0")
-        first, end = self.slice(text, self.params)
-        for keeps in (False, True):
-            with text.only_if(text.let(f"xor i1 {plain}, true") if keeps else plain):
-                whole: Index = self.params // text.width * text.width
+        first, end = self.slice(text, size)
+        with text.as_wide_as(self.lanes.vector):
+            scales = text.spread(scale)
+            wrong, total = text.variable(text.ints), text.variable(text.type)
+            text.set(wrong, "zeroinitializer", text.ints)
+            for k in self.turns(text, first, end):
+                text.set(total, text.load_lanes(sums, k, 8))
                 if self.shared:
-                    span = text.let(f"sub i64 {end}, {first}")
-                    whole = text.index(first, text.let(f"and i64 {span}, {-text.width}"))
-                for k in self.turns(text, first, whole):
-                    self.moved(text, k, scalars, sums, velocity if keeps else "", lr, momentum)
-                with text.narrow():
-                    for k in self.turns(text, whole, end):
-                        self.moved(text, k, scalars, sums, velocity if keeps else "", lr, momentum)
-        text.do("ret void")
-        return self.function("void", "move", "ptr %frame, i64 %rank", text)
+                    with text.loop(1, buffers) as buffer:
+                        more = text.load_lanes(sums, text.index((size, buffer), k), 8)
+                        text.set(total, text.let(f"fadd {text.type} {text.get(total)}, {more}"))
+                x = text.let(f"fmul {text.type} {text.get(total)}, {scales}")
+                if extra:
+                    x = text.let(f"fadd {text.type} {x}, {text.load_lanes(extra, k, 8)}")
+                text.store_lanes(x, sums, k, 8)
+                difference = text.let(f"fsub {text.type} {x}, {x}")  # 0, or nan for inf and nan
+                bits = text.let(f"bitcast {text.type} {difference} to {text.ints}")
+                text.set(wrong, text.let(f"or {text.ints} {text.get(wrong, text.ints)}, {bits}"), text.ints)
+            return text.any_bit(text.get(wrong, text.ints))
 
-    @staticmethod
-    def moved(text: Text, k: Index, scalars: str, sums: str, velocity: str, lr: str, momentum: str) -> None:
-        v = text.load_lanes(sums, k, 8)
-        if velocity:
-            kept = text.let(f"fmul {text.type} {text.spread(momentum)}, {text.load_lanes(velocity, k, 8)}")
-            v = text.let(f"fadd {text.type} {kept}, {v}")
-            text.store_lanes(v, velocity, k, 8)
-        change = text.let(f"fmul {text.type} {text.spread(lr)}, {v}")
-        moved = text.let(f"fsub {text.type} {text.load_lanes(scalars, k, 8)}, {change}")
-        text.store_lanes(moved, scalars, k, 8)
+    def move(self, update: Update) -> str:
+        """Every parameter by its gradient; a number that is not 0 if one is no longer finite."""
+        text = self.text()
+        first, end = self.slice(text, self.params)
+        wrong = text.variable("i64")
+        text.set(wrong, "0", "i64")
+        which = self.field(text, "rule")
+        for place, rule in enumerate(update.rules):
+            alone = len(update.rules) == 1
+            with text.only_if("true" if alone else text.let(f"icmp eq i64 {which}, {place}")):
+                moves = Moves(text, rule, self.params, self.field, self.lanes.vector)
+                text.set(wrong, moves.write(first, end), "i64")
+        found = self.agreed(text, text.get(wrong, "i64"), 1)
+        text.do(f"ret i64 {found}")
+        return self.function("i64", "move", "ptr %frame, i64 %step, i64 %rank", text)
 
     # --- what Python calls ---------------------------------------------------------------------------------
 
     def evaluate(self) -> str:
         """One evaluation; the last sum, or the last result of the first sample."""
         text = self.text()
-        text.let("call i64 @stage(ptr %frame, i64 %rank, i1 true)")
+        self.staged(text)
         where = "sums" if self.sums else "results"
         text.do(f"ret double {text.load(self.field(text, where), max(0, len(self.rolled.outputs) - 1))}")
         return self.function("double", "evaluate", "ptr %frame, i64 %rank", text, "")
 
+    def staged(self, text: Text) -> str:
+        return text.let(f"call i64 @stage(ptr %frame, ptr {self.field(text, 'lists')}, i64 %rank, i1 true)")
+
     def descend(self) -> str:
-        """One step of gradient descent; the loss before it, or nan if it was not taken."""
+        """One step; the loss before it, or nan if it was not taken."""
         text = self.text()
-        wrong = text.let("call i64 @stage(ptr %frame, i64 %rank, i1 true)")
+        wrong = self.staged(text)
         with text.only_if(text.let(f"icmp ne i64 {wrong}, 0"), leave="ret double 0x7FF8000000000000"):
             pass
         loss = text.load(self.field(text, "sums"), self.sums - 1)
-        text.do("call void @move(ptr %frame, i64 %rank)")
-        self.meeting(text)
+        text.let("call i64 @move(ptr %frame, i64 0, i64 %rank)")
         text.do(f"ret double {loss}")
         return self.function("double", "descend", "ptr %frame, i64 %rank", text, "")
 
     def train(self) -> str:
-        """Steps of gradient descent; how many were taken before a sum was not finite."""
+        """A stretch of steps. The frame says how many were done before a number was not finite, and whether
+        that was one of the parameters: it and the memory are spoilt then."""
         text = self.text()
-        steps, losses, sums = (self.field(text, name) for name in ("steps", "losses", "sums"))
+        names = ("steps", "losses", "sums", "lists", "starts", "sizes")
+        steps, losses, sums, lists, starts, sizes = (self.field(text, name) for name in names)
+        done, spoilt = (text.place("%frame", FRAME.index(name), "i64") for name in ("done", "spoilt"))
         with text.loop(0, steps) as step:
-            fresh = text.let(f"icmp eq i64 {step}, 0")
-            wrong = text.let(f"call i64 @stage(ptr %frame, i64 %rank, i1 {fresh})")
-            with text.only_if(text.let("icmp eq i64 %rank, 0")):
+            size, start = text.load(sizes, step, "i64"), text.load(starts, step, "i64")
+            frame = text.place("%frame", text.index((len(FRAME), size)), "i64")
+            samples = text.place(lists, start, "i64")
+            fresh = "true" if self.listed else text.let(f"icmp eq i64 {step}, 0")
+            at = f"ptr {frame}, ptr {samples}, i64 %rank"
+            wrong = text.let(f"call i64 @stage({at}, i1 {fresh})")
+            first = text.let("icmp eq i64 %rank, 0")
+            with text.only_if(first):
                 text.store(text.load(sums, self.sums - 1), losses, step)
-            with text.only_if(text.let(f"icmp ne i64 {wrong}, 0"), leave=f"ret i64 {step}"):
+                text.do(f"store i64 {step}, ptr {done}")
+            with text.only_if(text.let(f"icmp ne i64 {wrong}, 0"), leave="ret i64 0"):
                 pass
-            text.do("call void @move(ptr %frame, i64 %rank)")
-            self.meeting(text)
-        text.do(f"ret i64 {steps}")
+            wrong = text.let(f"call i64 @move(ptr {frame}, i64 {step}, i64 %rank)")
+            bad = text.let(f"icmp ne i64 {wrong}, 0")
+            with text.only_if(bad, leave="ret i64 0"), text.only_if(first):
+                text.do(f"store i64 1, ptr {spoilt}")
+        with text.only_if(text.let("icmp eq i64 %rank, 0")):
+            text.do(f"store i64 {steps}, ptr {done}")
+        text.do("ret i64 0")
         return self.function("i64", "train", "ptr %frame, i64 %rank", text, "")
 
     def function(self, kind: str, name: str, parameters: str, text: Text, linkage: str = "internal") -> str:

@@ -133,7 +133,7 @@ class Few(Block):
     def write(self) -> None:
         """All results of all samples."""
         if self.trips == 1 and not self.terms:
-            with self.text.narrow():
+            with self.text.as_wide_as(1):
                 self.written_with(self.sums if self.nest.kind is Kind.SUM else self.results)
         else:
             self.written_with(
@@ -149,7 +149,7 @@ class Few(Block):
 
     def block(self, counters: Counters, size: int, at: Sequence[Index]) -> None:
         """The only result of one sample."""
-        with self.text.narrow():
+        with self.text.as_wide_as(1):
             self.store(self.value(partial(self.operand, counters, at[0])), counters, at[0])
 
     def results(self, counters: list[Index]) -> None:
@@ -290,7 +290,7 @@ class Few(Block):
             self.store(self.value(fetch, total), start, sample)
         else:
             total = text.let(f"extractelement {text.type} {totals}, i32 0")
-            with text.narrow():
+            with text.as_wide_as(1):
                 total = text.let(f"fadd double {self.start(fetch)}, {total}")
                 self.store(self.value(fetch, total), start, sample)
 

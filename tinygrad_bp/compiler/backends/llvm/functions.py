@@ -70,7 +70,7 @@ def _each_lane(text: Text, name: str, operands: Sequence[str]) -> str:
     if text.width == 1:
         arguments = ", ".join(f"double {x}" for x in operands)
         return text.let(f"call double @{name}({arguments}) nobuiltin")
-    wide = f"each.{name}"
+    wide = f"each.{name}.{text.width}"
     if wide not in text.declared:
         text.declared[wide] = ""  # taken
         text.declared[wide] = _lane_loop(text, wide, name, len(operands))

@@ -14,20 +14,25 @@ from tinygrad_bp.compiler.backends.llvm.few import Few
 from tinygrad_bp.compiler.backends.llvm.sums import Sums
 from tinygrad_bp.compiler.backends.llvm.text import Text
 from tinygrad_bp.compiler.roll import Nest, Rolled
+from tinygrad_bp.compiler.rule import Update
 from tinygrad_bp.compiler.schedule import Kind, Space
 
 PART = 256  # operations in one function
 MEMORY = "ptr noalias %S, ptr noalias %R, ptr noalias %G"
 
 
-def emit_llvm(rolled: Rolled, columns: Sequence[int], params: int, lanes: Lanes) -> str:
+def emit_llvm(
+    rolled: Rolled, columns: Sequence[int], params: int, lanes: Lanes, update: Update | None = None
+) -> str:
     """The program as text. `columns` says how many numbers a sample has in each argument.
 
     Raises CompileError for an operation that has no machine code.
     """
     declared: dict[str, str] = {}
     parts = _Parts(rolled, lanes, declared)
-    functions = [*parts.texts, parts.once(), parts.tile(columns), *calls(rolled, params, lanes, declared)]
+    listed = bool(update and update.listed)
+    functions = [*parts.texts, parts.once(), parts.tile(columns, listed)]
+    functions += calls(rolled, params, lanes, update, declared)
     inline_where_few(declared, functions)
     table = ", ".join(f"i64 {address}" for address in rolled.table)
     tables = [f"@table = private constant [{len(rolled.table)} x i64] [{table}]"] if rolled.table else []
@@ -90,18 +95,20 @@ class _Parts:
         text.do("ret void")
         return self.function("once", f"{MEMORY}, i64 %n", text)
 
-    def tile(self, columns: Sequence[int]) -> str:
-        """One tile: `live` samples from `begin` on."""
+    def tile(self, columns: Sequence[int], listed: bool) -> str:
+        """One tile: `live` samples from `begin` on; of those that a list names, or of all."""
         text, width = Text(self.lanes.width, self.declared), self.lanes.width
         lanes = text.let(f"and i64 {text.index('%live', width - 1)}, {-width}")
         with text.only_if("%fresh"):
-            (_copy if self.lanes.apart else _pack)(text, columns, self.lanes, lanes)
+            (_copy if self.lanes.apart else _pack)(text, columns, self.lanes, lanes, listed)
         for name in self.names[False]:
             text.do(f"call void @{name}(ptr %S, ptr %R, ptr %G, i64 {lanes}, i64 %live, i1 %first)")
         if not self.rolled.summed:
             _unpack(text, self.rolled)
         text.do("ret void")
-        data = "ptr noalias %columns, ptr noalias %out, i64 %begin, i64 %live, i1 %first, i1 %fresh"
+        data = (
+            "ptr noalias %columns, ptr %list, ptr noalias %out, i64 %begin, i64 %live, i1 %first, i1 %fresh"
+        )
         return self.function("tile", f"{MEMORY}, {data}", text)
 
 
@@ -114,14 +121,15 @@ def _alone(nest: Nest) -> bool:
     return nest.kind is Kind.SAMPLE and nest.points == 1 and not nest.length and not nest.table
 
 
-def _copy(text: Text, columns: Sequence[int], lanes: Lanes, _: str) -> None:
+def _copy(text: Text, columns: Sequence[int], lanes: Lanes, _: str, listed: bool) -> None:
     """Few samples one after the other, as they are; the last one again where the tile has more."""
     last = text.let("sub i64 %live, 1")
     row = 0
     for number, width in enumerate(columns):
         column = text.load("%columns", number, "ptr")
         with text.loop(0, lanes.tile) as sample:
-            start = text.index((width, text.index("%begin", text.smallest(sample, last))))
+            place = text.index("%begin", text.smallest(sample, last))
+            start = text.index((width, text.load("%list", place, "i64") if listed else place))
             target = text.index((lanes.apart, sample), row)
             blocks = width // text.width * text.width
             with text.loop(0, blocks, text.width) as k:
@@ -134,7 +142,7 @@ def _copy(text: Text, columns: Sequence[int], lanes: Lanes, _: str) -> None:
         row += width
 
 
-def _pack(text: Text, columns: Sequence[int], lanes: Lanes, end: str) -> None:
+def _pack(text: Text, columns: Sequence[int], lanes: Lanes, end: str, listed: bool) -> None:
     """Samples into rows, one input a row, a vector of samples at a time."""
     last = text.let("sub i64 %live, 1")
     row = 0
@@ -143,7 +151,10 @@ def _pack(text: Text, columns: Sequence[int], lanes: Lanes, end: str) -> None:
         blocks = width // text.width * text.width if text.width > 1 else 0
         with text.loop(0, end, text.width) as first:
             samples = [text.smallest(text.index(first, lane), last) for lane in range(text.width)]
-            starts = [text.index((width, text.index("%begin", sample))) for sample in samples]
+            numbers = [text.index("%begin", sample) for sample in samples]
+            if listed:
+                numbers = [text.load("%list", number, "i64") for number in numbers]
+            starts = [text.index((width, number)) for number in numbers]
             with text.loop(0, blocks, text.width) as k:
                 rows = [text.load_lanes(column, text.index(start, k), 8) for start in starts]
                 for ahead, x in enumerate(text.transposed(rows)):

@@ -9,19 +9,15 @@ import ctypes
 import ctypes.util
 import mmap
 import os
-import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+from tinygrad_bp.compiler import locks
 from tinygrad_bp.errors import CompileError, MissingExtraError
 
-_lock = threading.RLock()
-if hasattr(os, "register_at_fork"):
-    # A fork waits until no thread compiles: else LLVM's own locks could stay taken in the child for ever.
-    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 _ready: dict[str, Any] = {}
 _unused: list[Any] = []  # code to be freed
 
@@ -38,7 +34,7 @@ BAKED = """define double @call() {{
 
 def compiling() -> Any:
     """The lock under which code is made."""
-    return _lock
+    return locks.compiling
 
 
 class _Code:
@@ -53,9 +49,9 @@ class _Code:
 
 def _free(kept: Any) -> None:
     _unused.append(kept)
-    if _lock.acquire(blocking=False):  # else the thread that compiles now does it next time
+    if locks.compiling.acquire(blocking=False):  # else the thread that compiles now does it next time
         _unused.clear()
-        _lock.release()
+        locks.compiling.release()
 
 
 class Machine:
@@ -67,6 +63,10 @@ class Machine:
         for name, address in addresses.items():
             kind: Any = ctypes.CFUNCTYPE(*CALLS[name])
             self.calls[name] = kind(address)
+
+    def address(self, name: str) -> int:
+        """Where a function begins, for a frame that calls it; whoever keeps that keeps this machine."""
+        return self._addresses[name]
 
     def baked(self, name: str, keep: Any, frame: int, brief: bool) -> Any:
         """A function without arguments that calls this one on one frame; `keep` is what must live as long.
@@ -101,7 +101,7 @@ def _doing(what: str) -> Iterator[None]:
 
 def llvm() -> Any:
     """The binding, initialised. Raises MissingExtraError without it, CompileError where it does not work."""
-    with _lock:
+    with locks.compiling:
         if "binding" not in _ready:
             with _doing("llvmlite does not start"):
                 try:
@@ -181,7 +181,7 @@ def make(text: str, effort: int = 2) -> Machine:
 def _made(text: str, effort: int) -> tuple[_Code, dict[str, int]]:
     """The code, and where each of its functions begins."""
     binding = llvm()
-    with _lock:
+    with locks.compiling:
         _unused.clear()
         with _doing("LLVM does not accept the code"):
             module = binding.parse_assembly(text)

@@ -40,11 +40,11 @@ class Text:
         return "i64" if self.width == 1 else f"<{self.width} x i64>"
 
     @contextmanager
-    def narrow(self) -> Iterator[None]:
-        """Write plain doubles for a while."""
-        width, self.width = self.width, 1
+    def as_wide_as(self, width: int) -> Iterator[None]:
+        """Write vectors of another size for a while."""
+        self.width, before = width, self.width
         yield
-        self.width = width
+        self.width = before
 
     def name(self) -> str:
         self.names += 1
@@ -228,6 +228,14 @@ class Text:
                     xs[i], xs[i | size] = self.exchanged(xs[i], xs[i | size], size)
             size *= 2
         return xs
+
+    def any_bit(self, x: str) -> str:
+        """All lanes of a vector of integers, or-ed."""
+        if self.width == 1:
+            return x
+        name = f"llvm.vector.reduce.or.v{self.width}i64"
+        self.declared.setdefault(name, f"declare i64 @{name}({self.ints})")
+        return self.let(f"call i64 @{name}({self.ints} {x})")
 
     # --- loops ---------------------------------------------------------------------------------------------
 

@@ -1,0 +1,165 @@
+"""Steps in compiled code: the other way in which `fit` trains, a stretch of many steps in one call.
+
+The loss of a batch, the penalty and the rule of the optimizer are traced and compiled; batches are lists of
+sample numbers, drawn ahead.  What is left after a stretch is what steps.py leaves after as many steps.
+"""
+
+import warnings
+from array import array
+from collections.abc import Callable
+from math import isfinite
+
+from tinygrad_bp.compiler import compile
+from tinygrad_bp.compiler.bound import Pacing, Stretch
+from tinygrad_bp.compiler.columns import Columns
+from tinygrad_bp.compiler.rule import Update, rule_of
+from tinygrad_bp.compiler.verify import verify
+from tinygrad_bp.errors import CompileError
+from tinygrad_bp.nn import Module
+from tinygrad_bp.optim import Optimizer
+from tinygrad_bp.steps import Eager, Task, move, stopped
+from tinygrad_bp.undo import undoing
+
+
+class Compiled:
+    """The loss of a batch is one program, the penalty another, the rule of the optimizer a third: a call
+    takes a stretch of steps. An optimizer with a `step()` of its own takes them one by one, in Python."""
+
+    def __init__(self, task: Task, threads: int = 1) -> None:
+        self.task, self.eager, self.threads = task, Eager(task), threads
+        parameters = task.optimizer.parameters
+        self.losses = compile(task.loss_of_sample, parameters, example=task.samples[0], threads=threads)
+        self.penalty = compile(task.penalty, parameters, example=()) if task.penalty else None
+        self.data = Columns("fit", [list(column) for column in zip(*task.samples)])
+        self.update: Update | None = None  # that `bound` is made for
+        self.own_step = type(task.optimizer).step is not Optimizer.step
+        if self.own_step:
+            warn_of_own_step(type(task.optimizer))
+        else:
+            self._bind()  # a rule that cannot be compiled says so before anything is done
+
+    def _bind(self) -> None:
+        """Data, program and rule together; again where a bool or a text of the optimizer was changed."""
+        batches = self.task.batches
+        update = Update((rule_of(self.task.optimizer),), bool(self.penalty), not batches.whole)
+        if update == self.update:
+            return
+        penalty = self.penalty.prepare(Columns("the penalty", []), Update(())) if self.penalty else None
+        bound = self.losses.prepare(self.data, update, batches.size, penalty)
+        self.update, self.bound = update, bound
+        self.pacing = Pacing(batches.size * bound.kernel.operations())
+
+    @property
+    def name(self) -> str:
+        """Machine code or generated Python."""
+        return str(self.losses.how)
+
+    def take(self, step: int, at_most: int) -> list[float]:
+        """Up to `at_most` steps; their losses."""
+        if self.own_step:
+            return self._one_step(step)
+        self._bind()
+        assert self.update
+        optimizer, batches = self.task.optimizer, self.task.batches
+        rates = self._rates(min(self.pacing.count, at_most))
+        mark = batches.mark()
+        lists = [] if batches.whole else [batches.take() for _ in rates]
+        stretch = Stretch(
+            self.update, rates, self.update.rules[0].shared(optimizer), optimizer.remembered(), optimizer.t,
+            mean=self.task.reduce == "mean", lists=lists,
+        )  # fmt: skip
+        try:
+            self.pacing.take(self.bound, stretch)
+        finally:
+            done = len(stretch.losses)
+            optimizer.t += done
+            batches.go_back(mark, done)
+            if done:
+                self._leave_gradient(self.bound.grads.tolist())
+        if stretch.stopped and not done:  # with some done, the next call begins with the step that stopped
+            self._explain(step)
+        return stretch.losses.tolist()
+
+    def _rates(self, count: int) -> "array[float]":
+        """The rates of the next steps, up to the first that the schedule does not give."""
+        optimizer = self.task.optimizer
+        if not callable(optimizer.lr):
+            return array("d", [optimizer.rate()]) * count
+        rates = array("d", [optimizer.rate()])
+        try:
+            for k in range(1, count):
+                rates.append(optimizer.rate(optimizer.t + k))
+        except (TypeError, ValueError):
+            pass  # that step is not taken now; when it is the first, its error is raised
+        return rates
+
+    def _leave_gradient(self, gradient: list[float]) -> None:
+        if isinstance(self.task.model, Module):
+            self.task.model.zero_grad()
+        for p, g in zip(self.task.optimizer.parameters, gradient):
+            p.grad = g
+
+    def _one_step(self, step: int) -> list[float]:
+        """A step with the optimizer's own `step()`."""
+        task, done = self.task, 0
+        mark = task.batches.mark()
+        try:
+            batch = task.batches.take()
+            columns = [list(column) for column in zip(*[task.samples[i] for i in batch])]
+            total, grads = self.losses.value_and_grad(*columns)
+            share = task.share(batch)
+            total, grads = share * total, [share * g for g in grads]
+            if self.penalty:
+                more, slopes = self.penalty.value_and_grad()
+                total, grads = total + more, [g + s for g, s in zip(grads, slopes)]
+            if not all(map(isfinite, (total, *grads))):
+                task.batches.go_back(mark, 0)
+                self._explain(step)
+            self._leave_gradient(grads)
+            move(task.optimizer, step)
+            done = 1
+        finally:
+            task.batches.go_back(mark, done)
+        return [total]
+
+    def verify(self, i: int, undo: Callable[[], None]) -> None:
+        """Compare compiled code with the engine, on one sample and on the penalty.
+
+        Raises CompileError, and calls `undo`, where they differ beyond rounding.
+        """
+        parameters, sample = self.task.optimizer.parameters, self.task.samples[i]
+        try:
+            gradient = self.bound.run_one(i).tolist() if self.update else None
+            computed = (
+                (gradient.pop(), gradient) if gradient else self.losses.value_and_grad(*[[x] for x in sample])
+            )
+            if not all(map(isfinite, [computed[0], *computed[1]])):
+                return  # the next step will say why
+            verify(f"fit: the loss of sample {i}", self.task.loss_of_sample, parameters, sample, *computed)
+            if self.task.penalty and self.penalty:
+                verify("fit: the penalty", self.task.penalty, parameters, (), *self.penalty.value_and_grad())
+        except CompileError:
+            undo()
+            raise
+
+    def _explain(self, step: int) -> None:
+        """Compiled code met inf or nan: take the step on graphs, which says where."""
+        undo, mark = undoing(self.task.optimizer), self.task.batches.mark()
+        self.eager.take(step, 1)
+        undo()
+        self.task.batches.go_back(mark, 0)
+        raise stopped(
+            step, "compiled code", "a sum is beyond the floats, but for rounding: scale the loss down"
+        )
+
+
+def warn_of_own_step(kind: type, warned: set[type] = set()) -> None:  # noqa: B006 - once in a process
+    if kind in warned:
+        return
+    warned.add(kind)
+    warnings.warn(
+        f"fit moves the parameters in Python, since {kind.__name__} has a step() of its own: "
+        "write update(self, p, g, t, lr, *memory) instead, and it is compiled",
+        RuntimeWarning,
+        stacklevel=5,
+    )
