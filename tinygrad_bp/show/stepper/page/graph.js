@@ -19,11 +19,17 @@ const LONGEST = 26;  // letters of a name in a box
 const brief = ({name}) => name.length > LONGEST ? name.slice(0, LONGEST - 1) + "…" : name;
 
 // A start and two handles of a curve to another point.
+/** @type {(from: number[], to: number[]) => number[][]} */
 const joint = ([x0, y0], [x1, y1]) => [[x0, y0], [(x0 + x1) / 2, y0], [(x0 + x1) / 2, y1]];
 
 class Drawing {
   constructor(graph, place, pick, redraw) {
-    Object.assign(this, {graph, place, pick, redraw, open: new Set()});
+    this.graph = graph;
+    this.place = place;
+    this.pick = pick;
+    this.redraw = redraw;
+    this.open = new Set();
+    this.most = 0;  // the strongest gradient, which sets all others' strength
     this.build();
   }
 

@@ -133,7 +133,7 @@ class Page {
 
   follow() {
     const wanted = new URLSearchParams(location.hash.slice(1)), name = wanted.get("node");
-    this.step = Math.max(0, Math.min(this.last, Math.round(wanted.get("step")) || 0));
+    this.step = Math.max(0, Math.min(this.last, Math.round(+wanted.get("step")) || 0));
     this.node = this.graph.nodes.find(node => node.id === name) || this.graph.nodes.find(node => node.name === name) || null;
     this.edge = !this.node && this.graph.edges[wanted.get("edge") ?? -1] || null;
     this.show();

@@ -2,10 +2,12 @@
 // What the page knows without drawing anything: the graph, the steps, and the sums that backpropagation is.
 // graph.js draws it, panel.js puts it in words, stepper.js listens.  No text is ever read as markup.
 
+/** @type {(id: string) => any} */
 const $ = id => document.getElementById(id);
 const number = x => typeof x === "string" ? {nan: NaN, inf: Infinity, "-inf": -Infinity}[x] : x;
 
 // An element with attributes and children; strings become text.
+/** @returns {any} */
 function make(tag, attributes = {}, ...children) {
   const space = /^(svg|g|path|rect|text|circle)$/.test(tag) ? "http://www.w3.org/2000/svg" : "http://www.w3.org/1999/xhtml";
   const element = document.createElementNS(space, tag);

@@ -2,7 +2,9 @@
 
 class Training {
   constructor(data, page, linked) {
-    Object.assign(this, {data, page, at: 0, timer: 0});
+    this.data = data;
+    this.page = page;
+    this.at = this.timer = 0;
     write(document.querySelector("h1"), "Training, step by step");
     $("steps").before(make("section", {"aria-label": "training"}, make("div", {id: "plots"}), this.bar()));
     if (!page) this.alone();
@@ -151,4 +153,5 @@ class Training {
 }
 
 const ends = xs => [Math.min(...xs), Math.max(...xs)];
+/** @type {(from: number[], to: number[]) => (x: number) => number} */
 const scale = ([low, high], [from, to]) => x => high > low ? from + (to - from) * (x - low) / (high - low) : (from + to) / 2;
