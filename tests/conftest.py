@@ -8,13 +8,17 @@ import itertools
 
 import pytest
 from hypothesis import settings
-from support.browser import HOW, IN_CI, find_browser, find_dot, open_browser
+from support.browser import HOW, IN_CI, find_browser, find_dot, find_driver, open_browser
 
 settings.register_profile("here", deadline=None)  # machines that run tests are not alike
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("ci" if IN_CI else "here")
 
-NOT_FOUND = {"no Chromium found": "in a browser", "no dot found": "of Graphviz"}
+NOT_FOUND = {
+    "no Chromium found": "in a browser",
+    "Playwright does not start": "in a browser",
+    "no dot found": "of Graphviz",
+}
 
 
 def refuse(reason):
@@ -30,6 +34,8 @@ def browser():
     program = find_browser()
     if program is None:
         refuse("no Chromium found")
+    if find_driver() is None:
+        refuse("Playwright does not start")
     with open_browser(program) as chromium:
         yield chromium
 

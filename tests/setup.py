@@ -1,6 +1,7 @@
-"""Get the programs that the tests need and that are missing: a browser (Chromium) and Graphviz's dot.
+"""Get the programs that the tests need and that are missing: a browser (Chromium), Graphviz's dot, and what Playwright's
+driver, which is installed with it by pip, takes for granted.
 
-    python tests/setup.py
+    python tests/setup.py        also: setup.py npm, to check the pages' JavaScript
 
 A program that is there is used as it is. Otherwise the system's package manager installs it, if no password
 is needed; for a browser there is Playwright's own download, too. What was done is printed. Tests whose
@@ -16,17 +17,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from support.browser import IN_CI, find_browser, find_dot
+from support.browser import IN_CI, find_browser, find_dot, find_driver
 
-# manager: (what to run first, how to install, its names of the browser, and of Graphviz)
+NAMES = ("browser", "driver", "dot", "npm")
+# manager: (what to run first, how to install, and what it calls the packages of NAMES)
 MANAGERS = {
-    "apt-get": (["update"], ["install", "-y", "--no-install-recommends"], "chromium", "graphviz"),
-    "dnf": ([], ["install", "-y"], "chromium", "graphviz"),
-    "zypper": ([], ["--non-interactive", "install"], "chromium", "graphviz"),
-    "pacman": ([], ["-Sy", "--noconfirm"], "chromium", "graphviz"),
-    "apk": ([], ["add"], "chromium", "graphviz"),
-    "brew": ([], ["install", "--quiet"], "", "graphviz"),
-    "choco": ([], ["install", "-y", "--no-progress"], "", "graphviz"),
+    "apt-get": (["update"], ["install", "-y", "--no-install-recommends"], "chromium libatomic1 graphviz npm"),
+    "dnf": ([], ["install", "-y"], "chromium libatomic graphviz npm"),
+    "zypper": ([], ["--non-interactive", "install"], "chromium libatomic1 graphviz npm-default"),
+    "pacman": ([], ["-Sy", "--noconfirm"], "chromium gcc-libs graphviz npm"),
+    "apk": ([], ["add"], "chromium libatomic graphviz npm"),
+    "brew": ([], ["install", "--quiet"], "- - graphviz node"),
+    "choco": ([], ["install", "-y", "--no-progress"], "- - graphviz nodejs"),
 }
 ROOTLESS = {"brew", "choco"}
 
@@ -46,11 +48,11 @@ def tried(command: list[str], log: list[str]) -> bool:
     return code == 0
 
 
-def install(place: int, log: list[str]) -> bool:
-    """Whether the system's package manager installed the package at this place of its row."""
-    for manager, row in MANAGERS.items():
-        if (program := shutil.which(manager)) and row[place]:
-            before, options, *_ = row
+def install(name: str, log: list[str]) -> bool:
+    """Whether the system's package manager installed one of NAMES."""
+    for manager, (before, options, packages) in MANAGERS.items():
+        package = packages.split()[NAMES.index(name)]
+        if (program := shutil.which(manager)) and package != "-":
             prefix = []
             if os.name == "posix" and os.geteuid() != 0 and manager not in ROOTLESS:
                 prefix = ["sudo", "-n"]  # no question is asked
@@ -59,7 +61,7 @@ def install(place: int, log: list[str]) -> bool:
                 program, options = "apt-get", ["-q", "-o", "DPkg::Lock::Timeout=300", *options]
             if before and not tried([*prefix, program, *before], log):
                 return False
-            return tried([*prefix, program, *options, row[place]], log)
+            return tried([*prefix, program, *options, package], log)
     return False
 
 
@@ -68,18 +70,18 @@ def download_browser(log: list[str]) -> bool:
     return tried([sys.executable, "-m", "playwright", "install", "chromium-headless-shell"], log)
 
 
-def get(what: str, find: Callable[[], str | None], *ways: Callable[[list[str]], bool]) -> bool:
+def get(name: str, find: Callable[[], str | None], *ways: Callable[[list[str]], bool]) -> bool:
     """Find a program, or try the ways to get it until it is found; say how that went."""
     log: list[str] = []
     found = find()
     how = "is there"
-    for way in ways:
+    for way in (lambda log: install(name, log), *ways):
         if found is None and way(log):
             found, how = find(), "was installed"
     if found:
-        print(f"{what}: {found} {how}")
+        print(f"{name}: {found} {how}")
         return True
-    print(f"{what}: missing, and could not be installed here; its tests will be reported as not run")
+    print(f"{name}: missing, and could not be installed here; what needs it will be reported as not run")
     for line in log:
         print("   ", line)
     return False
@@ -87,8 +89,10 @@ def get(what: str, find: Callable[[], str | None], *ways: Callable[[list[str]], 
 
 def main() -> int:
     complete = [
-        get("browser", find_browser, lambda log: install(2, log), download_browser),
-        get("dot", find_dot, lambda log: install(3, log)),
+        get("driver", find_driver),  # downloads a browser, too
+        get("browser", find_browser, download_browser),
+        get("dot", find_dot),
+        *([get("npm", lambda: shutil.which("npm"))] if "npm" in sys.argv[1:] else []),
     ]
     return 1 if IN_CI and not all(complete) else 0
 

@@ -9,7 +9,15 @@ import random
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from support.matrix_backprop import ACTIVATIONS, forward, gradients, magnitudes, matrices, networks
+from support.matrix_backprop import (
+    ACTIVATIONS,
+    forward,
+    gradients,
+    magnitudes,
+    matrices,
+    matrix_losses,
+    networks,
+)
 
 import tinygrad_bp as tg
 
@@ -98,8 +106,6 @@ def test_the_matrix_code_itself_agrees_with_difference_quotients(act):
 
 # --- the published quadratic network ------------------------------------------------------------------------
 
-RELUS = ["relu", "relu", "relu", "identity"]
-
 
 def published(seed):
     """The network of the text, and its points."""
@@ -111,17 +117,6 @@ def published(seed):
         rng=random.Random(seed),
     )
     return model, *tg.data.quadratic()
-
-
-def matrix_losses(weights, biases, xs, ys, rate, steps):
-    x, y, losses = np.array([xs]), np.array([ys]), []
-    for _ in range(steps):
-        outputs, sums = forward(weights, biases, RELUS, x)
-        losses.append(0.5 * ((outputs[-1] - y) ** 2).sum())
-        dws, dbs = gradients(weights, RELUS, outputs, sums, outputs[-1] - y)
-        weights = [w - rate * d for w, d in zip(weights, dws)]
-        biases = [b - rate * d for b, d in zip(biases, dbs)]
-    return losses, weights, biases
 
 
 def assert_same_training(seed, every, steps):

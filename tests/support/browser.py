@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ def candidates() -> Iterator[str]:
 
 def runs(program: str) -> bool:
     """Whether a program starts at all: a snap's stub or a missing library does not."""
-    if os.name == "nt":  # chrome.exe --version opens a window there
+    if program.endswith(("chrome.exe", "msedge.exe")):  # they open a window
         return True
     try:
         return subprocess.run([program, "--version"], capture_output=True, timeout=60).returncode == 0
@@ -58,6 +59,15 @@ def runs(program: str) -> bool:
 def find_browser() -> str | None:
     """The path of a Chromium that starts: the system's, else Playwright's own; None without one."""
     return next(filter(runs, candidates()), None)
+
+
+def find_driver() -> str | None:
+    """The program by which Playwright drives a browser, or None if it does not start."""
+    package = find_spec("playwright")
+    if package is None or package.origin is None:
+        return None
+    node = Path(package.origin).parent / "driver" / ("node.exe" if os.name == "nt" else "node")
+    return str(node) if runs(str(node)) else None
 
 
 def find_dot() -> str | None:

@@ -69,6 +69,21 @@ def magnitudes(weights, acts, outputs, sums, error):
     return dws, dbs
 
 
+RELUS = ["relu", "relu", "relu", "identity"]  # of the quadratic network
+
+
+def matrix_losses(weights, biases, xs, ys, rate, steps):
+    """The losses of gradient descent on the quadratic network, and where its parameters end."""
+    x, y, losses = np.array([xs]), np.array([ys]), []
+    for _ in range(steps):
+        outputs, sums = forward(weights, biases, RELUS, x)
+        losses.append(0.5 * ((outputs[-1] - y) ** 2).sum())
+        dws, dbs = gradients(weights, RELUS, outputs, sums, outputs[-1] - y)
+        weights = [w - rate * d for w, d in zip(weights, dws)]
+        biases = [b - rate * d for b, d in zip(biases, dbs)]
+    return losses, weights, biases
+
+
 def matrices(model):
     """The numbers of an MLP's parameters as matrices."""
     weights = [np.array([[w.data for w in n.w] for n in layer.neurons]) for layer in model.layers]
