@@ -1,5 +1,4 @@
-"""Get the programs that the tests need and that are missing: a browser (Chromium), Graphviz's dot, and what Playwright's
-driver, which is installed with it by pip, takes for granted.
+"""Get the programs that the tests need and that are missing: Chromium, Playwright's driver of it, Graphviz.
 
     python tests/setup.py        also: setup.py npm, to check the pages' JavaScript
 
