@@ -158,3 +158,16 @@ def test_what_is_made_from_the_table_is_current(path, text):
 def test_the_public_names_are_those_of_the_table_and_no_helpers():
     assert {name for name in TABLE if getattr(tinygrad_bp, name) is not OPS[name]} == {"dot"}  # takes lists
     assert not {"Any", "Callable", "field", "inf", "signature"} & set(dir(tinygrad_bp))
+
+
+def test_the_group_dev_is_the_extra_dev():
+    tomllib = pytest.importorskip("tomllib")  # Python 3.11 and newer
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
+    extras = project["project"]["optional-dependencies"]
+
+    def flat(name):
+        for package in extras[name]:
+            own = package.startswith("tinygrad_bp[")
+            yield from (x for extra in package[12:-1].split(",") for x in flat(extra)) if own else [package]
+
+    assert project["dependency-groups"]["dev"] == sorted(flat("dev"))
