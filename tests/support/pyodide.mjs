@@ -20,7 +20,7 @@ os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = "/tmp/hypothesis"
 import pytest
 
 LACKS = "can't start new thread", "emscripten does not support processes"
-no_numpy = importlib.util.find_spec("numpy") is None
+MISSING = [name for name in ("numpy", "venv") if importlib.util.find_spec(name) is None]
 left_out = []
 
 class Platform:
@@ -34,9 +34,10 @@ class Platform:
             pytest.skip(str(error))
 
     def pytest_ignore_collect(self, collection_path):
-        if no_numpy and collection_path.suffix == ".py" and "import numpy" in collection_path.read_text("utf-8"):
-            left_out.append(collection_path.name)
-            return True
+        if collection_path.suffix == ".py":
+            text = collection_path.read_text("utf-8")
+            left_out.extend(f"{collection_path.name} ({name})" for name in MISSING if f"import {name}" in text)
+            return any(f"import {name}" in text for name in MISSING) or None
 
     def pytest_terminal_summary(self, terminalreporter):
         counts = {text: sum(text in str(r.longrepr) for r in terminalreporter.stats.get("skipped", [])) for text in LACKS}
@@ -44,7 +45,7 @@ class Platform:
             if count:
                 terminalreporter.write_line(f"NOT RUN: {count} tests: {text}")
         if left_out:
-            terminalreporter.write_line(f"NOT RUN: {', '.join(sorted(left_out))}: NumPy could not be downloaded")
+            terminalreporter.write_line(f"NOT RUN: {', '.join(sorted(left_out))}: not in this Pyodide")
 
 print("Python", sys.version.split()[0], "on", sys.platform, flush=True)
 int(pytest.main([*args, "-p", "no:cacheprovider"], plugins=[Platform()]))
