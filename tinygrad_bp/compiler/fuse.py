@@ -7,18 +7,21 @@ one built from dots. Accumulations with parameters and samples mixed in one list
 lives in one memory. Read schedule.py next.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tinygrad_bp import ops
 from tinygrad_bp.compiler.lower import FEW
-from tinygrad_bp.compiler.terms import COPY, INNER, ONCE, SAMPLE, TOTAL, Program, Term, oldest_first
+from tinygrad_bp.compiler.terms import COPY, INNER, SAMPLE, TOTAL, Program, Term, lists_of
 
 
 def fuse(program: Program) -> Program:
     """The same program with its chains of additions fused."""
-    order = oldest_first(program.outputs)
-    uses = count_uses(order, program.outputs)
-    inside = _links(order, uses)
+    order, uses = program.order, program.uses
+    inside, changes = _links(order, uses)
+    if not changes and not any(
+        term.op in (TOTAL, INNER) and any(map(_mixed, lists_of(term))) for term in order
+    ):
+        return program  # as it is
     new: dict[Term, Term] = {}
     for term in order:
         if not term.args:
@@ -31,29 +34,21 @@ def fuse(program: Program) -> Program:
     return Program(outputs, program.leaves, program.inputs, program.summed)
 
 
-def count_uses(order: Sequence[Term], outputs: Sequence[Term]) -> dict[Term, int]:
-    """How often each term is an operand, or an output."""
-    uses = dict.fromkeys(order, 0)
-    for term in order:
-        for x in term.args:
-            uses[x] += 1
-    for term in outputs:
-        uses[term] += 1
-    return uses
-
-
-def _links(order: Sequence[Term], uses: dict[Term, int]) -> set[Term]:
-    """The additions that are nothing but the partial sum of a longer chain."""
-    inside = set()
+def _links(order: Sequence[Term], uses: Mapping[Term, int]) -> tuple[set[Term], bool]:
+    """The additions that are nothing but the partial sum of a longer chain; whether one changes."""
+    inside, changes = set(), False
+    lengths: dict[Term, int] = {}
     for term in order:
         if term.op is ops.add:
             before = _partial_sum(term, uses)
             if before is not None:
                 inside.add(before)
-    return inside
+            length = lengths[term] = 1 + (0 if before is None else lengths[before])
+            changes = changes or length >= FEW or before not in (None, term.args[0])
+    return inside, changes
 
 
-def _partial_sum(term: Term, uses: dict[Term, int]) -> Term | None:
+def _partial_sum(term: Term, uses: Mapping[Term, int]) -> Term | None:
     """The operand that carries the chain on: the left, or the right one (x + sum is sum + x)."""
     args: tuple[Term, ...] = term.args
     for x in args:
@@ -62,7 +57,7 @@ def _partial_sum(term: Term, uses: dict[Term, int]) -> Term | None:
     return None
 
 
-def _fused(root: Term, inside: set[Term], uses: dict[Term, int], new: dict[Term, Term]) -> Term:
+def _fused(root: Term, inside: set[Term], uses: Mapping[Term, int], new: dict[Term, Term]) -> Term:
     chain = []  # the summands, last first
     term = root
     while True:
@@ -111,6 +106,11 @@ def _accumulation(op: ops.Op, start: Term, ws: list[Term], xs: list[Term]) -> Te
 
 def _in_one_memory(xs: list[Term]) -> list[Term]:
     """If any operand differs between samples, all as rows of samples."""
-    if all(x.rate == SAMPLE for x in xs) or all(x.rate <= ONCE for x in xs):
+    if not _mixed(xs):
         return xs
     return [x if x.rate == SAMPLE else x.graph.make(COPY, (x,), SAMPLE) for x in xs]
+
+
+def _mixed(xs: Sequence[Term]) -> bool:
+    """Whether some differ between samples and some do not."""
+    return 0 < sum([x.rate == SAMPLE for x in xs]) < len(xs)

@@ -35,18 +35,14 @@ def lower(
     known: dict[Value, Term] = {x: terms.leaf(SAMPLE, place) for place, x in enumerate(inputs)}
     leaves = list(dict.fromkeys([*params, *captured]))
     known.update((x, terms.leaf(ONCE, place)) for place, x in enumerate(leaves))
-    todo = newest_first(outputs, may_be_stale=True)
-    while todo:
-        v = todo.pop()
+    for v in reversed(newest_first(outputs, may_be_stale=True)):
         if v in known:
             continue  # an input or parameter that is itself the result of an operation
-        args = []
-        for x in v.inputs:
-            term = known.get(x)
-            if term is None:
-                term = known[x] = terms.constant(x._data)
-            args.append(term)
-        known[v] = terms.apply(v.op, args)
+        operands = v.inputs
+        for x in operands:
+            if x not in known:
+                known[x] = terms.constant(x._data)
+        known[v] = terms.apply_to(v.op, tuple([known[x] for x in operands]))
     found = [known[v] if v in known else terms.constant(v._data) for v in outputs]
     return Program(found, leaves, len(inputs), summed)
 

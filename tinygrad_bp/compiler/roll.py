@@ -8,7 +8,8 @@ in a row of places of their own, in order.  Read emit_python.py next, where a ne
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby, pairwise, product
+from itertools import groupby, product, repeat
+from operator import sub
 
 from tinygrad_bp.compiler.schedule import Apply, Kind, Leaf, Schedule, Shape, Space, Statement
 from tinygrad_bp.compiler.terms import CONSTANT, SAMPLE, Term
@@ -115,14 +116,7 @@ def _located(term: Term, place: dict[Term, int]) -> tuple[Space, int]:
 def _places_of_leaves(plan: Schedule) -> dict[Term, int]:
     """Inputs and parameters have theirs from the start, and constants come after the parameters."""
     place = {term: len(plan.program.leaves) + i for i, term in enumerate(plan.constants)}
-    for s in plan.statements:
-        for leaf in s.leaves:
-            for x in leaf if isinstance(leaf, list) else (leaf,):
-                if not x.args and x.rate != CONSTANT:
-                    place[x] = x.value
-    for x in plan.program.outputs:
-        if not x.args and x.rate != CONSTANT:
-            place[x] = x.value
+    place.update([(x, x.value) for x in plan.program.order if not x.args and x.rate != CONSTANT])
     return place
 
 
@@ -144,19 +138,21 @@ class _Tables:
 def _nests(
     kind: Kind, shape: Shape, statements: Sequence[Statement], place: dict[Term, int], tables: _Tables
 ) -> Iterator[Nest]:
+    at = place.__getitem__
+    targets = [s.target for s in statements]
+    columns = [targets if isinstance(targets[0], int) else list(map(at, targets))]
+    runs: list[list[Run | None]] = []
+    for leaves in zip(*[s.leaves for s in statements]):
+        if isinstance(leaves[0], list):
+            lying = [_run(list(map(at, leaf)), leaf[0].rate, tables) for leaf in leaves]
+            runs.append([run for run, _ in lying])
+            columns.append([first for _, first in lying])
+        else:
+            columns.append(list(map(at, leaves)))
+            runs.append([None] * len(leaves))
     groups: dict[tuple[Run | None, ...], list[Point]] = {}
-    for s in statements:
-        runs: list[Run | None] = []
-        point = [s.target if isinstance(s.target, int) else place[s.target]]
-        for leaf in s.leaves:
-            if isinstance(leaf, list):
-                run, first = _run([place[x] for x in leaf], leaf[0].rate, tables)
-                runs.append(run)
-                point.append(first)
-            else:
-                runs.append(None)
-                point.append(place[leaf])
-        groups.setdefault(tuple(runs), []).append(tuple(point))
+    for key, point in zip(zip(*runs) if runs else repeat(()), zip(*columns)):
+        groups.setdefault(key, []).append(point)
     for key, points in groups.items():
         found = list(progressions(points))
         if len(found) > 4 and len(found) > len(points) // 16:  # irregular: one loop over a table
@@ -190,39 +186,29 @@ def progressions(points: Sequence[Point]) -> Iterator[tuple[Point, list[tuple[in
     >>> list(progressions([(0, 5), (1, 5), (2, 6), (3, 6)]))
     [((0, 5), [(2, (2, 1)), (2, (1, 0))])]
     """
+    columns = list(zip(*points))
+    steps = list(zip(*[map(sub, column[1:], column) for column in columns]))  # from each point to the next
     i = 0
     while i < len(points):
-        step, n = _steady(points, i)
+        n = 1
+        while i + n <= len(steps) and steps[i + n - 1] == steps[i]:
+            n += 1
         if n == 1:
             yield points[i], []
             i += 1
             continue
-        rows, outer = 1, None
-        while True:
-            block = points[i + rows * n : i + (rows + 1) * n]
-            if len(block) < n:
+        hop: Point = ()
+        within, rows = steps[i : i + n - 1], 1
+        while steps[(j := i + rows * n) : j + n - 1] == within:
+            hop = hop or _apart(points[j], points[i])
+            if _apart(points[j], points[j - n]) != hop:
                 break
-            hop = _apart(block[0], points[i + (rows - 1) * n])
-            if hop != (outer or hop) or any(_apart(q, p) != step for p, q in pairwise(block)):
-                break
-            outer = hop
             rows += 1
-        loops = [(n, step)]
-        if outer is not None:
-            loops.insert(0, (rows, outer))
+        loops = [(n, within[0])]
+        if rows > 1:
+            loops.insert(0, (rows, hop))
         yield points[i], loops
         i += rows * n
-
-
-def _steady(points: Sequence[Point], i: int) -> tuple[Point, int]:
-    """The step from point i to the next, and how many points follow it."""
-    if i + 1 == len(points):
-        return points[i], 1
-    step = _apart(points[i + 1], points[i])
-    n = 2
-    while i + n < len(points) and _apart(points[i + n], points[i + n - 1]) == step:
-        n += 1
-    return step, n
 
 
 def _apart(p: Point, q: Point) -> Point:

@@ -6,15 +6,16 @@ operands: statements of one shape at one level differ only in addresses, and rol
 Values that are the same for all samples are computed once a call; sums over the samples end each kernel.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cache
+from itertools import repeat
+from operator import attrgetter, itemgetter
 from typing import Any
 
 from tinygrad_bp import ops
-from tinygrad_bp.compiler.fuse import count_uses
-from tinygrad_bp.compiler.terms import CONSTANT, INNER, SAMPLE, TOTAL, Program, Term, oldest_first
+from tinygrad_bp.compiler.terms import CONSTANT, INNER, SAMPLE, TOTAL, Program, Term, lists_of
 
 LONGEST = 40  # operations in one statement: nested deeper, Python refuses to parse it
 FEW_CONSTANTS = 32  # as many different ones stand in the code itself; if there are more they get places
@@ -87,7 +88,7 @@ Token = Leaf | Literal | Apply
 Shape = tuple[Token, ...]
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Statement:
     """Compute `target` (a term; for sums, the number of an output) as `shape` says, from `leaves`."""
 
@@ -110,9 +111,9 @@ class Schedule:
 
 def schedule(program: Program) -> Schedule:
     """Statements for everything the outputs need, by kind, level and shape."""
-    order = oldest_first(program.outputs)
+    order = program.order
     plan = Schedule(program)
-    writer = _Writer(count_uses(order, program.outputs), _stands_in_code(order), plan)
+    writer = _Writer(program.uses, _stands_in_code(order), plan)
     for place, term in enumerate(program.outputs):
         if program.summed:
             writer.write_sum(place, term)
@@ -120,17 +121,18 @@ def schedule(program: Program) -> Schedule:
             writer.need(term)
     writer.write_needed()
     _set_levels(plan.statements)
-    plan.statements = [s for kind in Kind for s in _in_groups(plan.statements, kind)]
+    plan.statements = list(_in_groups(plan.statements))
     return plan
 
 
-def _in_groups(statements: Iterable[Statement], kind: Kind) -> Iterator[Statement]:
-    """Those of one kind by level, and in a level like-shaped ones together, in order."""
-    groups: dict[tuple[int, Shape], list[Statement]] = {}
-    for s in sorted([s for s in statements if s.kind is kind], key=lambda s: s.number):
-        groups.setdefault((s.level, s.shape), []).append(s)
-    for level_and_shape in sorted(groups, key=lambda group: group[0]):
-        yield from groups[level_and_shape]
+def _in_groups(statements: Iterable[Statement]) -> Iterator[Statement]:
+    """By kind, then by level, and in a level like-shaped ones together, in order."""
+    groups: dict[Kind, dict[tuple[int, Shape], list[Statement]]] = {kind: {} for kind in Kind}
+    for s in sorted(statements, key=attrgetter("number")):
+        groups[s.kind].setdefault((s.level, s.shape), []).append(s)
+    for of_kind in groups.values():
+        for level_and_shape in sorted(of_kind, key=itemgetter(0)):
+            yield from of_kind[level_and_shape]
 
 
 def _stands_in_code(order: Iterable[Term]) -> frozenset[str]:
@@ -139,10 +141,11 @@ def _stands_in_code(order: Iterable[Term]) -> frozenset[str]:
 
 
 class _Writer:
-    def __init__(self, uses: dict[Term, int], literals: frozenset[str], plan: Schedule) -> None:
+    def __init__(self, uses: Mapping[Term, int], literals: frozenset[str], plan: Schedule) -> None:
         self.uses, self.literals, self.plan = uses, literals, plan
         self.needed: dict[Term, None] = {}  # stored terms, in the order they were asked for
         self.placed: set[Term] = set()
+        self.stored: dict[Term, bool] = {}  # what _is_stored has found
 
     def need(self, term: Term) -> None:
         """This term must have a place."""
@@ -196,7 +199,7 @@ class _Writer:
                 leaves.append(term)
             elif long:
                 may_accumulate = False
-                lists = _lists(term)
+                lists = lists_of(term)
                 shape.append(_token(Apply, term.op, 1, len(lists[0])))
                 for operands in reversed(lists):
                     leaves.append(operands)
@@ -211,7 +214,11 @@ class _Writer:
 
     def _is_stored(self, term: Term) -> bool:
         """Whether it has a place in memory for certain."""
-        return term.rate != CONSTANT and (not term.args or (self.uses[term] > 1 and not _is_cheap(term)))
+        found = self.stored.get(term)
+        if found is None:
+            found = term.rate != CONSTANT and (not term.args or (self.uses[term] > 1 and not _is_cheap(term)))
+            self.stored[term] = found
+        return found
 
     def _folds(self, term: Term, root: Term, alone: bool, size: int) -> bool:
         """Whether a term is computed within the statement, and not taken from where it is stored."""
@@ -227,17 +234,11 @@ def _is_cheap(term: Term) -> bool:
     return term.op in CHEAP
 
 
-def _lists(term: Term) -> list[list[Term]]:
-    """The operands of an accumulation after its start: two lists, or one."""
-    n = len(term.args) // 2 + 1
-    return [list(term.args[1:n]), list(term.args[n:])] if term.op is INNER else [list(term.args[1:])]
-
-
 def _set_levels(statements: Sequence[Statement]) -> None:
     """A statement's level is one more than the highest of those whose results it takes."""
     level: dict[Any, int] = {}
     stored = [s for s in statements if isinstance(s.target, Term)]
-    for s in sorted(stored, key=lambda s: s.number):
+    for s in sorted(stored, key=attrgetter("number")):
         s.level = level[s.target] = 1 + _highest(s, level)
     for s in statements:
         if not isinstance(s.target, Term):
@@ -245,8 +246,7 @@ def _set_levels(statements: Sequence[Statement]) -> None:
 
 
 def _highest(s: Statement, level: dict[Any, int]) -> int:
-    highest = 0
-    for leaf in s.leaves:
-        for x in leaf if isinstance(leaf, list) else (leaf,):
-            highest = max(highest, level.get(x, 0))
-    return highest
+    of = level.get
+    return max(
+        [max(map(of, leaf, repeat(0))) if type(leaf) is list else of(leaf, 0) for leaf in s.leaves], default=0
+    )

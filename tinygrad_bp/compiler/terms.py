@@ -7,7 +7,11 @@ along every edge, as in the engine.  Two accumulations join the table here, for 
 lower.py next.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
+from itertools import chain
+from operator import attrgetter
 from typing import Any, NoReturn
 
 from tinygrad_bp import ops
@@ -104,7 +108,12 @@ class Terms:
     def apply(self, op: Op, operands: Iterable[Any]) -> Term:
         """The operation on these operands: expanded where it has a formula, folded where all are
         constants."""
-        args = tuple([x if type(x) is Term else self.constant(to_float(x)) for x in operands])
+        return self.apply_to(
+            op, tuple([x if type(x) is Term else self.constant(to_float(x)) for x in operands])
+        )
+
+    def apply_to(self, op: Op, args: tuple[Term, ...]) -> Term:
+        """The operation on these terms."""
         rate = CONSTANT
         for x in args:
             if x.rate > rate:
@@ -145,12 +154,17 @@ def oldest_first(roots: Iterable[Term]) -> list[Term]:
     seen = set(roots)
     todo = list(seen)
     while todo:
-        for x in todo.pop().args:
-            if x not in seen:
-                seen.add(x)
-                if x.args:
-                    todo.append(x)
-    return sorted(seen, key=lambda term: term.number)
+        fresh = [x for x in todo.pop().args if x not in seen]
+        if fresh:
+            seen.update(fresh)
+            todo += fresh
+    return sorted(seen, key=attrgetter("number"))
+
+
+def lists_of(term: Term) -> list[list[Term]]:
+    """The operands of an accumulation after its start: two lists, or one."""
+    n = len(term.args) // 2 + 1
+    return [list(term.args[1:n]), list(term.args[n:])] if term.op is INNER else [list(term.args[1:])]
 
 
 class Program:
@@ -162,3 +176,13 @@ class Program:
 
     def __init__(self, outputs: Sequence[Term], leaves: Sequence[Value], inputs: int, summed: bool) -> None:
         self.outputs, self.leaves, self.inputs, self.summed = list(outputs), list(leaves), inputs, summed
+
+    @cached_property
+    def order(self) -> list[Term]:
+        """All its terms, operands before what uses them."""
+        return oldest_first(self.outputs)
+
+    @cached_property
+    def uses(self) -> Mapping[Term, int]:
+        """How often each term is an operand, or an output."""
+        return Counter(chain(chain.from_iterable([term.args for term in self.order]), self.outputs))
