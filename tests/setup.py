@@ -51,16 +51,19 @@ def install(name: str, log: list[str]) -> bool:
     """Whether the system's package manager installed one of NAMES."""
     for manager, (before, options, packages) in MANAGERS.items():
         package = packages.split()[NAMES.index(name)]
-        if (program := shutil.which(manager)) and package != "-":
-            prefix = []
-            if os.name == "posix" and os.geteuid() != 0 and manager not in ROOTLESS:
-                prefix = ["sudo", "-n"]  # no question is asked
-            if manager == "apt-get":
-                prefix += ["env", "DEBIAN_FRONTEND=noninteractive"]
-                program, options = "apt-get", ["-q", "-o", "DPkg::Lock::Timeout=300", *options]
-            if before and not tried([*prefix, program, *before], log):
-                return False
-            return tried([*prefix, program, *options, package], log)
+        if not shutil.which(manager) or package == "-":
+            continue
+        prefix = []
+        if os.name == "posix" and os.geteuid() != 0 and manager not in ROOTLESS:
+            prefix = ["sudo", "-n"]  # no question is asked
+        if manager == "apt-get":
+            prefix += ["env", "DEBIAN_FRONTEND=noninteractive"]
+            options = ["-q", "-o", "DPkg::Lock::Timeout=300", *options]
+        first = not before or tried([*prefix, manager, *before], log)
+        if first and tried([*prefix, manager, *options, package], log):
+            return True
+        log.append(f"an administrator can install it: {manager} install {package}")
+        return False
     return False
 
 

@@ -3,6 +3,8 @@
 No time is asserted.  Its peers beyond NumPy are left alone; run.py checks each of them before it is timed.
 """
 
+import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -117,3 +119,35 @@ def test_the_page_is_written_between_its_marks(bench, monkeypatch, tmp_path, cap
     with pytest.raises(SystemExit):
         run.main()
     assert "there is no work nonsense; there are: tiny, moons" in capsys.readouterr().err
+
+
+def test_two_commits_are_compared_by_their_best_times(bench):
+    import compare
+
+    first = compare.lowest([{("net", "ours"): 2e-3, ("net", "old"): 1.0}, {("net", "ours"): 1e-3}])
+    lines = compare.table(first, {("net", "ours"): 5e-4})
+    assert [line.split() for line in lines[1:]] == [
+        ["net", "ours", "1", "ms", "500", "µs", "0.50"],
+        ["in", "one", "commit", "only:", "net,", "old"],
+    ]
+
+
+def test_a_commit_that_is_unknown_is_an_error(bench):
+    command = [sys.executable, BENCH / "compare.py", "no-such-commit", "HEAD", "tiny"]
+    ran = subprocess.run(command, capture_output=True, text=True)
+    assert ran.returncode == 1
+    assert "git has no commit 'no-such-commit'" in ran.stderr
+
+
+def test_all_figures_go_to_a_file(bench, tmp_path, monkeypatch, capsys):
+    import run
+
+    groups = [
+        {"about": {"processor": "a processor", "versions": ["Python 3"], "missing": []}},
+        {"title": "a work", "rows": [{"contender": "ours", "median": 0.5}]},
+    ]
+    monkeypatch.setattr(run, "measured_groups", lambda names: iter(groups))
+    monkeypatch.setattr(sys, "argv", ["run.py", "tiny", "--json", str(tmp_path / "figures.json")])
+    run.main()
+    assert json.loads((tmp_path / "figures.json").read_text(encoding="utf-8")) == groups
+    assert "500 ms" in capsys.readouterr().out

@@ -1,9 +1,10 @@
 """The bench: one table of every figure, each beside its peers', taken on this machine now.
 
-    python tests/bench/run.py [work ...] [--markdown] [--write-docs]
+    python tests/bench/run.py [work ...] [--markdown] [--json FILE] [--write-docs]
 
-It prints and asserts nothing, but for one thing: a peer that computes something else ends it.  Works and who
-takes part are in measure.py, what a work is in works.py, how it is timed in timing.py, goals in marks.py.
+This prints figures and asserts none; only a peer that computes something else ends it. compare.py compares
+two commits. Works and who takes part are in measure.py, what a work is in works.py, how it is timed in
+timing.py, goals in marks.py.
 """
 
 import argparse
@@ -33,6 +34,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("work", nargs="*", help=f"which works, of: {', '.join(NAMES)}; without any, all")
     parser.add_argument("--markdown", action="store_true", help="print the table for a page")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write all figures, in seconds, to a file")
     parser.add_argument("--write-docs", action="store_true", help="put the table of all works into docs")
     asked = parser.parse_args()
     unknown = [name for name in asked.work if name not in NAMES]
@@ -41,18 +43,23 @@ def main() -> None:
     if asked.write_docs and asked.work:
         parser.error("--write-docs takes the table of all works: name none")
     page = []
-    for text, cells in table(asked.work or NAMES):
-        page += on_page(text, cells)
-        if not asked.markdown:
-            print(in_terminal(text, cells), flush=True)
+    groups = []
+    for group in measured_groups(asked.work or NAMES):
+        groups.append(group)
+        for text, cells in table(group):
+            page += on_page(text, cells)
+            if not asked.markdown:
+                print(in_terminal(text, cells), flush=True)
+    if asked.json:
+        asked.json.write_text(json.dumps(groups, indent=1) + "\n", encoding="utf-8")
     if asked.markdown:
         print("\n".join(page))
     if asked.write_docs:
         write(page)
 
 
-def table(names: Any) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """The lines as they come: a text without cells, or cells."""
+def measured_groups(names: Any) -> Iterator[dict[str, Any]]:
+    """What is measured, as it comes: first `about` the machine, then titles with their rows."""
     ones = [name for name in ONE if name in names]
     yield from measured(1, ["limit", *ones], True)
     if "threads" in names:
@@ -61,12 +68,14 @@ def table(names: Any) -> Iterator[tuple[str, tuple[str, ...]]]:
         yield from measured(1, ["python"])
 
 
-def measured(threads: int, works: list[str], first: bool = False) -> Iterator[tuple[str, tuple[str, ...]]]:
+def measured(
+    threads: int, works: list[str], first: bool = False, package: Path = HERE.parent.parent
+) -> Iterator[dict[str, Any]]:
     """What a process of so many threads prints; ends this one if it fails."""
-    command = [sys.executable, str(HERE / "measure.py"), *works]
+    command = [sys.executable, str(package / "tests" / "bench" / "measure.py"), *works]
     machine.allot(threads)
     environment = machine.environment(threads)
-    beside = [str(HERE.parent.parent), environment.get("PYTHONPATH", "")]  # the package of this copy
+    beside = [str(package), environment.get("PYTHONPATH", "")]
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, beside))
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, text=True, encoding="utf-8"
@@ -77,16 +86,21 @@ def measured(threads: int, works: list[str], first: bool = False) -> Iterator[tu
                 print(text, end="", file=sys.stderr)
                 continue
             found = json.loads(text)
-            if "about" in found:
-                if first:
-                    yield described(found["about"]), ()
-                    yield "", HEAD
-                continue
-            yield found["title"], ()
-            for row in found["rows"]:
-                yield "", Row(**row).cells()
+            if first or "about" not in found:
+                yield found
     if child.returncode:
         sys.exit(f"the bench failed in {' '.join(works)}: see above")
+
+
+def table(group: dict[str, Any]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """The lines of a group: a text without cells, or cells."""
+    if "about" in group:
+        yield described(group["about"]), ()
+        yield "", HEAD
+        return
+    yield group["title"], ()
+    for row in group["rows"]:
+        yield "", Row(**row).cells()
 
 
 def described(about: dict[str, Any]) -> str:
