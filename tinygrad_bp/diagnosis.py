@@ -7,8 +7,8 @@ itself.
 from collections.abc import Iterable
 from math import isfinite
 
-from tinygrad_bp.engine import Value, newest_first, overflows, sweep
-from tinygrad_bp.errors import describe, describe_result, printable
+from tinygrad_bp.engine import Value, edges, newest_first, sweep
+from tinygrad_bp.errors import describe, describe_result, overflows, printable
 
 LONGEST_PATH = 12  # steps that are printed
 
@@ -29,7 +29,7 @@ def non_finite(root: Value) -> str:
         if not isfinite(v.data):
             what = describe_result(v.op, v.inputs, v.data)
             return f"{what}\n  path to the loss: {_path(v, root, order)}"
-    for v, text in overflows(order, sweep({root: 1.0}), {root}):
+    for v, text in overflows(sweep({root: 1.0}), edges, {root}):
         return f"{text}\n  path to the loss: {_path(v, root, order)}"
     return ""
 

@@ -7,13 +7,12 @@ the table of operations; nothing in this file knows what a tanh is.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
-from math import isfinite
 from operator import attrgetter
 from typing import Any
 
-from tinygrad_bp.errors import NonFiniteError, cannot_set, describe, describe_result, stale
+from tinygrad_bp.errors import NonFiniteError, cannot_set, describe, overflows, stale
 from tinygrad_bp.floats import NO_GRAD, Number, to_float
 from tinygrad_bp.modes import USUAL, mode, no_grad, trap
 from tinygrad_bp.operators import Operators, attach
@@ -75,11 +74,11 @@ class Value(Operators):
         >>> x = Value(3.0); y = x * x; y.backward(); y.backward(); x.grad
         12.0
         """
-        for v, g in sweep({self: to_float(seed)}).items():
-            if v.op:
-                v.grad = g
-            elif g is not CUT:
-                v.grad = (v.grad or 0.0) + g  # None is how PyTorch clears it
+        for nodes, gs in walk({self: to_float(seed)}):
+            for v, g in zip(nodes, gs):
+                if v is None or (g is CUT and not v.op):
+                    continue
+                v.grad = g if v.op else (v.grad or 0.0) + g  # None is how PyTorch clears it
 
     def zero_grad(self) -> None:
         """Set `.grad` to 0.0 in every node this one depends on, itself included."""
@@ -156,27 +155,23 @@ def newest_first(roots: Iterable[Value], may_be_stale: bool = False) -> list[Val
     return inner
 
 
-def edges(v: Value) -> list[tuple[Value, float]]:
-    """The operands of v, each with the local partial, without cut edges.
-
-    An edge is cut where an operation that `selects` has the partial 0: the operand was not chosen. It gets
-    nothing then, where 0 x inf would be nan (P4 of docs/semantics.md).
-    """
-    op: Op = v.op
-    if op.slopes is None:
-        return []
-    ds = op.slopes(v._data, *[x._data for x in v.inputs])
-    return [(x, d) for x, d in zip(v.inputs, ds) if d or not op.selects]
-
-
 def sweep(seeds: Mapping[Value, float]) -> dict[Value, float]:
-    """The adjoint of every node under the seeded roots: the sum over its consumers of adjoint x partial.
+    """The adjoint of every node under the seeded roots: the sum over its consumers of adjoint x partial."""
+    adjoint: dict[Any, float] = {}
+    for nodes, gs in walk(seeds):
+        adjoint.update(zip(nodes, gs))
+    adjoint.pop(None, None)
+    return adjoint
+
+
+def walk(seeds: Mapping[Value, float]) -> list[tuple[Iterable[Any], Iterable[float]]]:
+    """Lists of nodes and of their adjoints; some places hold no node, but None.
 
     A list has a place for every creation number, newest first. A walk along it meets a node after all of its
     consumers, and each of those has added its share at the node's place. The list covers a window of numbers;
     what is older waits in a dict for the next window, which is twice as wide.
     """
-    adjoint: dict[Any, float] = {}
+    done: list[tuple[Iterable[Any], Iterable[float]]] = []
     waiting = defaultdict(float, seeds)
     size = WINDOW
     while newest := max([v.number for v in waiting if v.op], default=0):
@@ -203,26 +198,30 @@ def sweep(seeds: Mapping[Value, float]) -> dict[Value, float]:
                         waiting[x] = CUT
                 continue
             x, y = v._x, v._y  # the same for x * y and x + y, most of any graph: written out, without calls
-            to_x, to_y = (y._data * g, x._data * g) if op is MUL else (g, g)
-            if x.number > number or y.number > number:
-                raise stale(x if x.number > number else y, v)
-            if (k := newest - x.number) < size:
+            to_x = to_y = g
+            if op is MUL:
+                to_x, to_y = y._data * g, x._data * g
+            i, j = x.number, y.number
+            if i > number or j > number:
+                raise stale(x if i > number else y, v)
+            if (k := newest - i) < size:
                 nodes[k] = x
                 gs[k] += to_x
             else:
                 waiting[x] += to_x
-            if (k := newest - y.number) < size:
+            if (k := newest - j) < size:
                 nodes[k] = y
                 gs[k] += to_y
             else:
                 waiting[y] += to_y
-        adjoint.update(zip(nodes, gs))
+        done.append((nodes, gs))
         size = min(2 * size, WIDEST)
-    adjoint.pop(None, None)  # numbers of other graphs
-    adjoint.update(waiting)
-    for _, text in overflows([v for v in adjoint if v.op], adjoint, {*seeds}) if mode.get().trap else ():
-        raise NonFiniteError(text)
-    return adjoint
+    done.append((waiting.keys(), waiting.values()))
+    if mode.get().trap:
+        adjoint = {v: g for nodes, gs in done for v, g in zip(nodes, gs) if v is not None}
+        for _, text in overflows(adjoint, edges, {*seeds}):
+            raise NonFiniteError(text)
+    return done
 
 
 def shares(v: Value, g: float) -> Sequence[float]:
@@ -238,10 +237,10 @@ def shares(v: Value, g: float) -> Sequence[float]:
     return [d * g if d or not op.selects else CUT for d in ds]
 
 
-def overflows(order: Any, adjoint: Any, reached: set[Value]) -> Iterator[tuple[Value, str]]:
-    """The nodes that make inf or nan of a finite adjoint, newest first, each with what to say about it."""
-    for v in order:
-        for x, d in edges(v) if v in reached else []:
-            reached.add(x)
-            if isfinite(adjoint[v]) and not isfinite(d * adjoint[v]):
-                yield v, f"the partial by {describe(x)} of {describe_result(v.op, v.inputs, d)}"
+def edges(v: Value) -> list[tuple[Value, float]]:
+    """The operands of v, each with the local partial, without cut edges.
+
+    An edge is cut where an operation that `selects` has the partial 0: the operand was not chosen. It gets
+    nothing then, where 0 x inf would be nan (P4 of docs/semantics.md).
+    """
+    return [(x, d) for x, d in zip(v.inputs, shares(v, 1.0)) if d is not CUT]

@@ -5,7 +5,8 @@ Python's own TypeError and ValueError; what only a library of graphs can report 
 and all of these can be caught as TinygradError.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from math import isfinite
 from typing import Any
 
 LONGEST_NAME = 80  # characters of a label that are printed
@@ -71,6 +72,15 @@ def describe_result(op: Any, inputs: Iterable[Any], result: float) -> str:
     hint = f": {op.hint}" if op.hint else ""
     name = repr(op)[4:-1]  # with its constants: powc(2)
     return f"{name} of {', '.join(map(describe, inputs))} is {result}{hint}"
+
+
+def overflows(adjoint: Any, edges: Any, reached: set[Any]) -> Iterator[tuple[Any, str]]:
+    """The nodes that make inf or nan of a finite adjoint, newest first, each with what to say about it."""
+    for v, g in adjoint.items():
+        for x, d in edges(v) if v.op and v in reached else []:
+            reached.add(x)
+            if isfinite(g) and not isfinite(d * g):
+                yield v, f"the partial by {describe(x)} of {describe_result(v.op, v.inputs, d)}"
 
 
 def stale(x: Any, v: Any) -> StaleGraphError:

@@ -31,7 +31,7 @@ def to_float(x: Any) -> float:
     """
     if type(x) is float:
         return x
-    if type(x) is int and -(10**308) < x < 10**308:
+    if type(x) is int and -1e308 < x < 1e308:
         return float(x)
     kind, is_text = type(x).__name__, isinstance(x, (str, bytes, bytearray))
     if isinstance(x, Complex) and not isinstance(x, Real):
