@@ -15,6 +15,7 @@ PUBLIC = {  # where the names come from; all operations of ops.py come on top
     "engine": "Value dot no_grad trap",  # dot takes lists
     "nn": "Module Neuron Layer MLP",
     "train": "fit History",
+    "checkpoint": "save load",
     "transforms": "grad value_and_grad gradients jacobian hessian hvp jvp vjp",
     "compiler": "compile",
     "check.gradcheck": "gradcheck",

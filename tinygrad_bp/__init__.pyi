@@ -16,6 +16,10 @@ from tinygrad_bp.check.audit import (
 from tinygrad_bp.check.gradcheck import (
     gradcheck as gradcheck,
 )
+from tinygrad_bp.checkpoint import (
+    load as load,
+    save as save,
+)
 from tinygrad_bp.compiler import (
     compile as compile,
 )
@@ -200,6 +204,7 @@ __all__ = [
     "jvp",
     "layers",
     "leaky_relu",
+    "load",
     "log",
     "log1p",
     "logsumexp",
@@ -219,6 +224,7 @@ __all__ = [
     "powc_x",
     "relu",
     "remainder",
+    "save",
     "schedules",
     "sech2",
     "sigmoid",

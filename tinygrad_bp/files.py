@@ -57,6 +57,7 @@ def write_whole(path: Path, content: bytes, error: type[TinygradError]) -> Path:
                 file.flush()
                 os.fsync(file.fileno())  # on the disk before it takes the name, also if the power fails
             part.replace(target)
+            _sync_folder(target.parent)
         finally:
             part.unlink(missing_ok=True)
     except OSError as found:
@@ -70,6 +71,20 @@ def write_whole(path: Path, content: bytes, error: type[TinygradError]) -> Path:
             f"cannot write '{printable(path, LONGEST_PATH)}': {why}{fix}; nothing was changed"
         ) from found
     return path
+
+
+def _sync_folder(folder: Path) -> None:
+    """Put the new name on the disk, too, where folders can be opened."""
+    try:
+        number = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return  # as on Windows
+    try:
+        os.fsync(number)
+    except OSError:
+        return  # a file system that has no such thing
+    finally:
+        os.close(number)
 
 
 def _remove_abandoned(folder: Path, temporary: str) -> None:

@@ -106,29 +106,35 @@ class Module:
         Raises CheckpointError, with nothing changed, if paths are missing or unknown or an entry is no
         number.
         """
-        if not isinstance(state, Mapping):
-            raise TypeError(f"load_state_dict takes the dict that state_dict() gave, not {state!r}")
-        own = dict(self.named_parameters())
-        wrong = [f"{path} is missing" for path in own if path not in state]
-        wrong += [f"{printable(path)} is unknown to the model" for path in state if path not in own]
-        numbers = {}
-        for path in own.keys() & state.keys():
-            try:
-                numbers[path] = to_float(state[path])
-            except (TypeError, ValueError) as error:
-                wrong.append(f"{path}: {error}")
-        if wrong:
-            more = f"; and {len(wrong) - 5} more" if len(wrong) > 5 else ""
-            raise CheckpointError(
-                f"the state does not fit {type(self).__name__}: {'; '.join(wrong[:5])}{more} "
-                "(build the model with the shape it was saved from)"
-            )
-        for path, number in numbers.items():
-            own[path].data = number
+        numbers = check_state(self, state)
+        for path, p in self.named_parameters():
+            p.data = numbers[path]
 
     def copy(self: M) -> M:
         """A model of the same shape with parameters of its own, of the same numbers and labels."""
         return copy.deepcopy(self)
+
+
+def check_state(module: Module, state: Mapping[str, float]) -> dict[str, float]:
+    """The numbers of all parameters by path. Raises CheckpointError for a state of another model."""
+    if not isinstance(state, Mapping):
+        raise TypeError(f"load_state_dict takes the dict that state_dict() gave, not {state!r}")
+    own = dict(module.named_parameters())
+    wrong = [f"{path} is missing" for path in own if path not in state]
+    wrong += [f"{printable(path)} is unknown to the model" for path in state if path not in own]
+    numbers = {}
+    for path in own:
+        try:
+            numbers[path] = to_float(state.get(path, 0.0))
+        except (TypeError, ValueError) as error:
+            wrong.append(f"{path}: {error}")
+    if wrong:
+        more = f"; and {len(wrong) - 5} more" if len(wrong) > 5 else ""
+        raise CheckpointError(
+            f"the state does not fit {type(module).__name__}: {'; '.join(wrong[:5])}{more} "
+            "(build the model with the shape it was saved from)"
+        )
+    return numbers
 
 
 def _walk(part: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Value]]:
