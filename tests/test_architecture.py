@@ -113,7 +113,8 @@ def test_a_third_party_package_is_imported_by_one_file(name):
 def test_demos_need_nothing_but_the_package(path):
     neighbours = {demo.stem for demo in DEMOS}
     packages = {module.split(".")[0] for module in imported(path)}
-    assert packages - sys.stdlib_module_names - neighbours <= {"tinygrad_bp"}
+    peers = {"array_api_compat", "dask", "jax"} if path.stem == "scale_out" else set()  # what it is about
+    assert packages - sys.stdlib_module_names - neighbours <= {"tinygrad_bp"} | peers
 
 
 def test_the_package_is_imported_without_any_other():

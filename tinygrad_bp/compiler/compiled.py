@@ -15,7 +15,7 @@ from typing import Any
 
 from tinygrad_bp.compiler.backends.llvm import native
 from tinygrad_bp.compiler.backends.llvm.blocks import Lanes
-from tinygrad_bp.compiler.backends.matrix.emit_matrix import argument_names, emit_matrix
+from tinygrad_bp.compiler.backends.matrix.emit_matrix import argument_names, emit_matrix, run_on
 from tinygrad_bp.compiler.backends.python import emit_python
 from tinygrad_bp.compiler.bound import Bound, Pacing, Stretch, checked_pace
 from tinygrad_bp.compiler.columns import Columns
@@ -87,6 +87,7 @@ class _Compiled:
         self._kernels: dict[tuple[str, tuple[Structure, ...]], Kernel] = {}
         self._seconds: dict[str, float] = {}
         self._last: Kernel | None = None
+        self._last_use: tuple[str, tuple[Structure, ...]] = ("", ())
         self._threads = threads
 
     def _kernel(self, want: str, structures: tuple[Structure, ...]) -> Kernel:
@@ -97,7 +98,7 @@ class _Compiled:
                 self._kernels[want, structures] = kernel
                 if len(self._kernels) > KERNELS:
                     del self._kernels[next(iter(self._kernels))]
-        self._last = kernel
+        self._last, self._last_use = kernel, (want, structures)
         return kernel
 
     def _traced(self, want: str, structures: tuple[Structure, ...]) -> Kernel:
@@ -177,22 +178,26 @@ class _Compiled:
         if kind == "python":
             return emit_python(kernel.rolled, written_out=False)[0]
         if kind == "matrix":
-            return self._matrix_source(kernel)
+            return self._array_program(self._last_use[0])[0]
         if kind != "llvm":
             raise ValueError(f"source: kind is 'python', 'matrix' or 'llvm', not {kind!r}")
         return kernel.llvm(*next(iter(kernel.machines), (Lanes.chosen(kernel.rolled, (8, 32), 1000), None)))
 
-    def _matrix_source(self, kernel: Kernel) -> str:
-        """The source for array libraries: traced once more, since it is lowered to larger steps."""
-        want, structures = next(key for key, k in self._kernels.items() if k is kernel)
+    def _array_program(self, want: str) -> tuple[str, list[Value]]:
+        """The source for array libraries, and the Values that it reads.
+
+        f is traced once more, for the arguments seen last: for arrays it is lowered to larger steps.
+        """
+        _, structures = self._last_use
         with _without_collecting():
             found = trace(self._f, structures, self._params)
             outputs = self._outputs(found, want)
             program = lower(outputs, found.inputs, self._params, found.captured, want in SUMMED, arrays=True)
             rolled = roll(schedule(fuse(program)))
         labels = [x.label for x in program.leaves]
-        names = argument_names(self._f, len(kernel.widths))
-        return emit_matrix(rolled, kernel.widths, kernel.params, labels, names)
+        widths = [*map(size_of, structures)]
+        names = argument_names(self._f, len(widths))
+        return emit_matrix(rolled, widths, len(self._params), labels, names), program.leaves
 
     def report(self) -> str:
         """What was made of the last kernel used, as text: loop nests, memory, the seconds of each pass.
@@ -277,6 +282,26 @@ class CompiledSum(_Compiled):
     ) -> Bound:
         """The kernel with its data, for stretches of steps on batches of up to so many samples."""
         return bind(self._kernel_for("grads", data), data, self._threads, update, batch, penalty)
+
+    def on(self, xp: Any) -> Callable[..., tuple[Any, Any]]:
+        """The derived matrix program as a function of an array library: (params, *columns) -> (loss, grad).
+
+        `xp` is what the library calls its functions by: numpy, jax.numpy, array_api_compat.torch,
+        array_api_compat.dask.array, or any other namespace of the array API standard. `params` is an array of
+        all parameters in the order given to `compile`, a column an array with a row (or a number) for each
+        sample; the loss has no axes, the gradient is like `params`. Nothing is changed in place. Other Values
+        that f uses are read at each call; a library that compiles the function keeps them.
+
+        The function is made for the arguments seen last: call the step once, or compile(f, params, example).
+        Raises CompileError before that and for an operation that is no array function, TypeError for a
+        namespace that lacks a function.
+
+            step = compile(lambda x, y: (w * x - y) ** 2, [w], example=(1.0, 1.0))
+            loss, grad = step.on(numpy)(numpy.array([3.0]), xs, ys)
+        """
+        self._used()
+        source, leaves = self._array_program("grads")
+        return run_on(xp, source, self._name, len(self._params), leaves)
 
     def bind(self, *columns: Any, lr: float = 0.0, momentum: float = 0.0) -> Bound:
         """The kernel with its data, checked once, for calls that cost next to nothing.

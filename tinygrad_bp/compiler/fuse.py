@@ -1,10 +1,12 @@
-"""Fuse: chains of additions become one accumulation.
+"""Fuse: from terms to terms, where each chain of additions has become one accumulation.
 
-A neuron written with operators is ((b + w0*x0) + w1*x1) + ...: left-deep, and no partial sum is used
-elsewhere. Such a chain becomes one term, start + w0*x0 + w1*x1 + ..., with its operands in order, so that
-nothing is added up in another order than the user wrote.  Then a net built from binary operations looks like
-one built from dots. Accumulations with parameters and samples mixed in one list get copies, so that a list
-lives in one memory. Read schedule.py next.
+A neuron written with operators is a chain, whose partial sums nothing else uses.  Its operands stay in order,
+so nothing is added up in another order than the user wrote, and a net built from binary operations looks like
+one built from dots.  A list is
+all parameters or all values of a sample; others are copied.
+
+    (((b + w0*x0) + w1*x1) + w2*x2) + w3*x3     add, mul, add, mul, ...
+    inner(b, w0, w1, w2, w3, x0, x1, x2, x3)    one term
 """
 
 from collections.abc import Mapping, Sequence
@@ -64,12 +66,13 @@ def _fused(root: Term, inside: set[Term], uses: Mapping[Term, int], new: dict[Te
         before = _partial_sum(term, uses)
         x, y = term.args
         if before is None:
-            chain += [y, x]
+            starts_with_product = _is_product(x, uses) and not _is_product(y, uses)
+            chain += [x, y] if starts_with_product else [y, x]  # w0*x0 + b is b + w0*x0, to the bit
             break
         chain.append(y if before is x else x)
         term = before
     summands = chain[::-1]
-    products = [x.op is ops.mul and uses[x] == 1 for x in summands[1:]]
+    products = [_is_product(x, uses) for x in summands[1:]]
     start, rest = summands[0], summands[1:]
     if len(rest) < FEW or not (any(products) or len(rest) >= 2 * FEW):
         return _written_out(summands, new)
@@ -80,6 +83,10 @@ def _fused(root: Term, inside: set[Term], uses: Mapping[Term, int], new: dict[Te
     ws = [new[w] if x is not None else one for w, x in pairs]
     xs = [new[x] if x is not None else new[w] for w, x in pairs]
     return _accumulation(INNER, new[start], ws, xs)
+
+
+def _is_product(term: Term, uses: Mapping[Term, int]) -> bool:
+    return term.op is ops.mul and uses[term] == 1
 
 
 def _written_out(summands: Sequence[Term], new: dict[Term, Term]) -> Term:

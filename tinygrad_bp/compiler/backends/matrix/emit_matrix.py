@@ -8,7 +8,7 @@ each gradient, behind what it needs.  The text asks of `xp` only what the array 
 
 import inspect
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from tinygrad_bp import ops
@@ -27,6 +27,7 @@ from tinygrad_bp.compiler.backends.matrix.statements import Statement, formula_o
 from tinygrad_bp.compiler.backends.matrix.writing import Writer
 from tinygrad_bp.compiler.roll import Nest, Rolled, addresses_of, leaf_spaces, points_of
 from tinygrad_bp.compiler.schedule import Kind, Space
+from tinygrad_bp.engine import Value
 from tinygrad_bp.errors import CompileError
 
 MANY = 20_000  # lines that nobody reads
@@ -56,6 +57,33 @@ def argument_names(f: Any, count: int) -> list[str]:
     except (TypeError, ValueError):
         names = []
     return names[:count] if len(names) >= count else [f"x{i + 1}" for i in range(count)]
+
+
+def run_on(xp: Any, source: str, name: str, params: int, leaves: Sequence[Value]) -> Callable[..., Any]:
+    """The function of a source on an array library; Values among its leaves, after the parameters, are read.
+
+    Raises TypeError for a namespace that lacks a function which the source calls.
+    """
+    missing = sorted({x for x in re.findall(r"\bxp\.(\w+)", source) if not hasattr(xp, x)})
+    if missing:
+        raise TypeError(
+            f"{name} on {getattr(xp, '__name__', xp)}: it has no {', '.join(missing)}: pass a namespace of "
+            "the array API standard, such as numpy, jax.numpy or array_api_compat.torch"
+        )
+    space: dict[str, Any] = {}
+    exec(compile(source, f"<matrix program of {name}>", "exec"), space)
+    captured = leaves[params:]
+
+    def value_and_grad(flat: Any, *columns: Any) -> Any:
+        if tuple(flat.shape) != (params,):
+            raise ValueError(
+                f"{name}: params is an array of {params} numbers, not of shape {tuple(flat.shape)}"
+            )
+        if captured:
+            flat = xp.concat([flat, xp.asarray([x.data for x in captured], dtype=flat.dtype)], axis=0)
+        return space["value_and_grad"](xp, flat, *columns)
+
+    return value_and_grad
 
 
 class _Source:
