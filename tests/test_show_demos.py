@@ -11,7 +11,7 @@ import pytest
 from matplotlib.image import imread
 from support.demos import DEMOS, run
 
-OUTPUTS = {"draw_neuron": ".svg", "step_through": ".html", "moons": ".png"}
+OUTPUTS = {"draw_neuron": ".svg", "step_through": ".html", "moons": ".png", "digits": ".png"}
 
 
 @pytest.fixture(scope="module", params=list(OUTPUTS))
@@ -42,6 +42,12 @@ def test_it_says_what_it_shows(demo):
         assert re.fullmatch(
             r"page: \S+file_training.html   XOR by a 2-4-1 network, loss \S+, 4 of 4 right, \d+ kB", lines[1]
         )
+    elif name == "digits":
+        assert lines[0] == "64-32-10, 2410 parameters, 1438 digits, seed 0"
+        share = re.fullmatch(
+            r"\d+\.\d\d s in .+; \d+ of 359 unseen digits are read right, (\S+) %", lines[-2]
+        )
+        assert float(share[1]) >= 95.0
     else:
         assert lines[0] == "2-16-16-1, 337 parameters, 100 points, seed 0"
         losses = [float(line.split()[-1]) for line in lines if line.startswith("iteration")]

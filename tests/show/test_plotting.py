@@ -275,3 +275,14 @@ def test_what_is_not_finite_is_left_out():
     model.layers[0].neurons[0].b.data = float("inf")
     plotting.activation_histogram(model, xs).savefig(io.BytesIO())
     plotting.decision_boundary(model, xs, ys, grid=5).savefig(io.BytesIO())
+
+
+def test_images_are_scaled_to_their_own_largest_number():
+    figure = plotting.images([[0.0, -2.0, 1.0, 2.0], [Value(0.5), 0.0, 0.0, 0.0]], titles=["a"], signed=True)
+    first, second = (ax.images[0] for ax in figure.axes)
+    assert first.get_array().tolist() == [[0.0, -2.0], [1.0, 2.0]]
+    assert (first.get_clim(), second.get_clim()) == ((-2.0, 2.0), (-0.5, 0.5))
+    assert figure.axes[0].get_title() == "a"
+    for rows in ([], [[1.0, 2.0]], [[1.0], [1.0, 2.0, 3.0, 4.0]], [[]]):
+        with pytest.raises(ValueError, match="each row holds the pixels of a square, such as 64 numbers"):
+            plotting.images(rows)

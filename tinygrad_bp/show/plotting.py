@@ -247,6 +247,37 @@ def weight_matrices(
 # --- difference quotients -----------------------------------------------------------------------------------
 
 
+def images(
+    rows: Sequence[Sequence[float]], titles: Sequence[str] = (), columns: int = 8, signed: bool = False
+) -> Figure:
+    """Rows of numbers as small square pictures side by side, each scaled to its own largest magnitude.
+
+    With `signed`, blue is above 0 and orange below; else dark is large. Raises ValueError for rows that are
+    not squares, as of 64 numbers, and for no rows.
+
+    >>> figure = images([[0.0, 1.0, 1.0, 0.0]] * 3, titles=["a", "b", "c"]); len(figure.axes)
+    3
+    """
+    side = round(len(rows[0]) ** 0.5) if len(rows) else 0
+    if not side or any(len(row) != side * side for row in rows):
+        raise ValueError(
+            "images: each row holds the pixels of a square, such as 64 numbers; one row at least"
+        )
+    columns = min(columns, len(rows))
+    lines = -(-len(rows) // columns)
+    figure = Figure(figsize=(1.1 * columns, (1.35 if titles else 1.1) * lines), layout="constrained")
+    for k, row in enumerate(rows):
+        ax = figure.add_subplot(lines, columns, k + 1)
+        numbers = _floats(row)
+        far = max(map(abs, numbers)) or 1.0
+        look: Any = {"cmap": SIGNED, "vmin": -far, "vmax": far} if signed else {"cmap": "Greys"}
+        ax.imshow([numbers[i : i + side] for i in range(0, side * side, side)], **look)
+        ax.set_axis_off()
+        if k < len(titles):
+            ax.set_title(titles[k], fontsize=9, color=INK)
+    return figure
+
+
 def difference_error(f: Callable[[Any], Any], x: float, ax: Any = None) -> Figure:
     """How far difference quotients of f at x are from the engine's gradient, against their step h.
 
