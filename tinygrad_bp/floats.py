@@ -1,9 +1,9 @@
-"""Total functions on floats: IEEE 754 answers (inf, nan, signed zeros) where Python raises.
+"""Functions on floats that never raise: inf, nan and signed zeros as in IEEE 754 where Python would raise.
 
-`math.log(0)` raises, `2.0 ** 5000` raises, `1 / 0.0` raises: a graph must not stop there, because the user
-wants to see where the inf came from.  Every function here takes floats, returns a float and never raises; it
-is within 3 units in the last place of the true value, by tests against 400-bit arithmetic.  `ops.py` builds
-the table of operations from these; nothing here knows a derivative.
+`math.log(0)`, `2.0 ** 5000` and `1 / 0.0` raise, but a graph must not stop there: the user wants to see where
+the inf came from. Every function here takes floats and returns a float, within 3 units in the last place of
+the true value, by tests against 400-bit arithmetic. `ops.py` builds the table of operations from these; there
+are no derivatives here.
 """
 
 import math
@@ -24,7 +24,7 @@ NO_GRAD = float("0.0")  # `.grad` until a backward pass sets it: a zero of its o
 def to_float(x: Any) -> float:
     """One real number as a float: int, bool, Fraction, Decimal and NumPy scalars are welcome.
 
-    Raises TypeError for what is not a single real number, ValueError for an int beyond the floats.
+    Raises TypeError for anything but one real number, ValueError for an int beyond the floats.
 
     >>> to_float(True), to_float(3)
     (1.0, 3.0)
@@ -50,7 +50,7 @@ def to_float(x: Any) -> float:
 
 
 def _total(f: Unary) -> Unary:
-    """A function of math, answering nan where that has no value (ValueError) and inf where it overflows."""
+    """A function of math that returns nan where it has no value (ValueError) and inf where it overflows."""
 
     def total(x: float) -> float:
         try:

@@ -1,8 +1,9 @@
 """Losses of one sample: `loss(prediction, target)` is a Value.
 
 Predictions are what a model returns, a Value or a list of them; targets are numbers, or lists of as many
-numbers. Those that end in a logarithm take logits, the numbers before a sigmoid or softmax, and are written
-so that no sum cancels and nothing overflows.  `fit` in train.py sums them over a batch, or takes the mean.
+numbers. `bce_with_logits` and `cross_entropy` take logits, the numbers before a sigmoid or softmax, and are
+written so that no sum cancels and nothing overflows. `fit` in train.py adds them up over a batch, or takes
+the mean.
 """
 
 from collections.abc import Callable, Sequence
@@ -123,7 +124,7 @@ def _surprise(logits: Sequence[Any], k: int) -> Value:
 
 
 def _surprise_of_any(logits: Sequence[Any], target: Value) -> Value:
-    """The same for a class that is a node of the graph; nan if it is none of the logits'."""
+    """The same for a class that is a node of the graph; nan if it is not one of the logits'."""
     hits = [EQ(target, float(k)) for k in range(len(logits))]
     own = SUM(*[WHERE(hit, z, 0.0) for hit, z in zip(hits, logits)]) / SUM(*hits)
     out: Value = LOGSUMEXP(*[z - own for z in logits])

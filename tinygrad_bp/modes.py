@@ -81,14 +81,14 @@ def trap() -> Any:
     return entered(trap=True)
 
 
-def forbid(deed: str) -> None:
+def forbid(action: str) -> None:
     """While a function is traced, refuse what would freeze a placeholder's number; names the user's line."""
     if not mode.get().tracing:
         return
     frame = users_frame(sys._getframe(1)) or sys._getframe(1)
     place = describe_line(frame.f_code.co_filename, frame.f_lineno)
     raise CompileError(
-        f"{place}\n  {deed}, and compiled code would keep that for all data: "
+        f"{place}\n  {action}, and compiled code would keep that for all data: "
         "choose inside the graph, tg.where(tg.gt(x, 0), a, b)"
     )
 

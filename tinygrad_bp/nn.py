@@ -1,8 +1,8 @@
 """Networks: Neuron, Layer, MLP, and the Module they share.
 
 A neuron is one `dot` node (weights · inputs + bias) and one activation node, so a layer of the graph looks
-like the layer one draws on paper.  Parameters are leaves that know their place by their label,
-"layers.0.neurons.3.w.1": drawings group by it and error messages name it.  Read losses.py and train.py next.
+like the layer one draws on paper. The label of a parameter is its path in the model,
+"layers.0.neurons.3.w.1", which error messages name.
 """
 
 import copy
@@ -91,7 +91,7 @@ class Module:
             p.grad = NO_GRAD
 
     def label_parameters(self) -> None:
-        """Give parameters without a label their path; one that carries the end of its path gets the whole."""
+        """Give each parameter its path as label, if it has none or the end of its path; other labels stay."""
         for path, p in self.named_parameters():
             if not p.label or path.endswith("." + p.label):
                 p.label = path
@@ -103,7 +103,7 @@ class Module:
     def load_state_dict(self, state: Mapping[str, float]) -> None:
         """Set all parameters from what `state_dict` gave.
 
-        Raises CheckpointError, with nothing changed, if paths are missing or unknown or an entry is no
+        Raises CheckpointError, with nothing changed, if paths are missing or unknown or an entry is not a
         number.
         """
         numbers = check_state(self, state)
@@ -321,7 +321,7 @@ def _title(module: Module) -> str:
 
 
 def _kind(neuron: Neuron) -> str:
-    """How micrograd begins a neuron's name: ReLUNeuron, LinearNeuron; others by their activation's."""
+    """The first part of a neuron's name, as in micrograd: ReLUNeuron, LinearNeuron; else its activation."""
     if neuron.act is None:
         return "Linear"
     if neuron.act is Value.relu:

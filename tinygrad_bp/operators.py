@@ -1,9 +1,8 @@
-"""How a Value behaves as a Python number: operators, comparisons, and habits people bring from other engines.
+"""How a Value behaves as a Python number: operators, comparisons, and what other libraries call things.
 
 Arithmetic comes from the table: `attach` gives every row its method, and the operator it stands behind, as a
-function that makes one node (bound once, so that `x + y` costs no search).  Comparisons are by number and
-answer a bool, so that `if`, `max` and `sorted` work; hash goes by identity, and so does the engine.  Read
-engine.py first.
+function that makes one node. Comparisons are by number and return a bool, so `if`, `max` and `sorted` work;
+the hash of a Value is its identity, and the engine uses nothing else.
 """
 
 import operator
@@ -90,7 +89,7 @@ class Operators(TableMethods):
             return ROUND(self) if digits is None else ROUND(self * 10.0**digits) / 10.0**digits
 
     def _operand(self, y: Any) -> Any:
-        """Another operand as a Value; NotImplemented for what is no number: Python then asks that in turn."""
+        """Another operand as a Value; NotImplemented for anything else, so that Python asks it in turn."""
         try:
             return y if isinstance(y, Operators) else type(self)(y)
         except TypeError:

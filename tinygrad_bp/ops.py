@@ -1,12 +1,12 @@
 """THE TABLE: every operation, declared once.
 
-A row gives an operation its name, its value on floats and its partial derivatives, and whatever else there is
-to say about it.  Values are total: they answer as IEEE 754 does (inf, nan) and never raise.  Partials are
-given the result `o` and the operands, and are written in the table's own operations, so that one rule serves
-three readers: on floats it gives a number, on Values a graph (and so second derivatives), on symbols a
-formula.  Two rules for rules: no Python branch, and `div` and `pow` by name, as Python's / and ** raise where
-IEEE answers.  Operators and methods of Value, tests and documents are loops over this table; engine.py
-records and differentiates.  P1 to P5 in comments are policies of docs/semantics.md.
+A row gives an operation its name, its value on floats, its partial derivatives, and whatever else there is
+to say about it. Values follow IEEE 754: they can be inf or nan, and never raise. Partials are functions of
+the result `o` and the operands, written in the table's own operations, so one rule serves three readers: on
+floats it gives a number, on Values a graph (and so second derivatives), on symbols a formula. A rule has no
+Python branch, and writes `div` and `pow` by name, because Python's / and ** raise at 0. The operators and
+methods of Value, the tests and the documents are loops over this table. P1 to P5 in comments are policies
+of docs/semantics.md; docs/add_an_operation.md shows how to write a row.
 """
 
 # mypy: disable-error-code="has-type"
@@ -36,7 +36,7 @@ TABLE: frozenset[str] = frozenset()  # the names of the rows below, once they ar
 
 
 class Recorder(Protocol):
-    """What an operand is that answers for itself: a Value makes a node, a symbol a formula."""
+    """An operand with a way of its own to apply an operation: a Value makes a node, a symbol a formula."""
 
     def apply_op(self, op: Op, operands: tuple[Any, ...]) -> Any: ...
 
@@ -48,7 +48,13 @@ R = TypeVar("R", bound=Recorder)
 class Op:
     """One operation: a row of the table, or an instance of a row that has its constants filled in.
 
-    Called with numbers it answers a float; with a Value among its operands, a Value.
+    Called with numbers it returns a float, with a Value among its operands a Value.
+
+    `selects` and `singular` are about policy P4. `where(c, x, y)` chooses x or y, and `relu(x)` chooses x
+    or 0: the gradient must not flow to what was not chosen, not even as 0 x inf = nan. Such an operation
+    `selects`: a partial of exactly 0 says that the operand was not chosen, and the sweep skips that edge
+    (it is *cut*). An operation is `singular` if a partial can be inf or nan at finite operands, as that of
+    log at 0. (A product does not select: its partial can be 0 by accident.)
 
     >>> tanh(0.0), leaky_relu(-1.0, 0.5), leaky_relu.at(0.5)
     (0.0, -0.5, <op leaky_relu(0.5)>)
@@ -65,9 +71,9 @@ class Op:
     tex: str = ""  # {0}, {1} are the operands, then the constants; {xs} all operands
     domain: tuple[Interval, ...] = ()  # of each operand, where it is defined and smooth
     kink: Callable[..., Any] | None = None  # of the operands: 0, or changes sign, where the row is not smooth
-    selects: bool = False  # P4: partials constant wherever smooth; one of exactly 0 cuts the edge
+    selects: bool = False  # P4: a partial of exactly 0 cuts the edge; partials are constant wherever smooth
     singular: bool = False  # P4: a partial can be non-finite at finite operands
-    hint: str = ""  # what to do where it answers inf or nan
+    hint: str = ""  # what to do where the value is inf or nan
     formula: Callable[..., Any] | None = None  # of a composite row: its value in other operations
     slopes: Rule | None = None  # partials, read for floats alone (end of file)
     instances: WeakValueDictionary[tuple[str, ...], Op] = field(default_factory=WeakValueDictionary)
@@ -143,7 +149,7 @@ def op(
 ) -> Op:
     """Declare an operation: its value on floats, and its partials from the result `o` and the operands.
 
-    The number of operands is read off the rule's parameters (or the value's, where partials is None);
+    The number of operands comes from the rule's parameters (or the value's, where partials is None);
     parameters named in `constants` come after the operands.  With composite=True the value is itself written
     in other operations.  A declared operation is a function and a method of Value; declaring a name again
     replaces your own, never the table's.  Raises ValueError for a name that is taken, or that is no name.
@@ -180,7 +186,7 @@ def _operands(value: Callable[..., Any], partials: Rule | None, constants: int) 
 
 
 def _counted(name: str, partials: Rule, operands: int | None) -> Rule:
-    """Your rule, held to one partial for each operand: with one too few, an operand would just get none."""
+    """Your rule, checked for one partial per operand: with one too few, an operand would get no gradient."""
 
     def rule(o: Any, *xs: Any) -> Sequence[Any]:
         ds = partials(o, *xs)
@@ -217,11 +223,11 @@ div        = op("div",        floats.div,        lambda o, x, y: (div(1.0, y), d
                 hint="keep the divisor away from 0")
 neg        = op("neg",        floats.neg,        lambda o, x: (-1.0,),
                 tex="-{0}", sign="−", dunder="neg")
-fmod       = op("fmod",       floats.fmod,       lambda o, x, y: (nan_if(o, 1.0), nan_if(o, laps(o, x, y))),
+fmod       = op("fmod",       floats.fmod,       lambda o, x, y: (nan_if(o, 1.0), nan_if(o, turns(o, x, y))),
                 tex=r"{0} \operatorname{{mod}}_0 {1}",
                 kink=lambda x, y: sin(pi * div(x, y)), singular=True,
                 hint="the divisor must not be 0")
-remainder  = op("remainder",  floats.remainder,  lambda o, x, y: (nan_if(o, 1.0), nan_if(o, laps(o, x, y))),
+remainder  = op("remainder",  floats.remainder,  lambda o, x, y: (nan_if(o, 1.0), nan_if(o, turns(o, x, y))),
                 tex=r"{0} \operatorname{{mod}} {1}", sign="%", dunder="mod",
                 kink=lambda x, y: sin(pi * div(x, y)), singular=True,
                 hint="the divisor must not be 0")
@@ -426,8 +432,8 @@ def dot_partials(xs: Sequence[Any]) -> tuple[Any, ...]:
     return (*xs[n : n + n], *xs[:n], 1.0) if len(xs) % 2 else (*xs[n:], *xs[:n])
 
 
-def laps(o: Any, x: Any, y: Any) -> Any:
-    """How often y was taken off x to leave o, negative: the slope of the remainder by y.
+def turns(o: Any, x: Any, y: Any) -> Any:
+    """Minus the number of times that y was subtracted from x to leave o: the slope of the remainder by y.
 
     o / y is 1 where o is y: of x by rounding, and of an infinite y where inf / inf would be nan.
     """
@@ -489,7 +495,18 @@ def _for_floats(f: Any) -> Any:
     return FunctionType(f.__code__, FLOATS, f.__name__)
 
 
-PARTS = (dot_partials, laps, softmax, share, within, over_squared, normal_density, slope_at, pow_y, pow_xy)
+PARTS = (
+    dot_partials,
+    turns,
+    softmax,
+    share,
+    within,
+    over_squared,
+    normal_density,
+    slope_at,
+    pow_y,
+    pow_xy,
+)
 for _part in PARTS:
     FLOATS[_part.__name__] = _for_floats(_part)
 for _row in OPS.values():

@@ -1,9 +1,9 @@
 """Functions from functions to derivatives: grad, value_and_grad, vjp, jvp, jacobian, hessian, hvp.
 
-They call your function on leaves of their own, run the sweep of `engine.py`, and touch no `.grad`.  Results
-are floats; they are Values, and can be differentiated again, when an argument is a Value or another transform
-is calling.  So any order comes from nesting: grad(grad(f)).  Forward mode is the one loop here: tangents move
-along the edges that the sweep walks back.
+They call your function on new leaves, run the sweep of `engine.py`, and change no `.grad`. Results are
+floats; they are Values, and can be differentiated again, if an argument is a Value or another transform is
+calling. So derivatives of any order come from nesting: grad(grad(f)). Forward mode is the one loop in this
+file: it moves tangents along the edges, from inputs to outputs.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -27,8 +27,8 @@ def gradients(output: Value, inputs: Any, create_graph: bool = False) -> Any:
     """The derivatives of `output` by each of `inputs`, in their shape: a Value, or (nested) lists of them.
 
     Floats, or with create_graph=True Values that can be differentiated again. An input that the output does
-    not depend on has derivative 0. Raises TypeError if the output is no Value, StaleGraphError if a leaf was
-    set meanwhile.
+    not depend on has derivative 0. Raises TypeError if the output is not a Value, StaleGraphError if a leaf
+    was set after the graph was built.
 
     >>> x, y = Value(3.0), Value(4.0)
     >>> gradients(x * x * y, [x, y])
@@ -38,15 +38,15 @@ def gradients(output: Value, inputs: Any, create_graph: bool = False) -> Any:
         raise TypeError(f"gradients differentiates a Value, not {output!r} of type {type(output).__name__}")
     for x in _flat(inputs):
         if not isinstance(x, Value):
-            raise TypeError(f"gradients differentiates by Values, and {x!r} among the inputs is none")
+            raise TypeError(f"gradients differentiates by Values, and {x!r} among the inputs is not one")
     return _pull({output: Value(1.0)} if create_graph else {output: 1.0}, inputs)
 
 
 def grad(f: Function) -> Function:
     """The function that returns the derivatives of f by all its arguments; f returns one number.
 
-    One number gives a float, a list a list, several arguments a tuple. Raises TypeError if f returns no
-    single number.
+    One number gives a float, a list a list, several arguments a tuple. Raises TypeError if f does not return
+    one number.
 
     >>> grad(lambda x: x**3)(2.0)
     12.0
@@ -86,7 +86,7 @@ def value_and_grad(f: Function) -> Function:
 def vjp(f: Function, *xs: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
     """(f(*xs), pull): pull(cotangents) is the tuple of derivatives, by each argument, of cotangents · f.
 
-    Cotangents have the shape of f's output. Raises ValueError if they have not.
+    Cotangents have the shape of f's output. Raises ValueError if they do not.
 
     >>> out, pull = vjp(lambda x, y: [x * y, x + y], 2.0, 3.0)
     >>> out, pull([1.0, 10.0])
@@ -109,7 +109,7 @@ def vjp(f: Function, *xs: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
 def jvp(f: Function, xs: Sequence[Any], ts: Sequence[Any]) -> tuple[Any, Any]:
     """(f(*xs), the derivative of f at the arguments xs along the tangents ts), by forward mode.
 
-    Raises ValueError if the tangents have not the shape of the arguments.
+    Raises ValueError if the tangents do not have the shape of the arguments.
 
     >>> jvp(lambda x, y: x * y, (2.0, 3.0), (1.0, 10.0))
     (6.0, 23.0)
@@ -197,7 +197,7 @@ def _called(f: Function, xs: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...], boo
         raise TypeError(f"{_name(f)} was given no arguments to differentiate by")
     recorded = inside.get() or any(isinstance(x, Value) for x in _flat(xs))
     with entered(record=True), _transforming():
-        # A Value is not handed on itself: f may know it from elsewhere too, and that is another dependence.
+        # A Value is not passed on itself: f may also use it from outside, which is another dependence.
         fresh = _like(xs, (IDENTITY(x) if isinstance(x, Value) else Value(x) for x in _flat(xs)))
         return f(*fresh), fresh, recorded
 
