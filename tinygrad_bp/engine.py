@@ -37,7 +37,7 @@ class Value(Operators):
 
     __slots__ = ("_data", "_x", "_y", "grad", "label", "number", "op")
 
-    def __init__(self, data: Number, label: str = "") -> None:
+    def __init__(self, data: Number, label: str = "", *op: str) -> None:
         if isinstance(data, Value):
             raise TypeError(f"{describe(data)} is a Value already: use it, or v.detach() for a new leaf")
         self._data = to_float(data)
@@ -46,7 +46,7 @@ class Value(Operators):
         self._x: Any = ()  # two operands are kept as _x and _y, any other number of them as a tuple in _x:
         self._y: Any = None  # so most nodes need no tuple
         self.number = tick()  # a leaf gets a new number when its data is set
-        self.label = str(label)
+        self.label = label if type(label) is str else self._adopt(label, *op)
 
     @property
     def inputs(self) -> tuple["Value", ...]:
@@ -108,9 +108,6 @@ def node(op: Any, inputs: Any, data: float, new: Any = object.__new__, mode: Any
     v.number = tick()
     v.label = ""
     return v
-
-
-attach(node, Value, tick)  # operators and methods, from the table
 
 
 def dot(ws: Sequence[Any], xs: Sequence[Any], bias: Any = None) -> Value:
@@ -244,3 +241,6 @@ def edges(v: Value) -> list[tuple[Value, float]]:
     nothing then, where 0 x inf would be nan (P4 of docs/semantics.md).
     """
     return [(x, d) for x, d in zip(v.inputs, shares(v, 1.0)) if d is not CUT]
+
+
+attach(node, Value, tick, edges)  # operators and methods, from the table

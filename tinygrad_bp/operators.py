@@ -8,7 +8,10 @@ the hash of a Value is its identity, and the engine uses nothing else.
 import operator
 import sys
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from importlib import import_module
+from math import isclose
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from tinygrad_bp.errors import GraphError, describe, printable
@@ -30,6 +33,9 @@ INSTEAD = {  # what people from elsewhere look for
     "requires_grad": "every Value has a gradient; to freeze a parameter, leave it out of the optimizer",
     "grad_fn": "v.op is the operation, v.inputs are its operands",
 }
+
+
+MICROGRADS_SIGNS = {ord("×"): "*", ord("÷"): "/", ord("−"): "-"}
 
 
 class Elsewhere:
@@ -61,6 +67,9 @@ class Operators(TableMethods):
     if TYPE_CHECKING:
         _data: float
         op: Op | None
+        _x: Any
+        _y: Any
+        number: int
         grad: float
         label: str
 
@@ -171,8 +180,23 @@ class Operators(TableMethods):
 
     @property
     def _op(self) -> str:
-        """The operation as it is drawn: micrograd's name, for its draw_dot."""
-        return (self.op.sign or self.op.name) if self.op else ""
+        """The operation as micrograd writes it: '+', '*', '**2', 'ReLU'."""
+        return _micrograds(self.op) if self.op else ""
+
+    def _adopt(self, children: Any, sign: str = "", label: str = "") -> str:
+        """For micrograd's `Value(6.0, (x, y), "*")`: become that operation's result. Returns the label."""
+        if not isinstance(children, (tuple, list)):
+            return str(children)  # it was a label
+        if children:
+            xs = [x if isinstance(x, Operators) else type(self)(x) for x in children]
+            made = _row_of(sign, xs)(*xs)
+            if not isclose(made._data, self._data, rel_tol=1e-9, abs_tol=1e-12) and self._data == self._data:
+                operands = ", ".join(map(describe, xs))
+                raise ValueError(
+                    f"Value({self._data!r}, operands, {sign!r}): {sign!r} of {operands} is {made._data!r}"
+                )
+            self.op, self._x, self._y, self.number = made.op, made._x, made._y, made.number
+        return str(label)
 
 
 def _number(y: Any) -> Any:
@@ -181,8 +205,49 @@ def _number(y: Any) -> Any:
     return y._data if isinstance(y, Operators) else y
 
 
-def attach(node: Node, value_type: type, tick: Callable[[], int]) -> None:
+def _micrograds(op: Op) -> str:
+    return (op.sign or op.name).translate(MICROGRADS_SIGNS)
+
+
+def _row_of(sign: str, xs: list[Any]) -> Op:
+    """The operation that micrograd writes so, on these operands."""
+    if sign.startswith("**") and len(xs) == 1:
+        with suppress(ValueError):
+            return POWC.at(float(sign[2:]))
+    for row in OPS.values():
+        if sign in (_micrograds(row), row.name) and row.operands in (None, len(xs)) and not row.constants:
+            return row
+    names = ", ".join("xyzuvw"[: len(xs)])
+    raise ValueError(
+        f"Value(data, operands, {sign!r}): the table has no such operation, so its gradient is not known: "
+        f"declare it, f = tg.op('my_name', lambda {names}: ..., lambda o, {names}: (...,)), "
+        f"and call f({names})"
+    )
+
+
+class OneStep:
+    """micrograd's `v._backward`: the step of the sweep at one node, v.grad times each partial."""
+
+    def __init__(self, edges: Callable[[Any], Any]) -> None:
+        self.edges = edges
+
+    def __get__(self, v: Any, owner: type) -> Any:
+        return partial(self.step, v)
+
+    def __set__(self, v: Any, f: Any) -> NoReturn:
+        raise AttributeError(
+            "_backward cannot be set, since the gradient of a node comes from its operation: declare one, "
+            "f = tg.op('my_name', lambda x: x**3, lambda o, x: (3.0 * x**2,)), and call f(x)"
+        )
+
+    def step(self, v: Any) -> None:
+        for x, d in self.edges(v) if v.op else ():
+            x.grad = (x.grad or 0.0) + d * v.grad
+
+
+def attach(node: Node, value_type: type, tick: Callable[[], int], edges: Callable[[Any], Any]) -> None:
     """Give every operation, also one that is declared later, its method; `node` records a result, a Value."""
+    TableMethods._backward = OneStep(edges)  # type: ignore[attr-defined]
     RESERVED.update(dir(value_type))
     for name in INSTEAD:
         setattr(TableMethods, name, Elsewhere(name))

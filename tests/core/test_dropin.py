@@ -5,6 +5,7 @@ moons demo run here on both engines, micrograd 0.1.0 and this one, and must agre
 the manner of microgpt. What differs on purpose is in the last test.
 """
 
+import math
 import random
 from itertools import pairwise
 
@@ -298,3 +299,69 @@ def test_where_micrograd_is_wrong_the_answer_is_right():
 def test_what_people_look_for_elsewhere_is_said(name, hint):
     with pytest.raises(AttributeError, match=rf"'Value' has no attribute '{name}': .*{hint}"):
         getattr(Value(1.0), name)
+
+
+# --- what the lecture touches with its hands ----------------------------------------------------------------
+
+
+def test_operations_are_called_as_micrograd_calls_them():
+    for number in VALUES:
+        a, b = number(2.0), number(3.0)
+        assert [v._op for v in (a + b, a * b, a**2, a**-1, a**0.5, a.relu(), a)] == [
+            "+", "*", "**2", "**-1", "**0.5", "ReLU", "",
+        ]  # fmt: skip
+    a, b = Value(2.0), Value(3.0)
+    assert [v._op for v in (a - b, a / b, -a, a.tanh(), a.exp())] == ["-", "/", "-", "tanh", "exp"]
+
+
+def test_backward_by_hand_node_by_node():
+    """The lecture's middle act: set the root's gradient to 1, then call each node in turn."""
+    for number in VALUES:
+        a, b, c = number(2.0), number(-3.0), number(10.0)
+        e = a * b
+        d = e + c
+        f = (d * a).relu()
+        f.grad = 1.0
+        for node in (f, f_in := next(iter(f._prev)), d, e, c, a):
+            node._backward()
+        assert (a.grad, b.grad, c.grad, d.grad, e.grad, f_in.grad) == (-2.0, 4.0, 2.0, 2.0, 2.0, 1.0)
+    x = Value(-1.0)
+    y = x.relu()
+    y.grad = 1.0
+    y._backward()
+    assert x.grad == 0.0
+
+
+def test_a_node_made_as_micrograd_makes_it():
+    a, b = Value(2.0, label="a"), Value(3.0)
+    for made, slopes in (
+        (Value(6.0, (a, b), "*"), (3.0, 2.0)),
+        (Value(-1.0, [a, b], "-"), (1.0, -1.0)),
+        (Value(4.0, (a,), "**2", "o"), (4.0, 0.0)),
+        (Value(2.0, (a,), "ReLU"), (1.0, 0.0)),
+        (Value(5.0, (a, 3.0), "+"), (1.0, 0.0)),
+        (
+            Value((math.exp(4.0) - 1.0) / (math.exp(4.0) + 1.0), (a,), "tanh"),
+            (1.0 / math.cosh(2.0) ** 2, 0.0),
+        ),
+    ):
+        a.grad = b.grad = 0.0
+        (made * 1.0).backward()
+        assert (a.grad, b.grad) == pytest.approx(slopes, rel=1e-14)
+    assert Value(4.0, (a,), "**2", "o").label == "o" and Value(1.0, (), "", "leaf").op is None
+    assert Value(float("nan"), (Value(-1.0),), "log").op is not None
+
+
+def test_a_node_that_no_operation_explains_is_refused():
+    a, b = Value(2.0, label="a"), Value(3.0)
+    with pytest.raises(
+        ValueError, match=r"^Value\(7.0, operands, '\*'\): '\*' of 2.0 \(label 'a'\), 3.0 is 6.0$"
+    ):
+        Value(7.0, (a, b), "*")
+    for sign in ("cube", "**x", "", "clip"):
+        with pytest.raises(
+            ValueError, match=r"the table has no such operation.*declare it, f = tg.op\('my_name'"
+        ):
+            Value(8.0, (a,), sign)
+    with pytest.raises(AttributeError, match=r"_backward cannot be set.*tg.op\('my_name', lambda x: x\*\*3"):
+        (a * b)._backward = lambda: None
