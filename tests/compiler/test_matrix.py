@@ -24,8 +24,8 @@ from write_generated import BY_HAND, DERIVED, MATCHES, derived, quadratic_source
 import tinygrad_bp as tg
 from tinygrad_bp import Value
 from tinygrad_bp.compiler import compile
-from tinygrad_bp.compiler.backends.matrix.helpers import ERF, ERFC, SERIES
-from tinygrad_bp.compiler.backends.matrix.leaves import Names
+from tinygrad_bp.compiler.backends.matrix.expressions import ERF, ERFC, SERIES
+from tinygrad_bp.compiler.backends.matrix.variables import VariableNames
 from tinygrad_bp.errors import CompileError
 
 STANDARD = {  # of the array API, 2023.12: what the source may ask of xp
@@ -411,7 +411,7 @@ def test_names_of_arguments_and_functions_stay_harmless():
     assert "def value_and_grad(xp, params, params_2, loss_2, W1, print_2):" in source
     columns_ = [np.array([float(i)]) for i in range(1, 5)]
     assert call(functions(step)["value_and_grad"], np.zeros(0), *columns_)[0] == 1.0
-    names = Names()
+    names = VariableNames()
     assert [names.new("lambda"), names.new("a b"), names.new("A1"), names.new("A1"), names.new("I3")] == (
         ["lambda_2", "v", "A1", "A1_2", "v_2"]
     )

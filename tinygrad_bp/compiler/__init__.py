@@ -1,8 +1,7 @@
 """The compiler: any scalar graph as loops, in machine code or as Python that one can read.
 
-Start with `compiled.py`, the public face; then one file a pass: tracing, lower, fuse, schedule, roll, and the
-emitters emit_python (with emit_loops and spelling), emit_matrix (with matrix/) and llvm/.  `native.py` makes
-machine code, `frame.py` calls it.
+`compiled.py` is the public face.  Then one file for each pass: tracing, lower, fuse, schedule, roll; what
+they make is a `Rolled` program, and each of the backends (python, llvm, matrix) writes it in its own way.
 """
 
 from tinygrad_bp.compiler.compiled import CompiledFunction, CompiledSum, compile

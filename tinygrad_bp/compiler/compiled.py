@@ -2,8 +2,8 @@
 
 `compile(f, params)` sums f over samples, with gradients, and trains; `compile(f)` is f itself, made fast,
 with gradients by its inputs.  A function is traced at the first call, and again for arguments of another
-structure. The passes stand in files of their own, in this order: tracing, lower, fuse, schedule, roll,
-emit_python, emit_matrix or llvm/.
+structure. The passes stand in files of their own, in this order: tracing, lower, fuse, schedule, roll; then a
+backend writes the code.
 """
 
 import gc
@@ -22,8 +22,8 @@ from tinygrad_bp.compiler.columns import Columns
 from tinygrad_bp.compiler.frame import bind
 from tinygrad_bp.compiler.fuse import fuse
 from tinygrad_bp.compiler.kernel import CODES, Code, Kernel
+from tinygrad_bp.compiler.kernel_report import report
 from tinygrad_bp.compiler.lower import lower
-from tinygrad_bp.compiler.report import report
 from tinygrad_bp.compiler.roll import roll
 from tinygrad_bp.compiler.rule import Update, descents
 from tinygrad_bp.compiler.schedule import schedule

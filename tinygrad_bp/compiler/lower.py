@@ -1,8 +1,11 @@
-"""Lower: from the user's graph of Values to terms, every operation written in about thirty primitives.
+"""Lower: from the user's graph of Values to terms, every operation written in about forty primitives.
 
 A composite row of the table has its formula; here are formulas for the rows whose float functions branch.
 They give what floats.py gives, to within two units in the last place and in every special case, since `where`
-is a choice and not a branch.  So whoever writes code has only the primitives to spell.  Read fuse.py next.
+is a choice and not a branch.  So a backend has only the primitives to spell.
+
+    remainder(x, y)         one operation on Values
+    where(..., r + y, r)    terms, with r = fmod(x, y)
 """
 
 import math

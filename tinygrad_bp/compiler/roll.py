@@ -1,9 +1,12 @@
-"""Roll: statements of one shape whose operand addresses run in arithmetic progression become loop nests.
+"""Roll: from statements to loop nests, where addresses run in arithmetic progression.
 
 That is how matrix products are found: the neurons of a layer are like-shaped dots, and from one to the next
 the address of the weights moves by a row.  A group of statements that follows no progression becomes one loop
 over a table of addresses if it is large, and nests of a single point if not.  Every group stores its results
-in a row of places of their own, in order.  Read emit_python.py next, where a nest is printed as a loop.
+in a row of places of their own, in order.
+
+    16 statements that read weights 0, 1 and bias 2; weights 3, 4 and bias 5; ...
+    one nest: 16 trips, strides 3 for weights and bias, 0 for the inputs, 1 for the result
 """
 
 from collections.abc import Iterator, Sequence

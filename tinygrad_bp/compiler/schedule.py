@@ -1,9 +1,12 @@
-"""Schedule: which terms are stored, in what order they are computed, and what each statement looks like.
+"""Schedule: from terms to statements: which terms are stored, in what order, and what each statement does.
 
-A statement computes one stored term from others, with the operands that nobody else needs folded in; it holds
-one accumulation at most.  Its shape, a row of tokens in postfix order, says what it does but not to which
-operands: statements of one shape at one level differ only in addresses, and roll.py makes loops of them.
-Values that are the same for all samples are computed once a call; sums over the samples end each kernel.
+A statement computes one stored term from others, with the operands that nothing else needs folded in; it has
+one accumulation at most.  Its shape, tokens in postfix order, says what it does but not to which operands:
+statements of one shape at one level differ only in addresses.  Values that are the same for all samples are
+computed once a call; sums over the samples come last.
+
+    tanh(inner(b, w..., x...)), of 16 neurons                 terms
+    16 statements of the shape: once, inner of 2, tanh        at level 1, for each sample
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -1,9 +1,11 @@
-"""Spelling: how a statement is read, and how each primitive is written, in every backend.
+"""Spelling: how every backend reads a statement, and how each primitive is written in it.
 
-`fold` walks the shape of a statement; whoever writes code implements the four methods of a `Speller`, and
-gets the operands of each operation as he made them himself.  `PRIMITIVES` has one record for each operation
-that lowering leaves: a new primitive needs its line there, and nothing else.  Read backends/ next: python
-writes functions on floats, llvm vectors of samples, matrix whole arrays.
+`fold` walks the shape of a statement; a backend implements the four methods of a `Speller`, and is given the
+operands of each operation as it wrote them itself.  `PRIMITIVES` has one record for each operation that
+lowering leaves.  A new primitive needs a line there, and in LLVM, if neither an instruction nor the C library
+has it, a function in llvm/functions.py.
+
+    x * y - 1  in Python "((x * y) - 1.0)", in LLVM "fmul", "fsub", for arrays "x * y - 1"
 """
 
 from collections.abc import Sequence

@@ -3,8 +3,7 @@
 A term is a Value without its number: an operation and operands, or a leaf.  It knows its rate: constant, once
 a call (made of parameters alone), or once a sample.  Terms answer for themselves in the table of operations,
 so a row's formula applied to terms gives terms.  Equal terms are one object, constants fold, and numbers rise
-along every edge, as in the engine.  Two accumulations join the table here, for sums of any length.  Read
-lower.py next.
+along every edge, as in the engine.  Two accumulations join the table here, for sums of any length.
 """
 
 from collections import Counter

@@ -6,7 +6,7 @@ innermost one a comprehension over slices, an accumulation a `sum` over slices. 
 the matrix backprop one writes by hand.  A small program runs faster written out, with a variable for every
 value, and that is what runs; what is printed are the loops.
 
-    R[2:5] = [sum(map(mul, S[first:first + 2], R[0:2]), b) for first, b in ...]     # a layer of three neurons
+    R[19:35] = [tanh(a0) for a0 in R[3:19]]     # 16 neurons
 """
 
 import math

@@ -1,5 +1,5 @@
-"""Loop nests as array source, the matrix backprop one writes by hand: what emit_matrix.py is made of.
+"""The matrix backend: loop nests as array source, the matrix backprop one writes by hand.
 
-`spelling.py` has the primitives in the array API, `statements.py` reads nests as formulas, `layout.py` knows
-which variable lies where, `leaves.py` makes matrices of the parameters, by their labels.
+`emit_matrix.py` makes the program, of formulas.py (a nest as one formula), lines.py (a formula as a line),
+variables.py (what lies where, parameters as matrices) and expressions.py (operations of the array API).
 """

@@ -3,7 +3,7 @@
 Samples are columns.  Weights are (out, in) matrices and biases columns, unpacked from the flat vector of
 parameters; each layer is a line forward, `A1 = xp.maximum(W1 @ X + b1, 0.0)`, a line backward, and a line for
 each gradient, behind what it needs.  The text asks of `xp` only what the array API standard
-(2023.12) has, and changes no array in place.  Read matrix/statements.py for how a nest becomes a formula.
+(2023.12) has, and changes no array in place.  Read formulas.py for how a nest becomes a formula.
 """
 
 import inspect
@@ -13,19 +13,19 @@ from typing import Any
 
 from tinygrad_bp import ops
 from tinygrad_bp.compiler.backends.matrix import formulas as fm
-from tinygrad_bp.compiler.backends.matrix.layout import Block, Layout
-from tinygrad_bp.compiler.backends.matrix.leaves import (
-    Names,
+from tinygrad_bp.compiler.backends.matrix.formulas import ArrayStatement, formula_of, ordered, summed
+from tinygrad_bp.compiler.backends.matrix.lines import LineWriter, give_names, matrices_found
+from tinygrad_bp.compiler.backends.matrix.variables import (
+    Variable,
+    VariableNames,
+    Variables,
     folded,
     labelled,
     listing,
     pack_lines,
     unpack_lines,
 )
-from tinygrad_bp.compiler.backends.matrix.naming import give_names, matrices_found
-from tinygrad_bp.compiler.backends.matrix.statements import Statement, formula_of, ordered, summed
-from tinygrad_bp.compiler.backends.matrix.writing import Writer
-from tinygrad_bp.compiler.roll import Nest, Rolled, addresses_of, leaf_spaces, points_of
+from tinygrad_bp.compiler.roll import Nest, Rolled, points_of
 from tinygrad_bp.compiler.schedule import Kind, Space
 from tinygrad_bp.engine import Value
 from tinygrad_bp.errors import CompileError
@@ -47,7 +47,7 @@ def emit_matrix(
             f"{len(rolled.nests)} statements that no array operation covers would be as many lines: read "
             'source("python"), or build the graph from rows of like formulas'
         )
-    return _Source(rolled, widths, params, labels, arguments).text()
+    return _ArrayProgram(rolled, widths, params, labels, arguments).text()
 
 
 def argument_names(f: Any, count: int) -> list[str]:
@@ -86,7 +86,7 @@ def run_on(xp: Any, source: str, name: str, params: int, leaves: Sequence[Value]
     return value_and_grad
 
 
-class _Source:
+class _ArrayProgram:
     """A program on its way to text: its variables, then its statements, then their names and lines."""
 
     def __init__(
@@ -98,49 +98,36 @@ class _Source:
         arguments: Sequence[str],
     ) -> None:
         self.rolled, self.params = rolled, params
-        self.names = Names()
+        self.names = VariableNames()
         self.has_gradient = rolled.summed and len(rolled.outputs) == params + 1
         self.loss = params if self.has_gradient else 0
         fixed = dict(enumerate(rolled.constants, rolled.leaves))
-        self.layout = Layout(rolled.leaves, fixed)
+        self.variables = Variables(rolled.leaves, fixed)
         self.arguments = [self.names.new(name) for name in arguments]
         self.inputs = list(self._inputs(widths))
         self.matrices = labelled(labels, self.names)
         for block in self.matrices:
-            self.layout.settle(Space.SCALARS, block)
-        self.votes = self._votes()
+            self.variables.settle(Space.SCALARS, block)
         self.statements = [s for nest in rolled.nests for s in self._statements(nest)]
-        for block in matrices_found(self.statements, self.layout, self.names):
+        for block in matrices_found(self.statements, self.variables, self.names):
             self.matrices.append(block)
         self.statements = [part for s in self.statements for part in self._split(s)]
-        self.statements = ordered(self.statements, self.layout, self.loss)
-        give_names(self.statements, self.layout, self.names, self.matrices, self.loss)
+        self.statements = ordered(self.statements, self.variables, self.loss)
+        give_names(self.statements, self.variables, self.names, self.matrices, self.loss)
 
-    def _inputs(self, widths: Sequence[int]) -> Iterator[Block]:
+    def _inputs(self, widths: Sequence[int]) -> Iterator[Variable]:
         first = 0
         for name, width in zip(self.arguments, widths):
             grid = tuple((address,) for address in range(first, first + width))
             first += width
             if grid:
-                block = Block(grid, self.names.new(name.upper()), given=True)
-                self.layout.settle(Space.ROWS, block)
+                block = Variable(grid, self.names.new(name.upper()), given=True)
+                self.variables.settle(Space.ROWS, block)
                 yield block
 
     # --- statements ----------------------------------------------------------------------------------------
 
-    def _votes(self) -> dict[int, int]:
-        """For results that a gradient is summed from: the parameter, so that they lie in its order."""
-        votes: dict[int, int] = {}
-        for nest in self.rolled.nests:
-            if nest.kind is Kind.SUM and len(nest.shape) <= 3 and not nest.length:
-                spaces = leaf_spaces(nest)
-                for target, *addresses in sorted(points_of(nest, self.rolled.table)):
-                    for space, address in zip(spaces, addresses):
-                        if space is Space.ROWS:
-                            votes.setdefault(address, target)
-        return votes
-
-    def _statements(self, nest: Nest) -> Iterator[Statement]:
+    def _statements(self, nest: Nest) -> Iterator[ArrayStatement]:
         table = self.rolled.table
         points = list(points_of(nest, table))
         if nest.kind in (Kind.SUM, Kind.COUNT):
@@ -149,56 +136,32 @@ class _Source:
                 if part:
                     yield self._summed(nest, part)
             return
-        if self._runs_backward(nest, points):
-            points.reverse()
-        formula = formula_of(nest, points, table, self.layout)
-        block = Block(tuple((p[0],) for p in points))
+        formula = formula_of(nest, points, table, self.variables)
+        block = Variable(tuple((p[0],) for p in points))
         space = Space.ROWS if nest.kind is Kind.SAMPLE else Space.SCALARS
         if isinstance(formula, fm.Operand) and formula.space is space:
-            block.same = self.layout.whole(space, formula.addresses)
-        self.layout.settle(space, block)
+            block.same = self.variables.whole(space, formula.addresses)
+        self.variables.settle(space, block)
         if not block.same:
-            yield Statement(nest.kind, formula, block, len(points))
+            yield ArrayStatement(nest.kind, formula, block, len(points))
 
-    def _runs_backward(self, nest: Nest, points: Sequence[tuple[int, ...]]) -> bool:
-        """Whether the rows of a result should lie in the other order."""
-        if nest.kind is Kind.SAMPLE and all(p[0] in self.votes for p in points):
-            votes = [self.votes[p[0]] for p in points]
-            if votes == sorted(votes) or votes == sorted(votes, reverse=True):
-                return votes[0] > votes[-1]
-        for k, space in enumerate(leaf_spaces(nest)):
-            first, last = (self._least(nest, k, space, p[k + 1]) for p in (points[0], points[-1]))
-            if first == last:
-                continue
-            places = [self.layout.place(space, a) for a in (first, last)]
-            if places[0][0] is places[1][0]:
-                return places[0][1:] > places[1][1:]
-        return False
-
-    def _least(self, nest: Nest, k: int, space: Space, address: int) -> int:
-        """Of a list by a table, the least of its addresses that is no constant's."""
-        run = nest.runs[k]
-        if run is None or run.stride is not None:
-            return address
-        found = addresses_of(run, address, nest.length, self.rolled.table)
-        fixed = self.layout.constants if space is Space.SCALARS else {}
-        return min((a for a in found if a not in fixed), default=found[0])
-
-    def _summed(self, nest: Nest, points: list[tuple[int, ...]]) -> Statement:
-        formula = formula_of(nest, points, self.rolled.table, self.layout)
+    def _summed(self, nest: Nest, points: list[tuple[int, ...]]) -> ArrayStatement:
+        formula = formula_of(nest, points, self.rolled.table, self.variables)
         targets = [p[0] for p in points]
         if targets == [self.loss]:
-            return Statement(nest.kind, formula, Block(((self.loss,),)), 1)
+            return ArrayStatement(nest.kind, formula, Variable(((self.loss,),)), 1)
         return summed(nest.kind, formula, targets)
 
-    def _split(self, s: Statement) -> Iterator[Statement]:
+    def _split(self, s: ArrayStatement) -> Iterator[ArrayStatement]:
         """An output minus its target: the output gets a line of its own."""
         f = s.formula
         if s.kind is Kind.SAMPLE and isinstance(f, fm.Applied) and f.op is ops.sub:
             x, y = f.operands
             if fm.is_layer(x):
-                block = Block(tuple((-1 - row,) for row in range(s.rows)))  # at no address: nobody else asks
-                yield Statement(s.kind, x, block, s.rows)
+                block = Variable(
+                    tuple((-1 - row,) for row in range(s.rows))
+                )  # at no address: nobody else asks
+                yield ArrayStatement(s.kind, x, block, s.rows)
                 s.formula = fm.Applied(ops.sub, (fm.Stored(block), y))
         yield s
 
@@ -206,7 +169,7 @@ class _Source:
 
     def text(self) -> str:
         """All of it: lists of places, helpers, unpack, pack, and the function itself."""
-        writer = Writer(self.layout, self.loss)
+        writer = LineWriter(self.variables, self.loss)
         body = list(self._body(writer))
         head, said = "run", "The results, one row a sample."
         result = ""
@@ -232,10 +195,10 @@ class _Source:
         lines += [f"    {part}" for part in folded(result, "return ")]
         functions = writer.helpers()
         if self.matrices:
-            functions.append(unpack_lines(self.matrices, self.names, self.layout.listed))
+            functions.append(unpack_lines(self.matrices, self.names, self.variables.listed))
         if self.has_gradient and self.params:
-            functions.append(pack_lines(writer.gradient, self.layout.listed))
-        lists = self.layout.heads()
+            functions.append(pack_lines(writer.gradient, self.variables.listed))
+        lists = self.variables.heads()
         return "\n\n\n".join("\n".join(part) for part in (lists, *functions, lines) if part) + "\n"
 
     def _beginning(self, known: str) -> Iterator[str]:
@@ -263,9 +226,9 @@ class _Source:
         if one:
             yield one
         if named("C"):
-            yield from self.layout.constant_lines()
+            yield from self.variables.constant_lines()
 
-    def _body(self, writer: Writer) -> Iterator[str]:
+    def _body(self, writer: LineWriter) -> Iterator[str]:
         """The lines."""
         if self.rolled.summed and not any(s.block.name == "loss" for s in self.statements):
             yield from ("loss = xp.sum(0 * one)", "")  # nothing is added to it

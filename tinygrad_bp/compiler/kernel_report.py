@@ -1,7 +1,4 @@
-"""Report: what was made of a function, as text: loop nests, memory, the seconds of each pass.
-
-Read compiled.py next, the public face.
-"""
+"""The report of a kernel: its loop nests, its memory, and the seconds of each pass, as text."""
 
 from collections.abc import Mapping
 

@@ -1,0 +1,284 @@
+"""Lines: a statement as a line of array source, with the names that its results have in their layer.
+
+Every result has two axes, rows and samples.  A sum of products whose lists are the same samples' rows at
+every point is a matrix times these rows; lists that are windows of the samples, or the tokens of a sequence,
+give a stack of such products; the rest is multiplied entry by entry and summed.  What a weight matrix `W2`
+multiplies is an activation, `A1`; what it makes is `Z2` before an activation and `A2` behind one; what its
+gradient is made of is the delta `D2`.  All else is `T1`, `T2`, ...
+"""
+
+from collections.abc import Iterator, Sequence
+
+from tinygrad_bp import ops
+from tinygrad_bp.compiler.backends.matrix import formulas as fm
+from tinygrad_bp.compiler.backends.matrix.expressions import (
+    ERF,
+    ERFC,
+    PRODUCT,
+    SERIES,
+    SIGN,
+    ArrayText,
+    both,
+    compared,
+    condition,
+    literal,
+    spelled,
+)
+from tinygrad_bp.compiler.backends.matrix.formulas import ArrayStatement
+from tinygrad_bp.compiler.backends.matrix.variables import Variable, VariableNames, Variables
+from tinygrad_bp.compiler.lower import erfc
+from tinygrad_bp.compiler.schedule import Kind, Space
+from tinygrad_bp.compiler.spelling import COMPARISONS
+
+
+class LineWriter:
+    """Makes lines of statements; remembers the parts of the gradient and the helpers they call."""
+
+    def __init__(self, variables: Variables, loss: int) -> None:
+        self.variables, self.loss = variables, loss
+        self.gradient: list[Variable] = []
+        self.called: set[ops.Op] = set()
+
+    def line(self, s: ArrayStatement) -> str:
+        """The line of a statement."""
+        if s.kind in (Kind.SUM, Kind.COUNT):
+            return self._sum(s)
+        return f"{s.block.name} = {self._stored(s)}"
+
+    def _stored(self, s: ArrayStatement) -> str:
+        """Its formula, spread to all its rows and samples where that is simpler than it seemed."""
+        found, columns = self.text(s.formula, s.rows), "n" if s.kind is Kind.SAMPLE else "1"
+        spread = found.scalar or (s.rows > 1 and not fm.varies(s.formula))
+        if spread or (columns == "n" and not fm.differs(s.formula)):
+            text = f"{found.within(SIGN)} * one" if found.scalar else found.text
+            return f"xp.broadcast_to({text}, ({s.rows}, {columns}))"
+        return found.text
+
+    def _sum(self, s: ArrayStatement) -> str:
+        is_loss = s.block.grid == ((self.loss,),)
+        if not is_loss:
+            self.gradient.append(s.block)
+        if s.factors:
+            x, y = (self.variables.rows(factor.space, factor.addresses) for factor in s.factors)
+            more = f" + n * {self.variables.matrix(s.more).text}" if s.more else ""
+            return f"{s.block.name} = {x} @ {y}.T{more}"
+        counted = s.kind is Kind.COUNT or not fm.differs(s.formula)
+        if is_loss and isinstance(s.formula, fm.Down) and not counted:
+            return f"loss = xp.sum({self.text(s.formula.formula, s.formula.rows).text})"
+        found = self.text(s.formula, s.rows)
+        alike = found.scalar or (s.rows > 1 and not fm.varies(s.formula))
+        if counted:
+            found = ArrayText(f"n * {found.within(SIGN)}{' * one' if found.scalar else ''}", PRODUCT)
+        if is_loss:
+            return f"loss = xp.sum({found.text})"
+        if not counted:
+            found = ArrayText(f"xp.sum({found.text}, axis=1, keepdims=True)")
+        if alike:
+            found = ArrayText(f"xp.broadcast_to({found.text}, ({s.rows}, 1))")
+        grid = s.block.grid
+        if len(grid[0]) > 1:
+            found = ArrayText(f"xp.reshape({found.text}, ({len(grid)}, {len(grid[0])}))")
+        return f"{s.block.name} = {found.text}"
+
+    def missing(self, params: int, names: VariableNames) -> Iterator[str]:
+        """A line of zeros for the parameters that nothing depends on."""
+        known = {a for block in self.gradient for row in block.grid for a in row}
+        zero = [a for a in range(params) if a not in known]
+        if zero:
+            block = Variable(tuple((a,) for a in zero), names.new("zeros"))
+            self.gradient.append(block)
+            yield f"{block.name} = xp.zeros_like(xp.reshape(params[:{len(zero)}], (-1, 1)))"
+
+    def outputs(self, outputs: Sequence[tuple[Space, int]]) -> str:
+        """Results of each sample as rows."""
+        pieces: list[str] = []
+        first = 0
+        while first < len(outputs):
+            space = outputs[first][0]
+            end = first
+            while end < len(outputs) and outputs[end][0] is space:
+                end += 1
+            rows = self.variables.rows(space, [address for _, address in outputs[first:end]])
+            pieces.append(rows if space is Space.ROWS else f"xp.broadcast_to({rows}, ({end - first}, n))")
+            first = end
+        if len(pieces) == 1:
+            return f"{pieces[0]}.T"
+        return f"xp.concat([{', '.join(pieces)}], axis=0).T" if pieces else "xp.zeros((n, 0))"
+
+    def helpers(self) -> list[list[str]]:
+        """Functions that the lines call and the standard lacks."""
+        found = [SERIES, ERFC] if self.called & {erfc, ops.erf} else []
+        return [text.splitlines() for text in found + [ERF] * (ops.erf in self.called)]
+
+    # --- formulas ------------------------------------------------------------------------------------------
+
+    def text(self, f: fm.Formula, rows: int) -> ArrayText:
+        """A formula as source: as many rows as there are points, or one."""
+        if isinstance(f, fm.Number):
+            return literal(f.value)
+        if isinstance(f, fm.Operand):
+            return self.variables.read(f.space, f.addresses)
+        if isinstance(f, fm.Stored):
+            return ArrayText(f.block.name)
+        if isinstance(f, fm.Total):
+            return self._total(f)
+        if isinstance(f, fm.Down):
+            return ArrayText(f"xp.sum({self.text(f.formula, f.rows).text}, axis=0, keepdims=True)")
+        if f.op is ops.mul and (product := self._single_product(f)):
+            return product
+        self.called.add(f.op)
+        operands = [self.text(x, rows) for x in f.operands[f.op is ops.where :]]
+        if f.op is ops.where:
+            operands.insert(0, self._flag(f.operands[0], rows))
+        return spelled(f.op, operands, rows)
+
+    def _flag(self, f: fm.Formula, rows: int) -> ArrayText:
+        """A formula as a condition. For a step it is `o > 0`, which is false also for a nan."""
+        if isinstance(f, fm.Applied):
+            if f.op is ops.step:
+                return compared(ops.gt, [self.text(f.operands[0], rows), literal(0.0)])
+            if f.op in COMPARISONS:
+                return compared(f.op, [self.text(x, rows) for x in f.operands])
+            if f.op is ops.mul and all(map(fm.is_flag, f.operands)):
+                return both(*[self._flag(x, rows) for x in f.operands])
+        return condition(self.text(f, rows))
+
+    def _single_product(self, f: fm.Applied) -> ArrayText | None:
+        """A matrix of one column times one row of samples."""
+        total = fm.as_total(f)
+        if total is None or total.ws is None or len(set(total.xs.lists)) > 1:
+            return None
+        if (total.ws.space, total.xs.space) != (Space.SCALARS, Space.ROWS):
+            return None
+        found = self.variables.part_of_a_matrix(total.ws.lists)
+        return self._total(total) if found and found[0].layer is not None else None
+
+    def _total(self, f: fm.Total) -> ArrayText:
+        f = self._ascending(f)
+        points, n = len(f.xs.lists), len(f.xs.lists[0])
+        if f.ws is None:
+            return self._summed(self._entries(f.xs), points, n)
+        matrix, columns = list(dict.fromkeys(f.ws.lists)), list(dict.fromkeys(f.xs.lists))
+        if f.ws.space is Space.SCALARS and len(columns) == 1:
+            rows = self.variables.rows(f.xs.space, columns[0])
+            return ArrayText(f"{self.variables.matrix(f.ws.lists).text} @ {rows}", PRODUCT)
+        pairs = list(zip(f.ws.lists, f.xs.lists))
+        if f.ws.space is Space.SCALARS and f.xs.space is Space.ROWS:
+            stack = f"xp.reshape({self._entries(f.xs, columns)}, ({len(columns)}, {n}, -1))"
+            if pairs == [(w, x) for x in columns for w in matrix]:
+                return ArrayText(
+                    f"xp.reshape({self.variables.matrix(tuple(matrix)).text} @ {stack}, ({points}, -1))"
+                )
+            if pairs == [(w, x) for w in matrix for x in columns]:
+                product = f"{self.variables.matrix(tuple(matrix)).text} @ {stack}"
+                return ArrayText(f"xp.reshape(xp.permute_dims({product}, (1, 0, 2)), ({points}, -1))")
+        return self._summed(f"{self._entries(f.ws)} * {self._entries(f.xs)}", points, n)
+
+    def _entries(self, x: fm.Listed, lists: Sequence[tuple[int, ...]] | None = None) -> str:
+        """All entries of all lists, one below the other."""
+        return self.variables.rows(x.space, [a for row in (lists or x.lists) for a in row])
+
+    def _summed(self, entries: str, points: int, n: int) -> ArrayText:
+        if points == 1:
+            return ArrayText(f"xp.sum({entries}, axis=0, keepdims=True)")
+        return ArrayText(f"xp.sum(xp.reshape({entries}, ({points}, {n}, -1)), axis=1)")
+
+    def _ascending(self, f: fm.Total) -> fm.Total:
+        """The summands in the order in which the samples' rows lie."""
+        first, last = f.xs.lists[0][0], f.xs.lists[0][-1]
+        places = [self.variables.place(f.xs.space, a) for a in (first, last)]
+        if places[0][0] is not places[1][0] or places[0][1:] <= places[1][1:]:
+            return f
+        return fm.Total(f.ws and f.ws.reversed(), f.xs.reversed())
+
+
+# --- names --------------------------------------------------------------------------------------------------
+
+
+def matrices_found(
+    statements: Sequence[ArrayStatement], variables: Variables, names: VariableNames
+) -> Iterator[Variable]:
+    """Parameters without labels, as the statements read them: matrices, their biases, other columns."""
+    count = 0
+    for s in statements:
+        layer = ""
+        for total in fm.products(s.formula):
+            assert total.ws
+            grid = tuple(dict.fromkeys(total.ws.lists))
+            if len(grid) * len(grid[0]) > 1 and _is_free(grid, variables):
+                count += 1
+                layer = str(count)
+                yield _settled(Variable(grid, names.new(f"W{layer}"), layer, True), variables)
+        for f in fm.parts(s.formula):
+            if isinstance(f, fm.Operand) and f.space is Space.SCALARS and (layer or len(f.addresses) > 1):
+                column = tuple((a,) for a in dict.fromkeys(f.addresses))
+                if _is_free(column, variables):
+                    name = names.new(f"b{layer}") if layer else names.counted("p")
+                    yield _settled(Variable(column, name, given=True), variables)
+
+
+def _is_free(grid: tuple[tuple[int, ...], ...], variables: Variables) -> bool:
+    addresses = [a for row in grid for a in row]
+    free = all(a < variables.leaves and a not in variables.places[Space.SCALARS] for a in addresses)
+    return free and len(set(addresses)) == len(addresses)
+
+
+def _settled(block: Variable, variables: Variables) -> Variable:
+    variables.settle(Space.SCALARS, block)
+    return block
+
+
+def give_names(
+    statements: Sequence[ArrayStatement],
+    variables: Variables,
+    names: VariableNames,
+    matrices: Sequence[Variable],
+    loss: int,
+) -> None:
+    """Every result its name, and every part of the gradient."""
+    wanted: dict[Variable, str] = {}
+    for s in statements:
+        for total in fm.products(s.formula):
+            assert total.ws
+            if total.ws.space is Space.SCALARS and len(set(total.xs.lists)) == 1:
+                found = variables.part_of_a_matrix(total.ws.lists)
+                if found and found[0].layer is not None and not found[1]:
+                    _name_forward(s, total, found[0].layer, variables, wanted)
+        if s.factors:
+            _name_delta(s, variables, wanted)
+    matrix = {tuple(a for row in block.grid for a in row): block for block in matrices}
+    for s in statements:
+        if s.kind not in (Kind.SUM, Kind.COUNT):
+            s.block.name = names.free(wanted.get(s.block, "")) or names.counted("T")
+            continue
+        of = matrix.get(tuple(a for row in s.block.grid for a in row))
+        if s.block.grid == ((loss,),):
+            s.block.name = "loss"
+        elif of:
+            s.block.name, s.block.layer, s.block.grid = names.new(f"d{of.name}"), of.layer, of.grid
+        else:
+            s.block.name = names.counted("G")
+
+
+def _name_forward(
+    s: ArrayStatement, total: fm.Total, layer: str, variables: Variables, wanted: dict[Variable, str]
+) -> None:
+    if s.kind is Kind.SAMPLE:
+        wanted.setdefault(s.block, f"{'Z' if fm.is_layer(s.formula) else 'A'}{layer}")
+    before = variables.whole(total.xs.space, total.xs.lists[0])
+    if before and not before.given:
+        wanted.setdefault(before, f"A{int(layer) - 1 if layer else ''}")
+
+
+def _name_delta(s: ArrayStatement, variables: Variables, wanted: dict[Variable, str]) -> None:
+    assert s.factors
+    found = variables.part_of_a_matrix(s.block.grid)
+    if found is None or found[0].layer is None:
+        return
+    if found[1]:
+        s.factors = (s.factors[1], s.factors[0])
+        s.block.grid = found[0].grid
+        s.more = s.more and tuple(zip(*s.more))
+    delta = variables.whole(Space.ROWS, s.factors[0].addresses)
+    if delta and not delta.given and wanted.get(delta, "Z")[0] not in "A":
+        wanted[delta] = f"D{found[0].layer}"
