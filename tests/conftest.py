@@ -5,6 +5,7 @@ examples are new each time, and tests whose program is missing are skipped: one 
 """
 
 import itertools
+import shutil
 
 import pytest
 from hypothesis import settings
@@ -18,6 +19,7 @@ NOT_FOUND = {
     "no Chromium found": "in a browser",
     "Playwright does not start": "in a browser",
     "no dot found": "of Graphviz",
+    "no node found": "of the page's script",
 }
 
 
@@ -44,6 +46,12 @@ def browser():
 def dot():
     """The path of Graphviz's program."""
     return find_dot() or refuse("no dot found")
+
+
+@pytest.fixture(scope="session")
+def node():
+    """The path of node: the system's, or the one that Playwright brings along."""
+    return shutil.which("node") or find_driver() or refuse("no node found")
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import json
 import math
 import os
 import random
-import shutil
 import subprocess
 
 import pytest
@@ -43,15 +42,13 @@ process.stdout.write(JSON.stringify(JSON.parse(fs.readFileSync(0)).map(({nodes, 
 
 
 @pytest.fixture(scope="module")
-def answers():
+def answers(node):
     """Runs graphs in node, many at a time."""
-    program = shutil.which("node")
-    assert program, "node is needed to run the page's script"
     script = RUNNER % (PAGE / "machine.js").read_text(encoding="utf-8")
 
     def ask(graphs):
         ran = subprocess.run(
-            [program, "-e", script], input=json.dumps(graphs), capture_output=True, text=True, timeout=300
+            [node, "-e", script], input=json.dumps(graphs), capture_output=True, text=True, timeout=300
         )
         assert ran.returncode == 0, ran.stderr
         for answer in json.loads(ran.stdout):
