@@ -1,0 +1,55 @@
+"""The documents: every path and anchor that they name exists, and translations have the same code."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted(
+    [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / ".github").glob("*.md")],
+    key=lambda page: page.name,
+)
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+CODE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+def anchors(page):
+    """The anchors of a page's headings, as they are made on the web."""
+    text = CODE.sub("", page.read_text(encoding="utf-8"))
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_somewhere(page):
+    for link in LINK.findall(re.sub("`[^`\n]*`", "`", CODE.sub("", page.read_text(encoding="utf-8")))):
+        if "://" in link:
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), f"{page.name} names {link}"
+        assert target.is_relative_to(ROOT), f"{page.name} leaves the repository: {link}"
+        assert not anchor or anchor in anchors(target), f"{page.name}: no heading for {link}"
+
+
+def test_every_file_in_the_picture_of_the_architecture_exists():
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    (picture,) = (text for _, text in CODE.findall(page) if "▼" in text)
+    names = re.findall(r"[\w/]+\.py|\w+/(?=\s|$)", picture)
+    there = {path.relative_to(ROOT).as_posix() for path in (ROOT / "tinygrad_bp").rglob("*")}
+    assert len(names) > 12
+    for name in names:
+        assert any(path.endswith("/" + name.rstrip("/")) for path in there), name
+
+
+def test_the_chinese_readme_has_the_same_code():
+    def blocks(path):
+        return CODE.findall(path.read_text(encoding="utf-8"))
+
+    assert blocks(ROOT / "docs" / "README.zh.md") == blocks(ROOT / "README.md")
+
+
+def test_two_commands_begin_as_they_are_looked_for():
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    assert len([line for line in lines if line.startswith("python3 -m venv")]) == 2
