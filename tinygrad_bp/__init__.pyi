@@ -13,6 +13,10 @@ from tinygrad_bp.check.audit import (
     audit as audit,
     layers as layers,
 )
+from tinygrad_bp.check.exercises import (
+    Exercise as Exercise,
+    exercise as exercise,
+)
 from tinygrad_bp.check.gradcheck import (
     gradcheck as gradcheck,
 )
@@ -147,6 +151,7 @@ __all__ = [
     "CompileError",
     "DrawError",
     "Drawing",
+    "Exercise",
     "GraphError",
     "History",
     "Layer",
@@ -182,6 +187,7 @@ __all__ = [
     "elu",
     "eq",
     "erf",
+    "exercise",
     "exp",
     "expdiff",
     "explain",

@@ -256,6 +256,41 @@ class MLP(Module):
         ]
         self.label_parameters()
 
+    @classmethod
+    def from_weights(
+        cls, weights: Sequence[Any], *, act: str | Activation | None = "relu",
+        out_act: str | Activation | None = None,
+    ) -> "MLP":  # fmt: skip
+        """A network with these weights: [W1, b1, W2, b2, ...], or [W1, W2, ...] without biases.
+
+        W is (out, in), b is (out,): nested lists, or arrays of any library. Raises ValueError for shapes that
+        do not fit each other.
+
+        >>> MLP.from_weights([[[1.0, 2.0]], [3.0]])([1.0, 1.0]).data
+        6.0
+        """
+        trees = [tree.tolist() if hasattr(tree, "tolist") else list(tree) for tree in weights]
+        matrices = [tree for tree in trees if tree and hasattr(tree[0], "__len__")]
+        biases = [tree for tree in trees if not (tree and hasattr(tree[0], "__len__"))]
+        widths = [len(matrices[0][0]), *map(len, matrices)] if matrices else []
+        fits = all({*map(len, w)} == {nin} for w, nin in zip(matrices, widths))
+        if biases:
+            fits = fits and trees[::2] == matrices and [*map(len, biases)] == widths[1:]
+        if not matrices or not fits:
+            raise ValueError(
+                "MLP.from_weights takes [W1, b1, W2, b2, ...] or [W1, W2, ...], W of (out, in), in the out "
+                f"of the layer before, b of (out,); not W of {[(len(w), len(w[0])) for w in matrices]}, "
+                f"b of {[*map(len, biases)]}"
+            )
+        model = cls(widths[0], widths[1:], act=act, out_act=out_act, bias=bool(biases), weights=zeros())
+        for k, layer in enumerate(model.layers):
+            for j, neuron in enumerate(layer.neurons):
+                for w, number in zip(neuron.w, matrices[k][j]):
+                    w.data = number
+                if neuron.b is not None:
+                    neuron.b.data = biases[k][j]
+        return model
+
     def __call__(self, x: Sequence[Any]) -> Any:
         for layer in self.layers:
             out = layer(x)

@@ -68,6 +68,10 @@ class Audit:
         total = sum(part.points for part in self.parts)
         return sum(part.points for part in self.parts if part.right) / total if total else float(bool(self))
 
+    def part(self, name: str) -> Part:
+        """The part of that name; raises KeyError if there is none."""
+        return {part.name: part for part in self.parts}[name]
+
     @property
     def worst(self) -> list[Entry]:
         """The entries that differ, those furthest off first."""

@@ -136,6 +136,14 @@ def own_decay(q: Quantity, right: list[float], tape: Tape, up: Numbers) -> list[
     return [x + c * v for x, v in zip(right, numbers)]
 
 
+def multiplied(q: Quantity, right: list[float], tape: Tape, up: Numbers) -> list[float] | None:
+    if len(right) > 1:
+        for c in (2.0, 0.5, -1.0, 0.0):
+            if all(close([c * x for x in right], q.flat, 1e-8, 1e-12)):
+                return [c * x for x in right]
+    return None
+
+
 def one_entry(q: Quantity, right: list[float], tape: Tape, up: Numbers) -> list[float] | None:
     """All entries but one are right."""
     wrong = [i for i, ok in enumerate(close(right, q.flat, 1e-8, 0.0)) if not ok]
@@ -176,6 +184,7 @@ CHANGES = (
     Change("transposed table", "the gradient is transposed", "give it the shape and the order of the parameter", turned_over, last=True),
     Change("transposed", "the weight gradient is transposed", "for W of shape (out, in): dW = delta @ a.T", odd_transposed),
     Change("bias of one sample for each", "the bias gradient is not summed over the batch", "db = delta.sum over the axis of the samples", odd_bias),
+    Change("multiplied", "the whole gradient is doubled, halved, zero, or has the wrong sign", "look for that factor, or for a sum that was left out", multiplied, last=True),
     Change("one entry alone", "one entry is wrong, and all others are right", "look for a number or an index that was typed in", one_entry, last=True),
 )  # fmt: skip
 
