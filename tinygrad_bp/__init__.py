@@ -20,6 +20,7 @@ PUBLIC = {  # where the names come from; all operations of ops.py come on top
     "compiler": "compile",
     "check.gradcheck": "gradcheck",
     "check.audit": "audit Audit layers",
+    "check.bounds": "bounds Bounds",
     "check.exercises": "exercise Exercise",
     "show.draw": "draw draw_dot to_dot trace Drawing",
     "show.explain": "explain",

@@ -13,6 +13,10 @@ from tinygrad_bp.check.audit import (
     audit as audit,
     layers as layers,
 )
+from tinygrad_bp.check.bounds import (
+    Bounds as Bounds,
+    bounds as bounds,
+)
 from tinygrad_bp.check.exercises import (
     Exercise as Exercise,
     exercise as exercise,
@@ -147,6 +151,7 @@ from tinygrad_bp.transforms import (
 __version__: str
 __all__ = [
     "Audit",
+    "Bounds",
     "CheckpointError",
     "CompileError",
     "DrawError",
@@ -174,6 +179,7 @@ __all__ = [
     "atan2",
     "atanh",
     "audit",
+    "bounds",
     "ceil",
     "clip",
     "cos",

@@ -22,7 +22,7 @@ Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Task:
+class Assignment:
     """What an exercise is about: its text, the shapes of its inputs, the function, what is asked for."""
 
     text: str
@@ -47,61 +47,61 @@ def _block(
 
 N, D = 7, 4
 EXERCISES = {
-    "affine": Task(
+    "affine": Assignment(
         "z = x wᵀ + b", {"x": (N, D), "w": (5, D), "b": (5,), "dout": (N, 5)},
         lambda x, w, b, dout: layers.weighted_sum(layers.affine(x, w, b), dout), "x w b",
     ),
-    "relu": Task(
+    "relu": Assignment(
         "a = max(0, x)", {"x": (N, D), "dout": (N, D)},
         lambda x, dout: layers.weighted_sum(layers.relu(x), dout), "x",
     ),
-    "softmax-cross-entropy": Task(
+    "softmax-cross-entropy": Assignment(
         "the mean over the rows of −Σ y log softmax(z)", {"z": (N, 3), "y": (N, 3)},
         lambda z, y: layers.softmax_cross_entropy(z, y), "z",
     ),
-    "mlp-softmax": Task(
+    "mlp-softmax": Assignment(
         "affine, ReLU, affine, ReLU, affine, softmax and cross-entropy, averaged over the rows",
         {"x": (N, 5), "y": (N, 3), "w1": (6, 5), "b1": (6,), "w2": (4, 6), "b2": (4,), "w3": (3, 4), "b3": (3,)},
         lambda x, y, w1, b1, w2, b2, w3, b3: layers.softmax_cross_entropy(
             layers.affine(layers.relu(layers.affine(layers.relu(layers.affine(x, w1, b1)), w2, b2)), w3, b3), y
         ), "w1 b1 w2 b2 w3 b3",
     ),
-    "batch-norm": Task(
+    "batch-norm": Assignment(
         "gamma (x − mean) / √(variance + 1e-5) + beta, over the rows", {"x": (N, D), "gamma": (D,), "beta": (D,), "dout": (N, D)},
         lambda x, gamma, beta, dout: layers.weighted_sum(layers.batch_norm(x, gamma, beta), dout), "x gamma beta",
     ),
-    "layer-norm": Task(
+    "layer-norm": Assignment(
         "gamma (x − mean) / √(variance + 1e-5) + beta, over each row", {"x": (N, D), "gamma": (D,), "beta": (D,), "dout": (N, D)},
         lambda x, gamma, beta, dout: layers.weighted_sum(layers.layer_norm(x, gamma, beta), dout), "x gamma beta",
     ),
-    "dropout": Task(
+    "dropout": Assignment(
         "x * mask / 0.5", {"x": (N, D), "mask": (N, D), "dout": (N, D)},
         lambda x, mask, dout: layers.weighted_sum(layers.dropout(x, mask, keep=0.5), dout), "x", ones="mask",
     ),
-    "convolution": Task(
+    "convolution": Assignment(
         "sums of 3 × 3 windows times kernels, one row and column of zeros around: x (n, channels, height, width)",
         {"x": (2, 2, 4, 5), "w": (3, 2, 3, 3), "b": (3,), "dout": (2, 3, 4, 5)},
         lambda x, w, b, dout: layers.weighted_sum(layers.convolution(x, w, b, padding=1), dout), "x w b",
     ),
-    "max-pool": Task(
+    "max-pool": Assignment(
         "the largest number of each 2 × 2 window", {"x": (2, 2, 4, 6), "dout": (2, 2, 2, 3)},
         lambda x, dout: layers.weighted_sum(layers.max_pool(x), dout), "x",
     ),
-    "rnn": Task(
+    "rnn": Assignment(
         "hₜ = tanh(wx xₜ + wh hₜ₋₁ + b): x (steps, n, in)",
         {"x": (4, 3, 5), "h0": (3, 4), "wx": (4, 5), "wh": (4, 4), "b": (4,), "dout": (4, 3, 4)},
         lambda x, h0, wx, wh, b, dout: layers.weighted_sum(layers.rnn(x, h0, wx, wh, b), dout), "x h0 wx wh b",
     ),
-    "lstm": Task(
+    "lstm": Assignment(
         "a cell with input, forget, cell and output gate, whose rows stand in this order in wx, wh and b",
         {"x": (3, 2, 3), "h0": (2, 3), "c0": (2, 3), "wx": (12, 3), "wh": (12, 3), "b": (12,), "dout": (3, 2, 3)},
         lambda x, h0, c0, wx, wh, b, dout: layers.weighted_sum(layers.lstm(x, h0, c0, wx, wh, b), dout), "x h0 c0 wx wh b",
     ),
-    "attention": Task(
+    "attention": Assignment(
         "softmax(q kᵀ / √width) v, each row seeing itself and those before it", {"q": (5, 4), "k": (5, 4), "v": (5, 4), "dout": (5, 4)},
         lambda q, k, v, dout: layers.weighted_sum(layers.attention(q, k, v, causal=True), dout), "q k v",
     ),
-    "gpt-block": Task(
+    "gpt-block": Assignment(
         "x + attention(layer norm(x)) with weights wq, wk, wv, wo, then x + MLP(layer norm(x)) with w1, c1, ReLU, w2, c2",
         {"x": (6, 8), "g1": (8,), "b1": (8,), "wq": (8, 8), "wk": (8, 8), "wv": (8, 8), "wo": (8, 8), "g2": (8,), "b2": (8,),
          "w1": (16, 8), "c1": (16,), "w2": (8, 16), "c2": (8,), "dout": (6, 8)},
@@ -141,7 +141,7 @@ def exercise(name: str, seed: int = 0) -> "Exercise":
 class Exercise:
     """Data, shapes, a template, tests, and `grade`."""
 
-    def __init__(self, name: str, task: Task, seed: int) -> None:
+    def __init__(self, name: str, task: Assignment, seed: int) -> None:
         self.name, self.task, self.seed = name, task, seed
         self.shapes, self.asked = task.shapes, task.asked.split()
         rng = random.Random(f"{name} {seed}")
