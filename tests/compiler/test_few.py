@@ -1,5 +1,6 @@
 """Machine code for few samples, with lanes along the loops of nests: right, and the same bits everywhere."""
 
+import random
 from typing import Any
 
 import pytest
@@ -7,9 +8,11 @@ from support.nets import NETS, Net, columns, dense, distance
 
 import tinygrad_bp as tg
 from tinygrad_bp import Value
-from tinygrad_bp.compiler import compile
-from tinygrad_bp.compiler.backends.llvm import blocks, native
+from tinygrad_bp.compiler import compile, kernel
+from tinygrad_bp.compiler.backends.llvm import blocks, module, native
 from tinygrad_bp.compiler.backends.llvm.blocks import Lanes
+from tinygrad_bp.compiler.rule import Update, descents
+from tinygrad_bp.errors import NonFiniteError
 
 pytest.importorskip("llvmlite")
 PROCESSORS = [(8, 32), (4, 16), (2, 16), (2, 32)]  # doubles in a vector, and vector registers
@@ -103,3 +106,54 @@ def test_training_follows_single_steps() -> None:
             losses = [x for k in parts for x in step.train(*columns(net, n), lr=0.01, steps=k)]
             found.append((losses, [p.data for p in net.params]))
         assert found[0] == found[1]
+
+
+def trained(net: Net, n: int, many: int, rate: float, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Losses and parameters of a few steps without momentum and with it; or what stopped them."""
+    monkeypatch.setattr(module, "MANY", many)
+    kernel.CODES.kept.clear()
+    found: list[Any] = []
+    before = [p.data for p in net.params]
+    for momentum in (0.0, 0.5):
+        step = compile(net.loss, net.params)
+        try:
+            found.append(list(step.train(*columns(net, n), lr=rate, steps=9, momentum=momentum)))
+        except NonFiniteError as error:
+            found.append(str(error))
+        found.append([p.data for p in net.params])
+        for p, x in zip(net.params, before):
+            p.data = x
+    return found
+
+
+MOVING = ["dense 5-17-13-7-2", "binary 3-24-24-2", "residual", "softmax"]
+
+
+@pytest.mark.parametrize("name", MOVING)
+def test_sums_that_move_their_parameters_at_once(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same bits as where gradients are stored; and a step that leaves the floats is taken back."""
+    net = NETS[name]()
+    for n, rate in ((1, 1e-3), (3, 1e-3), (8, 1e-3), (2, 1e200)):
+        at_once, stored = (trained(net, n, many, rate, monkeypatch) for many in (1, 10**9))
+        assert at_once == stored, (n, rate)
+    monkeypatch.setattr(module, "MANY", 1)
+    step = compile(net.loss, net.params, example=tuple([0.5] * w if w else 0.5 for w in net.widths))
+    rolled, lanes = step._last.rolled, Lanes.chosen(step._last.rolled, (8, 32), 3)
+    text = module.emit_llvm(rolled, step._last.widths, len(net.params), lanes, Update(descents()))
+    assert "call i64 @sums0(" in text
+
+
+@pytest.mark.parametrize("width", [8, 15, 16, 17])
+def test_adam_on_batches_moves_parameters_at_once(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches by lists, the last one smaller, against the eager engine; rows with a bias and without."""
+    monkeypatch.setattr(module, "MANY", 1)
+    xs, ys = columns(dense(3, 1), 11)
+    for bias in (True, False):
+        found = []
+        for engine in ("eager", "compiled"):
+            kernel.CODES.kept.clear()
+            model = tg.MLP(3, [width, width, 1], act="tanh", bias=bias, rng=random.Random(4))
+            adam = tg.optim.Adam(model.parameters(), lr=0.01)
+            tg.fit(model, (xs, ys), tg.losses.mse, adam, 12, batch_size=4, engine=engine, progress=False)
+            found.append([p.data for p in model.parameters()])
+        assert found[0] == pytest.approx(found[1], rel=1e-9, abs=1e-12)

@@ -9,6 +9,7 @@ part of the rule, and another one is traced where they change.
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from tinygrad_bp import ops
@@ -88,12 +89,16 @@ class Rule:
                 numbers[place] = ops.sqrt(sum([g * g for g in gradient]))
         return numbers
 
+    @cached_property
+    def shared_terms(self) -> list[Term]:
+        """What is the same for all parameters."""
+        return [term for term in oldest_first(self.program.outputs) if term.rate == ONCE]
+
     def once(self, apply: Apply, constant: Callable[[float], Any], leaves: Sequence[Any]) -> dict[Term, Any]:
         """What is the same for all parameters, written in any notation; `leaves` are the shared numbers."""
         known: dict[Term, Any] = {}
-        for term in oldest_first(self.program.outputs):
-            if term.rate == ONCE:
-                known[term] = _written(term, known, apply, constant) if term.args else leaves[term.value]
+        for term in self.shared_terms:
+            known[term] = _written(term, known, apply, constant) if term.args else leaves[term.value]
         return known
 
     def each(

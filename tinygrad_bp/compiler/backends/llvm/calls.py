@@ -8,13 +8,13 @@ of a step.  Read ../native.py next.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from tinygrad_bp.compiler.backends.llvm.blocks import Lanes
 from tinygrad_bp.compiler.backends.llvm.text import Index, Text
 from tinygrad_bp.compiler.backends.llvm.updates import Moves
 from tinygrad_bp.compiler.roll import Rolled
-from tinygrad_bp.compiler.rule import Update
+from tinygrad_bp.compiler.rule import Rule, Update
 from tinygrad_bp.compiler.schedule import Kind
 
 ADDRESSES = (
@@ -43,15 +43,25 @@ def sums_size(rolled: Rolled) -> int:
 
 
 def calls(
-    rolled: Rolled, params: int, lanes: Lanes, update: Update | None, declared: dict[str, str]
+    rolled: Rolled,
+    params: int,
+    lanes: Lanes,
+    update: Update | None,
+    moving: Sequence[tuple[int, int]],
+    declared: dict[str, str],
 ) -> list[str]:
-    """The texts of the functions; with an update, of a gradient and its loss, also those that train."""
+    """The texts of the functions; with an update, of a gradient and its loss, also those that train.
+
+    `moving` are the parameters (first, end) that the functions `sums0`, `sums1` ... move by themselves.
+    """
     writer = _Calls(rolled, params, lanes, update, declared)
     texts = [writer.stage(), writer.evaluate()]
     if lanes.tile > lanes.width:
         texts.insert(0, writer.meet())
     if update and update.rules:
-        texts += [writer.move(update), writer.descend(), writer.train()]
+        texts += [writer.move(update), writer.descend(), writer.train(bool(moving))]
+        if moving:
+            texts += [*map(writer.apply, range(len(update.rules)), update.rules), writer.step(update, moving)]
     return texts
 
 
@@ -258,6 +268,66 @@ declare i32 @{YIELD}()"""
         text.do(f"ret i64 {found}")
         return self.function("i64", "move", "ptr %frame, i64 %step, i64 %rank", text)
 
+    # --- a step in which sums move their parameters at once -------------------------------------------------
+
+    def apply(self, place: int, rule: Rule) -> str:
+        """Some parameters by their gradients, which are not scaled yet; not 0 if one is not finite."""
+        text = self.text()
+        moves = Moves(text, rule, self.params, self.field, self.lanes.vector)
+        moves.sums, moves.scale = text.place("%g", text.let("sub i64 0, %first")), self.field(text, "scale")
+        with text.as_wide_as(1):
+            once = {term: text.load("%once", k) for k, term in enumerate(rule.shared_terms)}
+        found = moves.write("%first", text.let("add i64 %first, %count"), once)
+        text.do(f"ret i64 {found}")
+        given = "ptr %frame, ptr %once, ptr %g, i64 %first, i64 %count"
+        return f"define internal i64 @apply{place}({given}) noinline #0 {{\n{text.body()}\n}}"
+
+    def step(self, update: Update, moving: Sequence[tuple[int, int]]) -> str:
+        """A whole step; a number that is not 0 if one is no longer finite, and parameters may be spoilt."""
+        text = self.text()
+        scalars, sums, rows = (self.field(text, name) for name in ("scalars", "sums", "rows"))
+        count = self.field(text, "samples")
+        if any(nest.kind in (Kind.ONCE, Kind.COUNT) for nest in self.rolled.nests):
+            text.do(f"call void @once(ptr {scalars}, ptr {rows}, ptr {sums}, i64 {count})")
+        memory = f"ptr {scalars}, ptr {rows}, ptr {sums}"
+        data = f"ptr {self.field(text, 'columns')}, ptr %list, ptr {self.field(text, 'results')}"
+        text.do(f"call void @others({memory}, {data}, i64 0, i64 {count}, i1 true, i1 %fresh)")
+        most = max(len(rule.shared_terms) for rule in update.rules)
+        once, chosen, wrong = (
+            text.variable(f"[{most + 1} x double]"),
+            text.variable("ptr"),
+            text.variable("i64"),
+        )
+        for place, rule in enumerate(update.rules):
+            alone = len(update.rules) == 1
+            which = "true" if alone else text.let(f"icmp eq i64 {self.field(text, 'rule')}, {place}")
+            with text.only_if(which), text.as_wide_as(1):
+                numbers = Moves(text, rule, self.params, self.field, self.lanes.vector).once()
+                for k, term in enumerate(rule.shared_terms):
+                    text.store(numbers[term], once, k)
+                text.set(chosen, f"@apply{place}", "ptr")
+        loss = text.let(f"fmul double {text.load(sums, self.sums - 1)}, {self.field(text, 'scale')}")
+        text.store(loss, sums, self.sums - 1)
+        difference = text.let(f"fsub double {loss}, {loss}")
+        text.set(wrong, text.let(f"bitcast double {difference} to i64"), "i64")
+        apply, end = text.get(chosen, "ptr"), 0
+        for first, after in [*sorted(moving), (self.params, self.params)]:
+            if end < first:  # the gradients between are stored
+                g = text.place(sums, end)
+                given = f"ptr %frame, ptr {once}, ptr {g}, i64 {end}, i64 {first - end}"
+                self.also(text, wrong, f"call i64 {apply}({given})")
+            end = after
+        for place in range(len(moving)):
+            given = f"{memory}, i64 {count}, ptr %frame, ptr {once}, ptr {apply}"
+            self.also(text, wrong, f"call i64 @sums{place}({given})")
+        text.do(f"ret i64 {text.get(wrong, 'i64')}")
+        given = "ptr %frame, ptr %list, i64 %step, i1 %fresh"
+        return f"define internal i64 @step({given}) noinline #0 {{\n{text.body()}\n}}"
+
+    @staticmethod
+    def also(text: Text, wrong: str, call: str) -> None:
+        text.set(wrong, text.let(f"or i64 {text.get(wrong, 'i64')}, {text.let(call)}"), "i64")
+
     # --- what Python calls ---------------------------------------------------------------------------------
 
     def evaluate(self) -> str:
@@ -282,7 +352,7 @@ declare i32 @{YIELD}()"""
         text.do(f"ret double {loss}")
         return self.function("double", "descend", "ptr %frame, i64 %rank", text, "")
 
-    def train(self) -> str:
+    def train(self, moving: bool) -> str:
         """A stretch of steps. The frame says how many were done before a number was not finite, and whether
         that was one of the parameters: it and the memory are spoilt then."""
         text = self.text()
@@ -294,15 +364,19 @@ declare i32 @{YIELD}()"""
             frame = text.place("%frame", text.index((len(FRAME), size)), "i64")
             samples = text.place(lists, start, "i64")
             fresh = "true" if self.listed else text.let(f"icmp eq i64 {step}, 0")
-            at = f"ptr {frame}, ptr {samples}, i64 %rank"
-            wrong = text.let(f"call i64 @stage({at}, i1 {fresh})")
+            at = f"ptr {frame}, ptr {samples}"
+            if moving:
+                wrong = text.let(f"call i64 @step({at}, i64 {step}, i1 {fresh})")
+            else:
+                wrong = text.let(f"call i64 @stage({at}, i64 %rank, i1 {fresh})")
             first = text.let("icmp eq i64 %rank, 0")
             with text.only_if(first):
                 text.store(text.load(sums, self.sums - 1), losses, step)
                 text.do(f"store i64 {step}, ptr {done}")
-            with text.only_if(text.let(f"icmp ne i64 {wrong}, 0"), leave="ret i64 0"):
-                pass
-            wrong = text.let(f"call i64 @move(ptr {frame}, i64 {step}, i64 %rank)")
+            if not moving:
+                with text.only_if(text.let(f"icmp ne i64 {wrong}, 0"), leave="ret i64 0"):
+                    pass
+                wrong = text.let(f"call i64 @move(ptr {frame}, i64 {step}, i64 %rank)")
             bad = text.let(f"icmp ne i64 {wrong}, 0")
             with text.only_if(bad, leave="ret i64 0"), text.only_if(first):
                 text.do(f"store i64 1, ptr {spoilt}")

@@ -19,6 +19,7 @@ from tinygrad_bp.compiler.schedule import Apply, Kind, Space
 Loop = tuple[int, Point]
 Operand = Callable[[int], str]
 NEIGHBOURS = (0, 1, -1)  # strides at which one load fills a vector
+LONGEST_ROW = 1024  # of parameters: four rows of gradients stay near
 GATHERED = 8  # loads in place of one
 
 
@@ -34,6 +35,7 @@ class Few(Block):
         self.trips = self.loops[-1][0]
         self.count = min(EIGHT, self.trips)  # results in a vector
         self.samples = lanes.tile if nest.kind is Kind.SAMPLE else 1
+        self.apply, self.apart, self.pitch, self.near, self.wrong = False, 0, 0, "", ""  # see write_and_move
         last = nest.shape[-1]
         self.product = len(nest.shape) == 3 and isinstance(last, Apply) and last.op is ops.mul
 
@@ -120,7 +122,7 @@ class Few(Block):
     def start_of(self, vector: Index) -> Index:
         """The first result of a vector: the last one begins so that it ends with them, and repeats some."""
         first = self.text.index((EIGHT, vector))
-        if self.trips <= EIGHT or not self.trips % EIGHT:
+        if self.trips <= EIGHT or not self.trips % EIGHT or self.apply:
             return first
         return self.text.smallest(first, self.trips - EIGHT)
 
@@ -304,10 +306,56 @@ class Few(Block):
         high, wide = ((4, 5) if self.layout.held > 20 else (2, 2)) if self.product else (1, 1)
         for top, bottom, height in cut(self.loops[0][0], high):
             with text.loop(top, bottom, height) as i:
+                rows = [text.index(i, r) for r in range(height)]
                 for left, right, width in cut(self.vectors, wide):
                     with text.loop(left, right, width) as vector:
-                        starts = [self.start_of(text.index(vector, a)) for a in range(width)]
-                        self.sum_block([text.index(i, r) for r in range(height)], starts)
+                        self.sum_block(rows, [self.start_of(text.index(vector, a)) for a in range(width)])
+                if self.apply:
+                    self.move_rows(rows)
+
+    # --- sums that move their parameters -------------------------------------------------------------------
+
+    def rows_of_parameters(self) -> tuple[int, int]:
+        """The parameters (first, end) whose gradients these are, row after row; none where they are not.
+
+        Between two rows there may be a few others, as the biases between the weights of neurons.
+        """
+        if (
+            len(self.loops) == 1
+            or not self.product
+            or self.nest.table
+            or not EIGHT <= self.trips <= LONGEST_ROW
+        ):
+            return 0, 0
+        (rows, down), (_, along) = self.loops
+        if along not in ((1, 0, 1), (1, 1, 0)) or not self.trips <= down[0] <= self.trips + EIGHT:
+            return 0, 0
+        return self.nest.base[0], self.nest.base[0] + rows * down[0]
+
+    def write_and_move(self) -> None:
+        """The sums, row by row: each moves its parameters while it is near. Not 0 where one is not finite."""
+        text = self.text
+        self.apply, self.apart = True, self.loops[0][1][0]
+        self.pitch = -(-self.apart // EIGHT) * EIGHT
+        self.near = text.panel(f"[{4 * self.pitch} x double]")
+        self.wrong = text.variable("i64")
+        text.set(self.wrong, "0", "i64")
+        self.sums([])
+        text.do(f"ret i64 {text.get(self.wrong, 'i64')}")
+
+    def move_rows(self, rows: list[Index]) -> None:
+        text = self.text
+        for r, row in enumerate(rows):
+            first = self.address(-1, [row, 0])
+            for between in range(self.trips, self.apart):
+                with text.as_wide_as(1):
+                    x = text.load("%G", text.index(first, between))
+                    text.store(x, self.near, r * self.pitch + between)
+            g = text.place(self.near, r * self.pitch)
+            found = text.let(
+                f"call i64 %apply(ptr %frame, ptr %once, ptr {g}, i64 {first}, i64 {self.apart})"
+            )
+            text.set(self.wrong, text.let(f"or i64 {text.get(self.wrong, 'i64')}, {found}"), "i64")
 
     def sum_block(self, rows: list[Index], starts: list[Index]) -> None:
         text = self.text
@@ -327,7 +375,10 @@ class Few(Block):
                 cell = partial(fetch, r, a)
                 self.add(variable, [cell(0), cell(1)] if self.product else [self.value(cell)])
         for (r, a), variable in kept.items():
-            self.store(text.get(variable), [rows[r], starts[a]], 0)
+            if self.apply:
+                text.store_lanes(text.get(variable), self.near, text.index(r * self.pitch, starts[a]))
+            else:
+                self.store(text.get(variable), [rows[r], starts[a]], 0)
 
 
 def _folded(text: Text, xs: list[str], size: int, end: int) -> str:

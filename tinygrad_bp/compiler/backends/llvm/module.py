@@ -5,7 +5,7 @@ at a time; lanes beyond the last sample repeat it.  Nests are written into funct
 LLVM's time grows with the square of a function's.  What calls for a tile is in calls.py.  Read that next.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from tinygrad_bp.compiler.backends.llvm.blocks import Lanes, Rows
 from tinygrad_bp.compiler.backends.llvm.calls import calls
@@ -14,10 +14,11 @@ from tinygrad_bp.compiler.backends.llvm.few import Few
 from tinygrad_bp.compiler.backends.llvm.sums import Sums
 from tinygrad_bp.compiler.backends.llvm.text import Text
 from tinygrad_bp.compiler.roll import Nest, Rolled
-from tinygrad_bp.compiler.rule import Update
+from tinygrad_bp.compiler.rule import NORM, Update
 from tinygrad_bp.compiler.schedule import Kind, Space
 
 PART = 256  # operations in one function
+MANY = 4096  # parameters: more than the nearest cache holds with their gradients
 MEMORY = "ptr noalias %S, ptr noalias %R, ptr noalias %G"
 
 
@@ -29,10 +30,14 @@ def emit_llvm(
     Raises CompileError for an operation that has no machine code.
     """
     declared: dict[str, str] = {}
-    parts = _Parts(rolled, lanes, declared)
     listed = bool(update and update.listed)
-    functions = [*parts.texts, parts.once(), parts.tile(columns, listed)]
-    functions += calls(rolled, params, lanes, update, declared)
+    moving = _moving(rolled, params, lanes, update)
+    parts = _Parts(rolled, lanes, declared, [nest for nest, _, _ in moving])
+    functions = [*parts.texts, parts.once(), parts.tile(columns, listed, "tile", parts.names[False])]
+    if moving:
+        functions += [*parts.moves(), parts.tile(columns, listed, "others", parts.others)]
+    ranges = [(first, end) for _, first, end in moving]
+    functions += calls(rolled, params, lanes, update, ranges, declared)
     inline_where_few(declared, functions)
     table = ", ".join(f"i64 {address}" for address in rolled.table)
     tables = [f"@table = private constant [{len(rolled.table)} x i64] [{table}]"] if rolled.table else []
@@ -44,8 +49,10 @@ def emit_llvm(
 class _Parts:
     """The nests as functions: those that run once a call, and those that run for each tile."""
 
-    def __init__(self, rolled: Rolled, lanes: Lanes, declared: dict[str, str]) -> None:
+    def __init__(self, rolled: Rolled, lanes: Lanes, declared: dict[str, str], moving: list[Nest]) -> None:
         self.rolled, self.lanes, self.declared = rolled, lanes, declared
+        self.moving = moving  # nests that can also move their parameters at once
+        self.others: list[str] = []  # the functions of the other nests for each tile
         self.texts: list[str] = []
         self.names: dict[bool, list[str]] = {True: [], False: []}  # once a call; for each tile
         small = sum(len(nest.shape) + nest.length for nest in rolled.nests) <= PART
@@ -62,6 +69,8 @@ class _Parts:
     def joins(self, group: list[Nest], nest: Nest) -> bool:
         """Whether a nest belongs into the function of those before."""
         size = sum(len(other.shape) for other in group) + len(nest.shape)
+        if any(other is group[0] or other is nest for other in self.moving):
+            return False
         return _once(group[0]) == _once(nest) and _alone(group[0]) == _alone(nest) and size <= PART
 
     def write(self, group: list[Nest]) -> None:
@@ -81,6 +90,8 @@ class _Parts:
         name = f"part{len(self.texts)}"
         more = "double %count" if once else "i64 %lanes, i64 %live, i1 %first"
         self.names[once].append(name)
+        if not once and not any(other is group[0] for other in self.moving):
+            self.others.append(name)
         self.texts.append(self.function(name, f"{MEMORY}, {more}", text))
 
     def function(self, name: str, parameters: str, text: Text) -> str:
@@ -95,13 +106,21 @@ class _Parts:
         text.do("ret void")
         return self.function("once", f"{MEMORY}, i64 %n", text)
 
-    def tile(self, columns: Sequence[int], listed: bool) -> str:
+    def moves(self) -> Iterator[str]:
+        """Sums that move their parameters at once; a number that is not 0 if one is not finite."""
+        for place, nest in enumerate(self.moving):
+            text = Text(self.lanes.width, self.declared)
+            Few(text, nest, self.lanes).write_and_move()
+            given = f"{MEMORY}, i64 %live, ptr %frame, ptr %once, ptr %apply"
+            yield f"define internal i64 @sums{place}({given}) noinline #0 {{\n{text.body()}\n}}"
+
+    def tile(self, columns: Sequence[int], listed: bool, called: str, names: Sequence[str]) -> str:
         """One tile: `live` samples from `begin` on; of those that a list names, or of all."""
         text, width = Text(self.lanes.width, self.declared), self.lanes.width
         lanes = text.let(f"and i64 {text.index('%live', width - 1)}, {-width}")
         with text.only_if("%fresh"):
             (_copy if self.lanes.apart else _pack)(text, columns, self.lanes, lanes, listed)
-        for name in self.names[False]:
+        for name in names:
             text.do(f"call void @{name}(ptr %S, ptr %R, ptr %G, i64 {lanes}, i64 %live, i1 %first)")
         if not self.rolled.summed:
             _unpack(text, self.rolled)
@@ -109,7 +128,26 @@ class _Parts:
         data = (
             "ptr noalias %columns, ptr %list, ptr noalias %out, i64 %begin, i64 %live, i1 %first, i1 %fresh"
         )
-        return self.function("tile", f"{MEMORY}, {data}", text)
+        return self.function(called, f"{MEMORY}, {data}", text)
+
+
+def _moving(rolled: Rolled, params: int, lanes: Lanes, update: Update | None) -> list[tuple[Nest, int, int]]:
+    """Nests of gradients that move their parameters (first, end) row by row, in a step of few samples.
+
+    A gradient that is not stored saves as much time as the step takes otherwise, where parameters are many.
+    It is stored where its length, or a penalty, is to be known first.
+    """
+    if not lanes.apart or params < MANY or not update or not update.rules or update.penalty:
+        return []
+    if any(NORM in rule.sources for rule in update.rules):
+        return []
+    found: list[tuple[Nest, int, int]] = []
+    for nest in rolled.nests:
+        if nest.kind is Kind.SUM:
+            first, end = Few(Text(lanes.width, {}), nest, lanes).rows_of_parameters()
+            if first < end <= params and all(end <= a or b <= first for _, a, b in found):
+                found.append((nest, first, end))
+    return found
 
 
 def _once(nest: Nest) -> bool:

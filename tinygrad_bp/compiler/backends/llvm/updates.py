@@ -29,11 +29,14 @@ class Moves:
         self.rates, self.shared = field(text, "rates"), field(text, "shared")
         self.t = field(text, "t")
 
-    def write(self, first: Index, end: Index) -> str:
+        self.scale = ""  # of gradients that are not settled before
+
+    def write(self, first: Index, end: Index, once: dict[Term, str] | None = None) -> str:
         """A register that is not 0 if a parameter is no longer finite."""
         text, vector = self.text, self.vector
-        with text.as_wide_as(1):
-            once = self.once()
+        if once is None:
+            with text.as_wide_as(1):
+                once = self.once()
         with text.as_wide_as(vector):
             spread = {term: text.spread(x) for term, x in once.items()}
             wrong = text.variable(text.ints)
@@ -100,13 +103,20 @@ class Moves:
         bases += [(self.memory, text.index(k, size * i)) for i in range(len(self.rule.memory))]
         places = [text.place(base, index) for base, index in bases]
         inputs = [text.load_masked(place, mask) if mask else text.load_lanes(place, 0, 8) for place in places]
+        if self.scale:
+            inputs[1] = text.let(f"fmul {text.type} {inputs[1]}, {text.spread(self.scale)}")
+            self.check(inputs[1], wrong, mask)
         outputs = self.rule.each(self.apply, text.constant, inputs, once.__getitem__)
         for place, x in zip([places[0], *places[2:]], outputs):
             if mask:
                 text.store_masked(x, place, mask)
             else:
                 text.store_lanes(x, place, 0, 8)
-        difference = text.let(f"fsub {text.type} {outputs[0]}, {outputs[0]}")  # 0, or nan for inf and nan
+        self.check(outputs[0], wrong, mask)
+
+    def check(self, x: str, wrong: str, mask: str) -> None:
+        text = self.text
+        difference = text.let(f"fsub {text.type} {x}, {x}")  # 0, or nan for inf and nan
         if mask:
             difference = choose(text, mask, difference, text.constant(0.0))
         bits = text.let(f"bitcast {text.type} {difference} to {text.ints}")
