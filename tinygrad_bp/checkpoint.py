@@ -12,7 +12,7 @@ import json
 import os
 import re
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from stat import S_ISREG
 from sys import byteorder
 from typing import Any, NamedTuple
@@ -83,9 +83,19 @@ def load(path: str | os.PathLike[str], model: Module, optimizer: Optimizer | Non
     Raises CheckpointError for a file that is damaged, of another kind, or of a model or optimizer of another
     shape: nothing has changed then.
     """
+    return restore(path, model, optimizer, lambda saved: None)
+
+
+def restore(
+    path: str | os.PathLike[str],
+    model: Module,
+    optimizer: Optimizer | None,
+    accept: Callable[[Saved], None],
+) -> Saved:
+    """As `load`; `accept` may refuse by a CheckpointError when the optimizer is as it will be."""
     content = _read(path, model)
     try:
-        return _apply(content, model, optimizer)
+        return _apply(content, model, optimizer, accept)
     except CheckpointError as error:
         raise CheckpointError(f"{_place(path)}: {error}") from None
     except Exception as error:  # whatever the content of a file makes of itself
@@ -189,7 +199,9 @@ def _refuse(text: str) -> None:
 # --- applying -----------------------------------------------------------------------------------------------
 
 
-def _apply(content: dict[str, Any], model: Module, optimizer: Optimizer | None) -> Saved:
+def _apply(
+    content: dict[str, Any], model: Module, optimizer: Optimizer | None, accept: Callable[[Saved], None]
+) -> Saved:
     """Look at all of it, then change the optimizer, which may refuse, and the model, which cannot."""
     numbers = {name: float.fromhex(text) for name, text in content["model"].items()}
     try:
@@ -212,6 +224,7 @@ def _apply(content: dict[str, Any], model: Module, optimizer: Optimizer | None) 
         undo = undoing(optimizer)
         try:
             optimizer.load_state_dict(state)
+            accept(saved)
         except Exception as error:
             undo()
             raise CheckpointError(f"{error}") from None

@@ -5,7 +5,7 @@ the parameters as they were before that step.  What went wrong in compiled code 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any
 
@@ -16,7 +16,7 @@ from tinygrad_bp.errors import NonFiniteError, describe
 from tinygrad_bp.losses import Loss
 from tinygrad_bp.nn import Module
 from tinygrad_bp.optim import Optimizer
-from tinygrad_bp.undo import undoing
+from tinygrad_bp.undo import finish, undoing
 
 Sample = tuple[list[float], Any]
 
@@ -32,6 +32,9 @@ class Task:
     reduce: str
     penalty: Callable[[], Value] | None
     batches: Batches
+    taken: list[float] = field(
+        default_factory=list
+    )  # the losses of the last call of take(), also if that was interrupted
 
     def loss_of_sample(self, x: list[float], y: Any) -> Value:
         """The loss of the prediction for x."""
@@ -52,14 +55,13 @@ class Eager:
 
     def take(self, step: int, at_most: int) -> list[float]:
         """One step, and its loss. If it fails, its batch is the next one again."""
-        batches, done = self.task.batches, 0
+        batches, self.task.taken = self.task.batches, []
         mark = batches.mark()
         try:
-            losses = [self.step_on(batches.take(), step)]
-            done = 1
+            self.task.taken = [self.step_on(batches.take(), step)]
         finally:
-            batches.go_back(mark, done)
-        return losses
+            finish(lambda: batches.go_back(mark, len(self.task.taken)))
+        return self.task.taken
 
     def step_on(self, batch: list[int], step: int) -> float:
         """A step on these samples."""

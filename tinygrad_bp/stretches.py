@@ -18,7 +18,7 @@ from tinygrad_bp.errors import CompileError
 from tinygrad_bp.nn import Module
 from tinygrad_bp.optim import Optimizer
 from tinygrad_bp.steps import Eager, Task, move, stopped
-from tinygrad_bp.undo import undoing
+from tinygrad_bp.undo import finish, undoing
 
 
 class Compiled:
@@ -62,23 +62,32 @@ class Compiled:
         assert self.update
         optimizer, batches = self.task.optimizer, self.task.batches
         rates = self._rates(min(self.pacing.count, at_most))
-        mark = batches.mark()
-        lists = [] if batches.whole else [batches.take() for _ in rates]
         stretch = Stretch(
             self.update, rates, self.update.rules[0].shared(optimizer), optimizer.remembered(), optimizer.t,
-            mean=self.task.reduce == "mean", lists=lists,
+            mean=self.task.reduce == "mean",
         )  # fmt: skip
-        try:
-            self.pacing.take(self.bound, stretch)
-        finally:
-            done = len(stretch.losses)
-            optimizer.t += done
-            batches.go_back(mark, done)
+        mark, before = batches.mark(), optimizer.t
+
+        def leave() -> None:
+            self.task.taken = stretch.losses.tolist()
+            done = len(self.task.taken)
+            optimizer.t = before + done
+            if done < len(stretch.lists) or len(stretch.lists) < len(rates):
+                batches.go_back(mark, done)
             if done:
                 self._leave_gradient(self.bound.grads.tolist())
-        if stretch.stopped and not done:  # with some done, the next call begins with the step that stopped
+
+        try:
+            if not batches.whole:
+                stretch.lists = [batches.take() for _ in rates]
+            self.pacing.take(self.bound, stretch)
+        finally:
+            finish(leave)
+        if (
+            stretch.stopped and not self.task.taken
+        ):  # with some done, the next call begins with the step that stopped
             self._explain(step)
-        return stretch.losses.tolist()
+        return self.task.taken
 
     def _rates(self, count: int) -> "array[float]":
         """The rates of the next steps, up to the first that the schedule does not give."""
@@ -101,8 +110,8 @@ class Compiled:
 
     def _one_step(self, step: int) -> list[float]:
         """A step with the optimizer's own `step()`."""
-        task, done = self.task, 0
-        mark = task.batches.mark()
+        task = self.task
+        task.taken, mark = [], task.batches.mark()
         try:
             batch = task.batches.take()
             columns = [list(column) for column in zip(*[task.samples[i] for i in batch])]
@@ -117,10 +126,10 @@ class Compiled:
                 self._explain(step)
             self._leave_gradient(grads)
             move(task.optimizer, step)
-            done = 1
+            task.taken = [total]
         finally:
-            task.batches.go_back(mark, done)
-        return [total]
+            finish(lambda: task.batches.go_back(mark, len(task.taken)))
+        return task.taken
 
     def verify(self, i: int, undo: Callable[[], None]) -> None:
         """Compare compiled code with the engine, on one sample and on the penalty.
@@ -147,6 +156,7 @@ class Compiled:
         undo, mark = undoing(self.task.optimizer), self.task.batches.mark()
         self.eager.take(step, 1)
         undo()
+        self.task.taken = []
         self.task.batches.go_back(mark, 0)
         raise stopped(
             step, "compiled code", "a sum is beyond the floats, but for rounding: scale the loss down"

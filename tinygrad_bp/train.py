@@ -4,17 +4,20 @@ A step is taken on a batch of samples, by one of the two engines in steps.py: on
 time, or in compiled code.  On a terminal a line shows how it goes; in a pipe nothing is printed.
 """
 
+import os
 import random
 import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_bp.batches import Batches
+from tinygrad_bp.checkpoint import Saved, check_room, restore, save
 from tinygrad_bp.engine import Value
-from tinygrad_bp.errors import CompileError
+from tinygrad_bp.errors import CheckpointError, CompileError
 from tinygrad_bp.losses import Loss
 from tinygrad_bp.modes import entered
 from tinygrad_bp.nn import Module
@@ -58,6 +61,9 @@ def fit(
     threads: int = 1,
     record: int | None = None,
     sample: int = 0,
+    checkpoint: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    every: int | None = None,
     epochs: None = None,  # an error that says how many steps they are
 ) -> History:
     """Train `model` for `steps` steps on data = (xs, ys), and return the history of the loss.
@@ -72,9 +78,14 @@ def fit(
     With `record=k` the history keeps every k-th moment for `tg.stepper(history)`: the parameters, what the
     model answers, and the graph of one sample, by its number in the data.
 
+    With `checkpoint="run.json"` the model, the optimizer, the losses and the state of the batches are saved
+    there every so many steps (`every`), or every ten seconds, at the end, and when the run is interrupted.
+    With `resume=True` the run of the file goes on until it has `steps` steps in all, to the same bits as one
+    that was not interrupted; where there is no file, it begins.
+
     Raises ValueError for data that is empty, of unequal lengths or not finite; NonFiniteError, naming the
     operation and the path to the loss, when a loss or gradient is not finite: the parameters are then as they
-    were before that step.
+    were before that step; CheckpointError for a file that cannot be written, or is of another run.
 
     >>> from tinygrad_bp.losses import squared_error
     >>> from tinygrad_bp.nn import Neuron
@@ -115,10 +126,23 @@ def fit(
 
         recorder = TrainingRecorder(model, samples, loss, optimizer.parameters, record, sample)
         history.recording = recorder.recording
-    start = time.perf_counter()
-    optimizer.batches = _batches(len(samples), batch_size, seed, optimizer.batches)
+    saver = None
+    if checkpoint is not None:
+        every = None if every is None else whole_number(every, 1, "fit: every is a whole number from 1 up")
+        saver = _Saver(checkpoint, model, optimizer, history, steps, every)
+    elif resume or every is not None:
+        raise ValueError('fit: resume and every go with a file: fit(..., checkpoint="run.json")')
+    resumed = resume and saver and saver.load(len(samples), batch_size or len(samples))
+    begin, start = len(history.losses), time.perf_counter() - history.seconds
+    if not resumed:
+        optimizer.batches = _batches(len(samples), batch_size, seed, optimizer.batches)
     on_terminal = sys.stderr is not None and sys.stderr.isatty()
-    with entered(record=True), _Progress(steps, progress and on_terminal) as shown:
+    with (
+        entered(record=True),
+        saver or nullcontext(),
+        _Progress(steps, progress and on_terminal, begin) as shown,
+    ):
+        assert optimizer.batches
         task = Task(model, samples, loss, optimizer, reduce, penalty, optimizer.batches)
         chosen_engine = _choose_engine(engine, task, steps, threads)
         while (done := len(history.losses)) < steps:
@@ -126,20 +150,94 @@ def fit(
             if recorder:
                 recorder.take(done)
                 at_most = min(at_most, recorder.until_next(done))
-            undo = undoing(optimizer) if done == 0 or done + at_most >= steps else None
-            history.losses += chosen_engine.take(done, at_most)
-            if undo and done == 0:
+            if saver:
+                at_most = min(at_most, saver.until_next(done))
+            undo = undoing(optimizer) if done == begin or done + at_most >= steps else None
+            task.taken = []
+            try:
+                chosen_engine.take(done, at_most)
+            finally:
+                history.losses += task.taken
+            if undo and done == begin:
                 chosen_engine.verify(0, undo)
             if undo and len(history.losses) == steps:
                 chosen_engine.verify(len(samples) - 1, undo)
             history.seconds = time.perf_counter() - start
             history.engine = chosen_engine.name
             shown.update(len(history.losses) - done, history.losses[-1], history.rate)
+            if saver:
+                saver.save_if_due(len(history.losses))
         if recorder:
             recorder.take(steps, last=True)
     return history
 
 
+class _Saver:
+    """Saves a run at its start and its end, when it is interrupted, and every so often in between."""
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        model: Any,
+        optimizer: Optimizer,
+        history: History,
+        steps: int,
+        every: int | None,
+    ) -> None:
+        if not isinstance(model, Module):
+            raise TypeError(f"fit: a checkpoint is of a Module, such as an MLP, not of {model!r}")
+        check_room(path, steps)
+        self.path, self.model, self.optimizer, self.history = path, model, optimizer, history
+        self.steps, self.every, self.last = steps, every, time.monotonic()
+        self.begun = optimizer.t  # with this many losses less in the history
+
+    def load(self, n: int, size: int) -> bool:
+        """Go on from the file, if there is one, with batches of this size of n samples."""
+        if not os.path.lexists(self.path):
+            return False
+
+        def accept(saved: Saved) -> None:
+            batches = self.optimizer.batches
+            if batches is None or (batches.n, batches.size) != (n, size):
+                what = f"batches of {batches.size} of {batches.n} samples" if batches else "no batches"
+                raise CheckpointError(f"its run has {what}, and this one batches of {size} of {n}")
+            if len(saved.losses) > self.steps:
+                raise CheckpointError(
+                    f"its run has taken {len(saved.losses)} steps, and this one is to have {self.steps}"
+                )
+
+        saved = restore(self.path, self.model, self.optimizer, accept)
+        self.history.losses, self.history.seconds = saved
+        self.begun = self.optimizer.t - len(saved.losses)
+        return True
+
+    def __enter__(self) -> None:
+        self.save()  # what cannot be saved says so before anything is done
+
+    def until_next(self, done: int) -> int:
+        """How many steps there are until the next save that goes by steps."""
+        return self.every - done % self.every if self.every else self.steps
+
+    def save_if_due(self, done: int) -> None:
+        """Save, if it is time."""
+        now = time.monotonic()
+        if done % self.every == 0 if self.every else now - self.last > SECONDS_BETWEEN_SAVES:
+            self.save()
+            self.last = now
+
+    def save(self) -> None:
+        """Save now."""
+        history = self.history
+        save(self.path, self.model, self.optimizer, history.losses, history.seconds)
+
+    def __exit__(self, kind: Any, *error: object) -> None:
+        own_step = type(self.optimizer).step is not Optimizer.step
+        whole = own_step or self.optimizer.t - self.begun == len(self.history.losses)
+        if whole and not (kind and issubclass(kind, CompileError)):  # else a step was taken back
+            self.save()
+
+
+SECONDS_BETWEEN_SAVES = 10.0
 WORTH_COMPILING = 200_000  # samples x steps x parameters: about as much eager work as compiling takes
 
 
@@ -183,15 +281,15 @@ def _batches(n: int, size: int | None, seed: int | None, before: Batches | None)
 class _Progress:
     """A line on the terminal with step, loss and rate: by tqdm if installed, else by hand; or nothing."""
 
-    def __init__(self, steps: int, shown: bool) -> None:
-        self.steps, self.shown, self.done, self.drawn = steps, shown, 0, 0.0
+    def __init__(self, steps: int, shown: bool, done: int = 0) -> None:
+        self.steps, self.shown, self.done, self.drawn = steps, shown, done, 0.0
         self.bar: Any = None
         if shown:
             try:
                 from tqdm import tqdm
             except ImportError:
                 return
-            self.bar = tqdm(total=steps, unit="step")
+            self.bar = tqdm(total=steps, initial=done, unit="step")
 
     def __enter__(self) -> "_Progress":
         return self

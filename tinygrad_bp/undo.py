@@ -62,6 +62,18 @@ def undoing(*roots: Any) -> Callable[[], None]:
     return undo
 
 
+def finish(work: Callable[[], None]) -> None:
+    """Do something whole, also when Ctrl-C is pressed meanwhile: it is heard afterwards.
+
+    The work may be begun twice.
+    """
+    try:
+        work()
+    except KeyboardInterrupt:
+        work()
+        raise
+
+
 def _look(x: Any) -> tuple[Callable[[Any, Any], None], Any, list[Any]]:
     """How to put the contents of x back, the contents, and what is to be looked at in turn."""
     if isinstance(x, Value):

@@ -8,7 +8,6 @@ Read compiled.py next, the public face.
 import ctypes
 import threading
 from array import array
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,6 +23,7 @@ from tinygrad_bp.compiler.kernel import Kernel, Layout
 from tinygrad_bp.compiler.rule import Rule, Update
 from tinygrad_bp.engine import Value, tick
 from tinygrad_bp.optim import SGD
+from tinygrad_bp.undo import finish
 
 SHARES = 8  # of a batch at most: as many threads can work at once
 BRIEF = 20_000  # operations: a call of fewer does not let other Python threads run meanwhile
@@ -333,12 +333,3 @@ def fill(frames: Any, **fields: Any) -> None:
                 numbers[first + PLACE[name]] = x
             else:
                 frames[first + PLACE[name]] = x.buffer_info()[0] if isinstance(x, array) else x
-
-
-def finish(work: Callable[[], None]) -> None:
-    """Do something whole, also when Ctrl-C is pressed meanwhile: it is heard afterwards."""
-    try:
-        work()
-    except KeyboardInterrupt:
-        work()
-        raise
