@@ -89,13 +89,10 @@ def simplified(f: Applied, near: Near) -> Formula:
         return _sum_of(x, others[0], near)
     if f.op is ops.sub and x == Number(0.0):
         return Applied(ops.neg, (others[0],))
-    if f.op is ops.mul:
-        if x == Number(1.0):
-            return others[0]
-        if isinstance(others[0], Number) and isinstance(x, Applied) and x.op is ops.mul:
-            scale = x.operands[1]  # (x * 2) * 0.5 is x
-            if isinstance(scale, Number) and scale.value * others[0].value == 1.0 and _is_power(scale.value):
-                return x.operands[0]
+    if f.op is ops.mul and isinstance(others[0], Number) and isinstance(x, Applied) and x.op is ops.mul:
+        scale = x.operands[1]  # (x * 2) * 0.5 is x
+        if isinstance(scale, Number) and scale.value * others[0].value == 1.0 and _is_power(scale.value):
+            return x.operands[0]
     if f.op is ops.where:
         return _choice(f)
     return f
@@ -108,8 +105,6 @@ def _is_power(x: float) -> bool:
 def _choice(f: Applied) -> Formula:
     """A choice, simpler: a factor that is 1 where it counts goes."""
     c, x, y = f.operands
-    if isinstance(c, Number):
-        return x if c.value else y
     if isinstance(c, Applied) and c.op is ops.ne and c.operands[1] == Number(0.0):
         c = c.operands[0]  # where asks for no more
     if isinstance(x, Applied) and x.op is ops.mul and c in x.operands and is_flag(c):
