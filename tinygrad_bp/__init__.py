@@ -19,7 +19,7 @@ PUBLIC = {  # where the names come from; all operations of ops.py come on top
     "transforms": "grad value_and_grad gradients jacobian hessian hvp jvp vjp",
     "compiler": "compile",
     "check.gradcheck": "gradcheck",
-    "check.audit": "audit Audit layers",
+    "check.audit": "audit Audit audit_update layers",
     "check.bounds": "bounds Bounds",
     "check.exercises": "exercise Exercise",
     "show.draw": "draw draw_dot to_dot trace Drawing",

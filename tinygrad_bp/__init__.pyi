@@ -11,6 +11,7 @@ from tinygrad_bp import (
 from tinygrad_bp.check.audit import (
     Audit as Audit,
     audit as audit,
+    audit_update as audit_update,
     layers as layers,
 )
 from tinygrad_bp.check.bounds import (
@@ -179,6 +180,7 @@ __all__ = [
     "atan2",
     "atanh",
     "audit",
+    "audit_update",
     "bounds",
     "ceil",
     "clip",

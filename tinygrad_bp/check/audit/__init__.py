@@ -16,6 +16,7 @@ from tinygrad_bp.check.audit.networks import audit_network
 from tinygrad_bp.check.audit.reading import plain
 from tinygrad_bp.check.audit.report import Audit, Entry, Part
 from tinygrad_bp.check.audit.search import Quantity, Search
+from tinygrad_bp.check.audit.slips import audit_update
 from tinygrad_bp.check.audit.verdicts import judged
 from tinygrad_bp.diagnosis import non_finite
 from tinygrad_bp.engine import Value
@@ -25,7 +26,7 @@ from tinygrad_bp.losses import Loss
 from tinygrad_bp.modes import entered
 from tinygrad_bp.nn import MLP
 
-__all__ = ["Audit", "Entry", "Part", "audit", "layers"]
+__all__ = ["Audit", "Entry", "Part", "audit", "audit_update", "layers"]
 
 
 @overload

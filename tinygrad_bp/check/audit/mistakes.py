@@ -115,6 +115,33 @@ def of(surrogate: Callable[[Moment], Callable[..., Tree]]) -> Rule:
     return lambda m: iter([("", m.stage.pull(m.upstream, surrogate(m)))])
 
 
+@dataclass(frozen=True)
+class Built:
+    """A rule with parts: two rules of one maker can be made together, with the parts of both.
+
+    `maker(moment, **parts)` is another function of the layer's arguments, or the gradients themselves.
+    """
+
+    maker: Callable[..., Any]
+    parts: tuple[tuple[str, Any], ...]
+
+    def __call__(self, m: Moment) -> Iterator[tuple[str, Gradients]]:
+        made = self.maker(m, **dict(self.parts))
+        yield "", made if isinstance(made, dict) else m.stage.pull(m.upstream, made)
+
+    def with_(self, other: Any) -> "Built | None":
+        """Both together; None where they cannot be."""
+        if not isinstance(other, Built) or other.maker is not self.maker:
+            return None
+        if {name for name, _ in self.parts} & {name for name, _ in other.parts}:
+            return None
+        return Built(self.maker, self.parts + other.parts)
+
+
+def built(maker: Callable[..., Any], **parts: Any) -> Built:
+    return Built(maker, tuple(parts.items()))
+
+
 def upstream(change: Callable[[Moment], Numbers]) -> Rule:
     """The layer is right, and gets another error from above."""
     return lambda m: iter([("", m.stage.pull(change(m)))])
@@ -302,28 +329,32 @@ def undelta(m: Moment) -> Iterator[tuple[str, Gradients]]:
     yield "", {"x": m.stage.pull(m.passed[above[0].index])["x"]}
 
 
-def contracted(m: Moment) -> Iterator[tuple[str, Gradients]]:
-    """x · delta for each sample, a number where the widths are equal, stretched over all weights."""
-    need(len(m.w) == len(m.w[0]) or len(m.w) == 1 or len(m.w[0]) == 1)
-    if len(m.w) == len(m.w[0]):
-        total = sum(_dot(a, d) for a, d in zip(m.x, m.upstream))
-        yield "", {"w": each(lambda _: total, m.w)}
-    elif len(m.w[0]) == 1:
-        yield "", {"w": each(lambda _: sum(a[0] * sum(d) for a, d in zip(m.x, m.upstream)), m.w)}
+def by_sample(m: Moment, crossed: bool = False, contracted: bool = False) -> Gradients:
+    """What NumPy makes sample by sample of a delta that is a table, and of inputs that meet it the wrong way.
 
-
-def crossed(m: Moment) -> Iterator[tuple[str, Gradients]]:
-    """Of each sample, a column of slopes times a row of errors, as NumPy stretches them."""
-    above = [s for s in m.others(SLOPED) if s.numbers["x"] == m.out and s.index in m.passed]
-    need(above)
-    errors, ds = m.passed[above[0].index], slope(above[0], m.out)
-    b = [sum(d[i] * sum(e) for e, d in zip(errors, ds)) for i in range(len(m.w))]
-    if len(m.w) == len(m.w[0]):
-        w = [
-            [sum(d[i] * e[j] * x[j] for x, e, d in zip(m.x, errors, ds)) for j in range(len(m.w[0]))]
-            for i in range(len(m.w))
-        ]
-        yield "", {"w": w, "b": b}
+    crossed: delta is a column of slopes times a row of errors, stretched to a table; contracted: x · delta
+    where their outer product is needed, stretched over all weights.
+    """
+    units, width = len(m.w), len(m.w[0])
+    need(units == width)
+    tables = [[[d] for d in row] for row in m.upstream]
+    if crossed:
+        above = [s for s in m.others(SLOPED) if s.numbers["x"] == m.out and s.index in m.passed]
+        need(above)
+        pairs = zip(m.passed[above[0].index], slope(above[0], m.out))
+        tables = [[[d * e for e in errors] for d in ds] for errors, ds in pairs]
+    w = each(lambda _: 0.0, m.w)
+    for x, table in zip(m.x, tables):
+        if contracted:
+            part = [[_dot(x, column) for column in zip(*table)]] * units
+        else:
+            part = [[d * v for d, v in zip(row if crossed else row * width, x)] for row in table]
+        part = [row if len(row) == width else row * width for row in part]
+        w = each(lambda a, b: a + b, w, part)
+    found: Gradients = {"w": w}
+    if crossed:
+        found["b"] = [sum(sum(table[i]) for table in tables) for i in range(units)]
+    return found
 
 
 # --- losses -------------------------------------------------------------------------------------------------
@@ -837,9 +868,9 @@ MISTAKES = (
             lambda m: iter([("", {"w": where(len(m.w) != len(m.w[0]), lambda: reshaped(transposed(m.right["w"]), m.w))})])),
     Mistake("row against column", "the errors are a row and the slopes a column: NumPy makes a table of every error times every slope, where each "
             "neuron's error times its own slope is needed", "give both one shape: error = W.T @ delta is a column like z, as delta * W is not",
-            AFF, ("w", "b"), crossed),
+            AFF, ("w", "b"), built(by_sample, crossed=True)),
     Mistake("inputs contracted with delta", "the inputs are contracted with delta, which sums them away, and what is left is stretched over all weights",
-            "take the outer product, one number for each weight: dW = delta @ a.T", AFF, W, contracted),
+            "take the outer product, one number for each weight: dW = delta @ a.T", AFF, W, built(by_sample, contracted=True)),
     Mistake("outputs for inputs", "delta meets the outputs of its own layer, not what went into it", "dW = delta @ a.T with a from the layer below", AFF, W,
             lambda m: iter([("", {"w": m.stage.pull(m.upstream, None, x=next(s.out for s in m.others(SLOPED) if s.numbers["x"] == m.out
                              and same_shape(s.out, m.x)))["w"]})] if any(s.numbers["x"] == m.out and same_shape(s.out, m.x) for s in m.others(SLOPED)) else [])),
@@ -859,20 +890,20 @@ MISTAKES = (
 
     # --- batch norm and layer norm
     Mistake("mean and variance held fixed", "the mean and the variance are taken for constants, and depend on x", "dx has three parts: through x, the mean and the variance",
-            NORMS, X, of(lambda m: norm_of(m, mean=True, scale=lambda s: s))),
+            NORMS, X, built(norm_of, mean=True, scale=lambda s: s)),
     Mistake("variance held fixed", "the variance is taken for a constant, and depends on x", "add the part that comes through the variance", NORMS, X,
-            of(lambda m: norm_of(m, scale=lambda s: s))),
+            built(norm_of, scale=lambda s: s)),
     Mistake("mean held fixed", "the mean is taken for a constant, and depends on x", "add the part that comes through the mean", NORMS, X,
-            of(lambda m: norm_of(m, mean=True))),
-    Mistake("gamma left out", "gamma is left out of dx", "dx̂ = gamma * the error from above", NORMS, X, of(lambda m: norm_of(m, gamma=lambda m: ones(m.gamma)))),
+            built(norm_of, mean=True)),
+    Mistake("gamma left out", "gamma is left out of dx", "dx̂ = gamma * the error from above", NORMS, X, built(norm_of, gamma=lambda m: ones(m.gamma))),
     Mistake("gamma twice", "gamma is multiplied in twice", "dx̂ = gamma * the error from above, once", NORMS, X,
-            of(lambda m: norm_of(m, gamma=lambda m: times(m.gamma, m.gamma)))),
-    Mistake("beta for gamma", "beta takes the place of gamma in dx", "dx̂ = gamma * the error from above", NORMS, X, of(lambda m: norm_of(m, gamma=lambda m: m.beta))),
+            built(norm_of, gamma=lambda m: times(m.gamma, m.gamma))),
+    Mistake("beta for gamma", "beta takes the place of gamma in dx", "dx̂ = gamma * the error from above", NORMS, X, built(norm_of, gamma=lambda m: m.beta)),
     Mistake("half of the power left out", "the ½ of the power −½ is missing: d(v^-½)/dv is −½ v^-1½", "multiply by −½", NORMS, X,
-            of(lambda m: norm_of(m, power=-1.0))),
+            built(norm_of, power=-1.0)),
     Mistake("variance over one less", "the variance is divided by n − 1 on the way back, by n on the way there", "divide by n both times", NORMS, X,
             of(lambda m: norm_of(m, power=-0.5, by=(len(m.x[0]) if m.stage.kind == "layer_norm" else len(m.x)) - 1.0))),
-    Mistake("mean not divided", "the part through the mean is not divided by n", "d mean / dx is 1 / n", NORMS, X, of(lambda m: norm_of(m, shift=lambda n: 1.0))),
+    Mistake("mean not divided", "the part through the mean is not divided by n", "d mean / dx is 1 / n", NORMS, X, built(norm_of, shift=lambda n: 1.0)),
     Mistake("statistics over the other axis", "the means of the gradient are taken over the other axis", "batch norm: over the samples; layer norm: over the features",
             NORMS, X, other_axis),
     Mistake("divided by the other count", "the parts through the mean and the variance are divided by the other count: samples for features",
@@ -916,45 +947,45 @@ MISTAKES = (
 
     # --- sequences
     Mistake("nothing flows through time", "the error of a later step does not reach the state before it", "dh of a step is its own error plus what comes from the step after it",
-            RNN, ANY, of(lambda m: cell(m, cut=lambda t: True))),
+            RNN, ANY, built(cell, cut=lambda t: True)),
     Mistake("error from later overwritten", "the error of the step replaces what comes from later, to which it should be added", "dh = dh + error of the step",
-            RNN, ANY, of(lambda m: cell(m, cut=lambda t: t > 0))),
-    Mistake("slope of tanh forgotten", "the derivative of tanh is left out", "dz = dh * (1 − h²)", RNN, ANY, of(lambda m: cell(m, slope=lambda a, before: 1.0))),
+            RNN, ANY, built(cell, cut=lambda t: t > 0)),
+    Mistake("slope of tanh forgotten", "the derivative of tanh is left out", "dz = dh * (1 − h²)", RNN, ANY, built(cell, slope=lambda a, before: 1.0)),
     Mistake("slope of the state before", "the derivative of tanh is taken at the state before", "dz = dh * (1 − h²) with the h of this step", RNN, ANY,
-            of(lambda m: cell(m, slope=lambda a, before: 1.0 - before * before))),
-    Mistake("slope without the square", "1 − h where 1 − h² is needed", "dz = dh * (1 − h²)", RNN, ANY, of(lambda m: cell(m, slope=lambda a, before: 1.0 - a))),
+            built(cell, slope=lambda a, before: 1.0 - before * before)),
+    Mistake("slope without the square", "1 − h where 1 − h² is needed", "dz = dh * (1 − h²)", RNN, ANY, built(cell, slope=lambda a, before: 1.0 - a)),
     Mistake("new state in the gradient of wh", "the gradient of wh takes the state after the step, not the one before", "dwh = dzᵀ h of the step before", RNN, ("wh",),
-            of(lambda m: cell(m, back=lambda w: w, states=lambda outs, t, k, before: outs[t][k]))),
+            built(cell, back=lambda w: w, states=lambda outs, t, k, before: outs[t][k])),
     Mistake("state weights not transposed", "wh where its transpose is needed, on the way to the step before", "dh = dz @ wh for wh of (out, in)", RNN, ANY,
-            of(lambda m: cell(m, back=transposed))),
+            built(cell, back=transposed)),
     Mistake("first step only", "the gradient is that of the first step: assigned, not added up", "+= over the steps", RNN, ("wx", "wh", "b"),
             lambda m: iter([("", {a: m.stage.pull(m.upstream, cell(m, **{a: lambda t, n: t == 0}))[a]}) for a in ("wx", "wh", "b") if a in m.stage.places])),
     Mistake("last step only", "the gradient is that of the last step", "+= over the steps", RNN, ("wx", "wh", "b"),
             lambda m: iter([("", {a: m.stage.pull(m.upstream, cell(m, **{a: lambda t, n: t == n - 1}))[a]}) for a in ("wx", "wh", "b") if a in m.stage.places])),
     Mistake("error of the last step only", "only the last step's own error counts", "every step has an error from above: add dout[t]", (*RNN, *LSTM), ANY, upstream(last_only)),
     Mistake("bias before the slope", "the bias gradient takes the error before the derivative of tanh", "db = Σ dz with dz = dh * (1 − h²)", RNN, B,
-            of(lambda m: cell(m, bare=True))),
+            built(cell, bare=True)),
     Mistake("forget gate left out", "the error of the cell is handed to the step before without its forget gate", "dc of the step before is dc * f", LSTM, ANY,
-            of(lambda m: memory(m, forget=1.0))),
+            built(memory, forget=1.0)),
     Mistake("slope of the cell's tanh forgotten", "the derivative of tanh at the cell is left out", "dc = dc + dh * o * (1 − tanh(c)²)", LSTM, ANY,
-            of(lambda m: memory(m, squash=lambda a: 1.0))),
+            built(memory, squash=lambda a: 1.0)),
     Mistake("cell's error from later lost", "the error of the cell from later steps is replaced, to which it should be added", "dc = dc + dh * o * (1 − tanh(c)²)", LSTM, ANY,
             lambda m: lost_cell(m)),
     Mistake("input and forget gate swapped", "the rows of the input and the forget gate are swapped", "stack the gates in the order of the forward pass", LSTM, ANY,
-            of(lambda m: memory(m, order=(1, 0, 2, 3)))),
+            built(memory, order=(1, 0, 2, 3))),
     Mistake("gates in another order", "the rows of the gates are in another order", "stack the gates in the order of the forward pass", LSTM, ANY,
             lambda m: ((f"{a} and {b}", m.stage.pull(m.upstream, memory(m, order=o))) for a, b, o in
                        (("forget", "g", (0, 2, 1, 3)), ("g", "output", (0, 1, 3, 2)), ("forget", "output", (0, 3, 2, 1)), ("input", "output", (3, 1, 2, 0)), ("input", "g", (2, 1, 0, 3))))),
     Mistake("slope of a gate forgotten", "the derivative of the sigmoid of a gate is left out", "multiply by a (1 − a)", LSTM, ANY,
             lambda m: ((f"of {n}", m.stage.pull(m.upstream, memory(m, **{n: lambda a: 1.0}))) for n in "ifgo")),
-    Mistake("slope of sigmoid for g", "g is a tanh: its derivative is 1 − g²", "dz of g is dg * (1 − g²)", LSTM, ANY, of(lambda m: memory(m, g=lambda a: a * (1 - a)))),
+    Mistake("slope of sigmoid for g", "g is a tanh: its derivative is 1 − g²", "dz of g is dg * (1 − g²)", LSTM, ANY, built(memory, g=lambda a: a * (1 - a))),
     Mistake("slope of tanh for a gate", "a gate is a sigmoid: its derivative is a (1 − a)", "multiply by a (1 − a)", LSTM, ANY,
             lambda m: ((f"of {n}", m.stage.pull(m.upstream, memory(m, **{n: lambda a: 1 - a * a}))) for n in "ifo")),
     Mistake("new cell at the forget gate", "the forget gate meets the cell after the step, not the one before", "df = dc * c of the step before", LSTM, ANY,
-            of(lambda m: memory(m, newer=True))),
-    Mistake("cell for its tanh", "the output gate meets the cell, not its tanh", "do = dh * tanh(c)", LSTM, ANY, of(lambda m: memory(m, inner=True))),
-    Mistake("state's error from later lost", "the error of the state from later steps is lost", "dh of the step before is dz @ wh", LSTM, ANY, of(lambda m: memory(m, cut=0))),
-    Mistake("output gate left out", "the output gate is left out on the way to the cell", "dc = dc + dh * o * (1 − tanh(c)²)", LSTM, ANY, of(lambda m: memory(m, bare=True))),
+            built(memory, newer=True)),
+    Mistake("cell for its tanh", "the output gate meets the cell, not its tanh", "do = dh * tanh(c)", LSTM, ANY, built(memory, inner=True)),
+    Mistake("state's error from later lost", "the error of the state from later steps is lost", "dh of the step before is dz @ wh", LSTM, ANY, built(memory, cut=0)),
+    Mistake("output gate left out", "the output gate is left out on the way to the cell", "dc = dc + dh * o * (1 − tanh(c)²)", LSTM, ANY, built(memory, bare=True)),
 
     # --- attention
     Mistake("scale left out on the way back", "1 / √width is left out", "multiply the delta of the scores by 1 / √width", ATT, ("q", "k"),
@@ -962,11 +993,11 @@ MISTAKES = (
     Mistake("scale twice in attention", "divided by the width, not by its root", "multiply the delta of the scores by 1 / √width", ATT, ("q", "k"),
             of(lambda m: attend(m, scale=len(m.q[0]) ** -0.5))),
     Mistake("softmax left out on the way back", "the error goes through the softmax unchanged", "ds = p * (dp − Σ p dp)", ATT, ("q", "k"),
-            of(lambda m: attend(m, lambda ps, scores: scores))),
+            built(attend, weigh=lambda ps, scores: scores)),
     Mistake("diagonal of attention's softmax only", "each probability depends on all scores of its row", "ds = p * (dp − Σ p dp)", ATT, ("q", "k"),
-            of(lambda m: attend(m, lambda ps, scores: [p * (1 - p) * s for p, s in zip(ps, scores)]))),
+            built(attend, weigh=lambda ps, scores: [p * (1 - p) * s for p, s in zip(ps, scores)])),
     Mistake("sum of the softmax left out", "the sum Σ p dp is left out", "ds = p * (dp − Σ p dp)", ATT, ("q", "k"),
-            of(lambda m: attend(m, lambda ps, scores: [p * s for p, s in zip(ps, scores)]))),
+            built(attend, weigh=lambda ps, scores: [p * s for p, s in zip(ps, scores)])),
     Mistake("sum of the softmax over the other axis", "the sum Σ p dp runs over the queries, not over the keys", "sum over the axis of the softmax", ATT, ("q", "k"), column_sums),
     Mistake("probabilities not transposed", "p where its transpose is needed", "dv = pᵀ @ error", ATT, ("v",),
             lambda m: iter([("", {"v": product(table_of(m), m.upstream)})])),

@@ -86,7 +86,8 @@ class Audit:
 
     def _words(self) -> list[str]:
         hints = self.hints if self.reveal else ""
-        return [text for text in (self.where and wrapped(self.where), self.verdict, hints) if text]
+        where = wrapped(self.where) if len(self.explanations) != 1 else ""  # else the explanation says it
+        return [text for text in (where, self.verdict, hints) if text]
 
     def _table(self) -> list[str]:
         worst = self.worst

@@ -6,13 +6,13 @@ before the walk goes on below: an explanation that gives other numbers there is 
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import isclose
 from typing import Any
 
 from tinygrad_bp.check.audit.layers import Numbers, Stage, Tape, each, flat, shape_of, transposed
-from tinygrad_bp.check.audit.mistakes import ALL, LOSSES, MISTAKES, Mistake, Moment, reshaped
+from tinygrad_bp.check.audit.mistakes import ALL, LOSSES, MISTAKES, Built, Mistake, Moment, reshaped
 from tinygrad_bp.check.audit.report import TURNED
 from tinygrad_bp.engine import Value, edges
 
@@ -397,6 +397,20 @@ class Search:
                 cache[row.name] = kept
             return cache[row.name]
 
+        def together(
+            row: Mistake, here: Made, spent: int
+        ) -> Iterator[tuple[dict[str, Numbers], tuple[Made, ...], int]]:
+            """The row with each other that changes the same in another way."""
+            for other, _ in self._rows_of(stage)[self._rows_of(stage).index((row, None)) + 1 :]:
+                both = row.rule.with_(other.rule) if isinstance(row.rule, Built) else None
+                if both is not None:
+                    joint = replace(row, rule=both, changes=(*row.changes, *other.changes))
+                    for _, found in joint.gradients(moment):
+                        self.spent += self._cost(stage)
+                        if not wrong({**right, **found}):
+                            second = Made(other, self._place(stage, None), "", self._kind(stage, None))
+                            yield {**right, **found}, (here, second), spent + 1
+
         finished = {n for names_ in owner.values() for n in names_}
         for row, scope in self._rows_of(stage):
             spent = int((row.name, self._kind(stage, scope)) not in names)
@@ -420,6 +434,8 @@ class Search:
                 if left - spent < 1:
                     continue
                 yield from settled(gradients, still, (here,), spent)
+                if scope is None:
+                    yield from together(row, here, spent)
                 needed = arguments(still)
                 if needed & set(found):
                     continue
