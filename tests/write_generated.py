@@ -3,7 +3,7 @@
 `tinygrad_bp/methods.pyi` and `__init__.pyi` tell type checkers and editors, which run nothing, what methods
 Value has and what names the package has;
 `docs/operations.md` lists the operations for people; `docs/derived_backprop.md` shows derived matrix code
-beside the one written by hand; `docs/backprop.svg` is the moving picture of the README.
+beside the one written by hand.
 Tests compare them with what is made here, and say to run this when a row, or a backend, has changed.
 """
 
@@ -11,8 +11,6 @@ import ast
 import random
 from functools import cache
 from pathlib import Path
-
-from support.animation import animated
 
 import tinygrad_bp
 from tinygrad_bp.ops import OPS, TABLE, Op
@@ -23,7 +21,6 @@ STUB = PACKAGE / "methods.pyi"
 NAMES = PACKAGE / "__init__.pyi"
 PAGE = PACKAGE.parent / "docs" / "operations.md"
 DERIVED = PACKAGE.parent / "docs" / "derived_backprop.md"
-PICTURE = PACKAGE.parent / "docs" / "backprop.svg"
 
 LETTERS = {"atan2": "yx", "where": "cxy", "nan_if": "od"}  # operands that are not called x, y
 
@@ -261,22 +258,7 @@ loss, grad = space["value_and_grad"](xp, torch.asarray(params), torch.asarray(xs
 """
 
 
-def picture() -> str:
-    """The README's first example, drawn and animated."""
-    a, b, c = (tinygrad_bp.Value(x, label=name) for name, x in (("a", 2.0), ("b", -3.0), ("c", 10.0)))
-    loss = (a * b + c) ** 2
-    loss.label = "loss"
-    loss.backward()
-    return animated(tinygrad_bp.draw(loss, engine="builtin").svg)
-
-
 if __name__ == "__main__":
-    for path, text in (
-        (STUB, stub()),
-        (NAMES, names()),
-        (PAGE, page()),
-        (DERIVED, derived()),
-        (PICTURE, picture()),
-    ):
+    for path, text in ((STUB, stub()), (NAMES, names()), (PAGE, page()), (DERIVED, derived())):
         path.write_text(text, encoding="utf-8")
         print(f"wrote {path}")
