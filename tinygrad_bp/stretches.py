@@ -28,9 +28,12 @@ class Compiled:
     def __init__(self, task: Task, threads: int = 1) -> None:
         self.task, self.eager, self.threads = task, Eager(task), threads
         parameters = task.optimizer.parameters
-        self.losses = compile(task.loss_of_sample, parameters, example=task.samples[0], threads=threads)
-        self.penalty = compile(task.penalty, parameters, example=()) if task.penalty else None
-        self.data = Columns("fit", [list(column) for column in zip(*task.samples)])
+        try:
+            self.losses = compile(task.loss_of_sample, parameters, example=task.samples[0], threads=threads)
+            self.penalty = compile(task.penalty, parameters, example=()) if task.penalty else None
+            self.data = Columns("fit", [list(column) for column in zip(*task.samples)])
+        except (ArithmeticError, AttributeError, ValueError) as error:  # on graphs it may be right
+            raise CompileError(f"{type(error).__name__}: {error}") from error
         self.update: Update | None = None  # that `bound` is made for
         self.own_step = type(task.optimizer).step is not Optimizer.step
         if self.own_step:

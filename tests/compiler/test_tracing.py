@@ -399,6 +399,40 @@ def test_a_loss_that_is_a_float_is_refused_by_every_engine():
                 fitted(engine, loss=lambda p, y: 3.0)
 
 
+def test_a_plain_number_is_refused_although_the_same_program_is_known():
+    assert compile(lambda x: Value(4.5), net.parameters()).value([1.0]) == 4.5
+    with pytest.raises(TypeError, match=r"returned 4.5, not a Value"):
+        compile(lambda x: 4.5, net.parameters()).value([1.0])
+
+
+def raises_on_values(p, y):
+    if isinstance(y, Value):
+        raise ValueError("a target is a number")
+    return (p - y) ** 2
+
+
+def sum_over_targets(p, ys):
+    return sum((p - y) ** 2 for y in ys)
+
+
+@pytest.mark.parametrize(
+    ("loss", "ys", "message"),
+    [
+        (raises_on_values, [1.0, 2.0], "ValueError: a target is a number"),
+        (sum_over_targets, [[1.0], [2.0, 3.0]], "ValueError: .*entry 1 has 2 numbers, and entry 0 has 1"),
+        (lambda p, y: p * {1: 2.0, 2: 3.0}[int(y)], [1, 2], "not 'Value'"),
+        (lambda p, y: p * [0.0, 1.0, 2.0][y], [1, 2], "list indices must be integers"),
+    ],
+)
+def test_what_only_graphs_can_do_is_done_on_graphs(loss, ys, message, monkeypatch):
+    monkeypatch.setattr("tinygrad_bp.train.WORTH_COMPILING", 1)
+    data, models = ([[0.5], [1.0]], ys), (Net(), Net())
+    eager = fit(models[0], data, loss, SGD(models[0].parameters()), 5, engine="eager")
+    with pytest.warns(RuntimeWarning, match=f"fit uses the eager engine, since .*{message}"):
+        auto = fit(models[1], data, loss, SGD(models[1].parameters()), 5)
+    assert (auto.losses, models[1].state_dict()) == (eager.losses, models[0].state_dict())
+
+
 def by_type(p, y):
     """Another loss for what is a float than for a Value: tracing cannot see that."""
     return (p - y) ** 2 if isinstance(y, Value) else (p - y) ** 4

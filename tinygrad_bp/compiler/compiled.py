@@ -105,6 +105,7 @@ class _Compiled:
         """Trace; the passes are run for a structure that is new. After them the graph is gone."""
         start = time.perf_counter()
         found: Trace = trace(self._f, structures, self._params)
+        self._check_result(found, want)
         seconds = {"trace": time.perf_counter() - start}
         leaves = [*dict.fromkeys([*self._params, *found.captured])]
         widths = tuple(map(size_of, structures))
@@ -135,16 +136,19 @@ class _Compiled:
         seconds = {name: b - a for name, a, b in zip(passes, times, times[1:])}
         return Code(rolled, widths, len(self._params), seconds)
 
-    def _outputs(self, found: Trace, want: str) -> list[Value]:
-        """What the kernel computes: the results, or one number and its derivatives."""
+    def _check_result(self, found: Trace, want: str) -> None:
+        """Raise TypeError where f does not return what is to be summed or differentiated."""
         if want == "map":
-            return found.outputs
+            return
         if found.result is not None:
             raise TypeError(f"{self._name} returned {len(found.outputs)} numbers, and one is needed: a loss")
         if found.is_plain and want != "inputs":
             number = found.outputs[0].data
             raise TypeError(f"{self._name} returned {number!r}, not a Value: compute it from Values")
-        if want == "value":
+
+    def _outputs(self, found: Trace, want: str) -> list[Value]:
+        """What the kernel computes: the results, or one number and its derivatives."""
+        if want in ("map", "value"):
             return found.outputs
         by = self._params if want == "grads" else found.inputs
         return [*gradients(found.outputs[0], by, create_graph=True), found.outputs[0]]

@@ -67,6 +67,9 @@ class _Placeholder(Value):
         return object.__hash__(self)
 
 
+_Placeholder.__name__ = "Value"  # as Python's own messages name it
+
+
 class _Call:
     """One call of f on placeholders, and what it did."""
 
