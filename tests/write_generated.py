@@ -9,6 +9,7 @@ Tests compare them with what is made here, and say to run this when a row, or a 
 
 import ast
 import random
+import re
 from functools import cache
 from pathlib import Path
 
@@ -54,6 +55,11 @@ def stub() -> str:
     return "".join([*lines, BY_HAND_METHODS])
 
 
+def as_ruff_sorts(name: str) -> tuple[bool, bool, str]:
+    """Constants, classes, functions; log2 before log10."""
+    return not name.isupper(), name.islower(), re.sub(r"\d+", lambda digits: digits[0].zfill(9), name)
+
+
 def names() -> str:
     """The text of __init__.pyi."""
     operations = " ".join(sorted(TABLE - tinygrad_bp.MODULE_OF.keys()))
@@ -63,8 +69,8 @@ def names() -> str:
     sources |= {f"tinygrad_bp.{module}": public[module] for module in sorted(public)}
     for module, listed in sources.items():
         lines.append(f"from {module} import (\n")
-        by_type = sorted(listed.split(), key=lambda name: (not name.isupper(), name.islower(), name))
-        lines += [f"    {name} as {name},\n" for name in by_type]  # as ruff sorts them
+        by_type = sorted(listed.split(), key=as_ruff_sorts)
+        lines += [f"    {name} as {name},\n" for name in by_type]
         lines.append(")\n")
     lines.append("\n__version__: str\n__all__ = [\n")
     lines += [f'    "{name}",\n' for name in tinygrad_bp.__all__]

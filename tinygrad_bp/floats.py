@@ -97,6 +97,16 @@ def pow(x: float, y: float) -> float:
     return copysign(inf, x) if y % 2 == 1 else inf  # also 0 ** -1
 
 
+def cbrt(x: float) -> float:
+    """The cube root, also of negative numbers: a power, improved by one step of Newton's method."""
+    if x == 0 or not isfinite(x):
+        return x
+    if math.fabs(x) < SMALLEST:  # of 18 binary digits more, all are kept
+        return cbrt(x * 2.0**54) * 2.0**-18
+    root = copysign(math.fabs(x) ** (1.0 / 3.0), x)
+    return root - (root * root * root - x) / (3.0 * root * root)
+
+
 def pow_x(x: float, y: float, order: float = 1.0) -> float:
     """The `order`-th derivative of x**y by x: y (y-1) ... x**(y-order).
 
@@ -142,6 +152,14 @@ hypot, erf = math.hypot, math.erf
 
 def log(x: float) -> float:
     return math.log(x) if x > 0 else -inf if x == 0 else nan
+
+
+def log2(x: float) -> float:
+    return math.log2(x) if x > 0 else -inf if x == 0 else nan
+
+
+def log10(x: float) -> float:
+    return math.log10(x) if x > 0 else -inf if x == 0 else nan
 
 
 def log1p(x: float) -> float:

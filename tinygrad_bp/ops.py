@@ -199,6 +199,8 @@ def _counted(name: str, partials: Rule, operands: int | None) -> Rule:
 
 
 ONE_OVER_SQRT_2PI = 0.3989422804014327
+LN_2, ONE_OVER_LN_2, ONE_OVER_LN_10 = 0.6931471805599453, 1.4426950408889634, 0.4342944819032518
+SELU, SELU_LEFT = 1.0507009873554805, 1.7580993408473766  # Klambauer et al. 2017: lambda, lambda x alpha
 POSITIVE, UNIT, REAL = (0.0, inf), (-1.0, 1.0), (-inf, inf)
 POWERS = (
     "large powers overflow; a negative base has real powers at integer exponents only, and 0 has none below 0"
@@ -254,6 +256,18 @@ powc_x     = op("powc_x",     floats.pow_x,      lambda o, x, exponent, n: (powc
                 tex=r"\partial^{{{2}}} {0}^{{{1}}}", constants={"exponent": None, "order": 1.0},
                 domain=(POSITIVE,), singular=True,
                 hint=POWERS)
+square     = op("square",     lambda x: x * x,   lambda o, x: (2.0 * x,),
+                tex="{0}^2", composite=True,
+                singular=True)
+reciprocal = op("reciprocal", lambda x: div(1.0, x),
+                                                 lambda o, x: (neg(div(o, x)),),
+                tex=r"\frac{{1}}{{{0}}}", composite=True,
+                kink=lambda x: x, singular=True,
+                hint="keep its operand away from 0")
+cbrt       = op("cbrt",       floats.cbrt,       lambda o, x: (div(1.0, 3.0 * o * o),),
+                tex=r"\sqrt[3]{{{0}}}",
+                kink=lambda x: x, singular=True,
+                hint="it has the slope inf at 0")
 sqrt       = op("sqrt",       floats.sqrt,       lambda o, x: (div(0.5, o + 0.0),),  # so that -0.0 is +0.0
                 tex=r"\sqrt{{{0}}}",
                 domain=(POSITIVE,), singular=True,
@@ -268,6 +282,11 @@ exp        = op("exp",        floats.exp,        lambda o, x: (o,),
                 tex="e^{{{0}}}",
                 singular=True,
                 hint="exp overflows above 709.78, where logsumexp, softplus and sigmoid do not")
+exp2       = op("exp2",       lambda x: pow(2.0, x),
+                                                 lambda o, x: (LN_2 * o,),
+                tex="2^{{{0}}}", composite=True,
+                singular=True,
+                hint="2 ** x overflows from 1024 on")
 expm1      = op("expm1",      floats.expm1,      lambda o, x: (exp(x),),
                 tex="e^{{{0}}} - 1",
                 singular=True)
@@ -275,12 +294,23 @@ log        = op("log",        floats.log,        lambda o, x: (nan_if(o, div(1.0
                 tex=r"\ln {0}",
                 domain=(POSITIVE,), singular=True,
                 hint="keep its operand above 0, or use bce_with_logits or cross_entropy on the logits")
+log2       = op("log2",       floats.log2,       lambda o, x: (nan_if(o, div(ONE_OVER_LN_2, x + 0.0)),),
+                tex=r"\log_2 {0}",
+                domain=(POSITIVE,), singular=True,
+                hint="keep its operand above 0")
+log10      = op("log10",      floats.log10,      lambda o, x: (nan_if(o, div(ONE_OVER_LN_10, x + 0.0)),),
+                tex=r"\log_{{10}} {0}",
+                domain=(POSITIVE,), singular=True,
+                hint="keep its operand above 0")
 log1p      = op("log1p",      floats.log1p,      lambda o, x: (nan_if(o, div(1.0, 1.0 + x)),),
                 tex=r"\ln(1 + {0})",
                 domain=((-1.0, inf),), singular=True,
                 hint="keep its operand above -1")
 logsumexp  = op("logsumexp",  floats.logsumexp,  lambda o, *xs: softmax([expdiff(x, o) for x in xs]),
                 tex=r"\operatorname{{logsumexp}}({xs})")
+logaddexp  = op("logaddexp",  lambda x, y: logsumexp(x, y),
+                                                 lambda o, x, y: softmax([expdiff(x, o), expdiff(y, o)]),
+                tex=r"\ln(e^{{{0}}} + e^{{{1}}})", composite=True)
 expdiff    = op("expdiff",    lambda x, y: where(eq(x, inf) * eq(y, inf), 1.0, exp(x - y)),
                                                  lambda o, x, y: (o, neg(o)),  # inf - inf counts as 0
                 tex="e^{{{0} - {1}}}", composite=True,
@@ -346,6 +376,15 @@ sigmoid    = op("sigmoid",    floats.sigmoid,    lambda o, x: (dsigmoid(x),),
                 tex=r"\sigma({0})")
 dsigmoid   = op("dsigmoid",   floats.dsigmoid,   lambda o, x: (neg(tanh(0.5 * x)) * o,),
                 tex=r"\sigma'({0})")
+logit      = op("logit",      lambda x: where(gt(abs(x - 0.5), 0.25), log(div(x, 1.0 - x)),
+                                              2.0 * atanh(2.0 * x - 1.0)),  # without cancelling near 1/2
+                                                 lambda o, x: (nan_if(o, div(1.0, x * (1.0 - x))),),
+                tex=r"\operatorname{{logit}} {0}", composite=True,
+                domain=((0.0, 1.0),), singular=True,
+                hint="keep its operand between 0 and 1")
+logsigmoid = op("logsigmoid", lambda x: neg(softplus(neg(x))),
+                                                 lambda o, x: (sigmoid(neg(x)),),
+                tex=r"\ln \sigma({0})", composite=True)
 softplus   = op("softplus",   lambda x: relu(x) + log1p(exp(neg(abs(x)))),
                                                  lambda o, x: (sigmoid(x),),
                 tex=r"\ln(1 + e^{{{0}}})", composite=True)
@@ -366,6 +405,11 @@ elu        = op("elu",        lambda x, alpha: where(gt(x, 0.0), x, alpha * expm
                                                  lambda o, x, alpha: (slope_at(o, x, alpha * exp(x), alpha),),
                 tex=r"\operatorname{{elu}}_{{{1}}}({0})", composite=True, constants={"alpha": 1.0},
                 kink=lambda x, alpha: x)
+
+selu       = op("selu",       lambda x: where(gt(x, 0.0), SELU * x, SELU_LEFT * expm1(x)),
+                              lambda o, x: (nan_if(o, where(ge(x, 0.0), SELU, SELU_LEFT * exp(x))),),
+                tex=r"\operatorname{{selu}} {0}", composite=True,
+                kink=lambda x: x)
 
 # selection
 abs        = op("abs",        floats.abs,        lambda o, x: (sign(x),),

@@ -37,6 +37,8 @@ ARB = {
     "dsigmoid": lambda x: 1 / ((1 + (-x).exp()) * (1 + x.exp())), "pow": lambda x, y: (y * x.log()).exp(),
     "gauss": lambda x: (-x * x).exp(), "normal_cdf": lambda x: (-x / flint.arb(2).sqrt()).erfc() / 2,
     "logsumexp": lambda x, y: (x.exp() + y.exp()).log(), "softplus": lambda x: (1 + x.exp()).log(),
+    "log2": lambda x: x.log() / flint.arb(2).log(), "log10": lambda x: x.log() / flint.arb(10).log(),
+    "cbrt": lambda x: x.root(3) if x > 0 else -(-x).root(3),
     "silu": lambda x: x / (1 + (-x).exp()), "gelu": lambda x: x * (-x / flint.arb(2).sqrt()).erfc() / 2,
 }  # fmt: skip
 

@@ -127,6 +127,24 @@ def rows():
     yield "E45", relu, [-0.0], 0.0, [0.0]
     yield "E45", abs, [-0.0], 0.0, [0.0]
     yield "E46", lambda x, y: 2.0 * x, [1.0, 5.0], 2.0, [2.0, 0.0]
+    yield "E48", ops.log2, [0.0], -inf, [inf]
+    yield "E48", ops.log10, [-1.0], nan, [nan]
+    yield "E48", ops.cbrt, [-8.0], -2.0, [1.0 / 12.0]
+    yield "E48", ops.cbrt, [0.0], 0.0, [inf]
+    yield "E48", ops.cbrt, [-inf], -inf, [0.0]
+    yield "E48", ops.reciprocal, [-0.0], -inf, [-inf]
+    yield "E48", ops.exp2, [1024.0], inf, [inf]
+    yield "E49", ops.logit, [0.0], -inf, [inf]
+    yield "E49", ops.logit, [1.0], inf, [inf]
+    yield "E49", ops.logit, [1.5], nan, [nan]
+    yield "E49", ops.logit, [0.5], 0.0, [4.0]
+    yield "E49", ops.logsigmoid, [-1000.0], -1000.0, [1.0]
+    yield "E49", ops.logsigmoid, [40.0], -4.248354255291589e-18, [4.248354255291589e-18]
+    yield "E49", ops.selu, [0.0], 0.0, [1.0507009873554805]
+    yield "E50", ops.logaddexp, [inf, inf], inf, [0.5, 0.5]
+    yield "E50", ops.logaddexp, [inf, -inf], inf, [1.0, 0.0]
+    yield "E50", ops.logaddexp, [-inf, 3.0], 3.0, [0.0, 1.0]
+    yield "E50", ops.logaddexp, [-inf, -inf], -inf, [nan, nan]
     yield "E47", lambda x: x * 2 + 1, [3], 7.0, [2.0]
 
 
@@ -160,7 +178,7 @@ def test_row(row, asked):
 
 
 def test_every_row_is_asked():
-    assert {name for name, *_ in ROWS} == {f"E{i}" for i in range(1, 48)}
+    assert {name for name, *_ in ROWS} == {f"E{i}" for i in range(1, 51)}
 
 
 # --- P1: total ----------------------------------------------------------------------------------------------

@@ -79,6 +79,8 @@ def whole(x):
     return mp.floor(x) if x >= 0 else mp.ceil(x)
 
 
+SELU, ALPHA = mpf("1.0507009873554804934193349852946"), mpf("1.6732632423543772848170429916717")
+
 ROWS: dict[str, Row] = {
     "identity": Row(lambda x: x),
     "add": Row(lambda x, y: x + y),
@@ -114,15 +116,28 @@ ROWS: dict[str, Row] = {
         value_units=4.0,
         partial_units=6.0,
     ),
+    "square": Row(lambda x: x * x),
+    "reciprocal": Row(lambda x: 1 / x),
+    "cbrt": Row(lambda x: mp.cbrt(x) if x >= 0 else -mp.cbrt(-x)),
     "sqrt": Row(mp.sqrt),
     "hypot": Row(mp.hypot),
     "exp": Row(mp.exp),
+    "exp2": Row(lambda x: mp.power(2, x)),
     "expm1": Row(mp.expm1),
     "log": Row(mp.log),
+    "log2": Row(lambda x: mp.log(x, 2)),
+    "log10": Row(lambda x: mp.log(x, 10)),
     "log1p": Row(mp.log1p),
     "logsumexp": Row(
         exact_logsumexp,
         magnitude=lambda *xs: abs(max(xs)) + mp.fsum((1 + abs(x)) * mp.exp(x - max(xs)) for x in rest(xs)),
+        partial_magnitude=lambda i, *xs: (
+            mp.exp(xs[i] - exact_logsumexp(*xs)) * (1 + abs(xs[i]) + abs(max(xs)))
+        ),
+    ),
+    "logaddexp": Row(
+        exact_logsumexp,
+        magnitude=lambda x, y: abs(max(x, y)) + (1 + abs(min(x, y))) * mp.exp(-abs(x - y)),
         partial_magnitude=lambda i, *xs: (
             mp.exp(xs[i] - exact_logsumexp(*xs)) * (1 + abs(xs[i]) + abs(max(xs)))
         ),
@@ -157,6 +172,9 @@ ROWS: dict[str, Row] = {
     "atanh": Row(mp.atanh),
     "sigmoid": Row(exact_sigmoid),
     "dsigmoid": Row(lambda x: exact_sigmoid(x) * exact_sigmoid(-x), value_units=4.0, partial_units=6.0),
+    "logit": Row(lambda x: mp.log(x / (1 - x))),
+    "logsigmoid": Row(lambda x: -mp.log1p(mp.exp(-abs(x))) + min(x, 0)),
+    "selu": Row(lambda x: SELU * x if x > 0 else SELU * ALPHA * mp.expm1(x)),
     "softplus": Row(lambda x: mp.log1p(mp.exp(-abs(x))) + max(x, 0)),
     "silu": Row(
         lambda x: x * exact_sigmoid(x),

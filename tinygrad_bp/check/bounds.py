@@ -27,6 +27,7 @@ ERRORS = {
     row.name: units
     for units, rows in (
         (2.0, (ops.sinh, ops.cosh, ops.tanh, ops.asinh, ops.acosh, ops.atanh)),
+        (2.0, (ops.log2, ops.log10, ops.cbrt)),
         (3.0, (ops.sigmoid, ops.dsigmoid, ops.sech2, ops.gauss, ops.normal_cdf)),
     )
     for row in rows
@@ -438,6 +439,9 @@ COLUMN: dict[str, Callable[..., Ends]] = {
         (ops.exp, rising(floats.exp, units=USUAL, low=0.0, exact=(0.0,))),
         (ops.expm1, rising(floats.expm1, units=USUAL, low=-1.0, exact=(0.0,))),
         (ops.log, domain(rising(floats.log, units=USUAL, exact=(1.0,)), SMALLEST, inf)),
+        (ops.log2, domain(rising(floats.log2, exact=(1.0,)), SMALLEST, inf)),
+        (ops.log10, domain(rising(floats.log10, exact=(1.0,)), SMALLEST, inf)),
+        (ops.cbrt, rising(floats.cbrt, exact=(0.0,))),
         (ops.log1p, domain(rising(floats.log1p, units=USUAL, exact=(0.0,)), nextafter(-1.0, 0.0), inf)),
         (ops.logsumexp, log_sum),
         (ops.erf, rising(math.erf, -1.0, 1.0, exact=(0.0,))),

@@ -50,7 +50,8 @@ const PRIMITIVES = {
   max: (x, y) => x >= y || x !== x ? x : y, min: (x, y) => x <= y || x !== x ? x : y,
   relu: x => x > 0 || x !== x ? x : 0, step: x => x > 0 ? 1 : x !== x ? x : 0,
   abs: Math.abs, sqrt: Math.sqrt, floor: Math.floor, ceil: Math.ceil, round: nearest, fmod: (x, y) => x % y,
-  exp: Math.exp, expm1: Math.expm1, log: Math.log, log1p: Math.log1p, pow: power, hypot: Math.hypot, erf, erfc,
+  exp: Math.exp, expm1: Math.expm1, log: Math.log, log2: Math.log2, log10: Math.log10,
+  log1p: Math.log1p, cbrt: Math.cbrt, pow: power, hypot: Math.hypot, erf, erfc,
   sin: Math.sin, cos: Math.cos, tan: Math.tan, asin: Math.asin, acos: Math.acos, atan: Math.atan, atan2: Math.atan2,
   sinh: Math.sinh, cosh: Math.cosh, tanh: Math.tanh, asinh: Math.asinh, acosh: Math.acosh, atanh: Math.atanh,
 };
