@@ -138,6 +138,14 @@ def test_at_a_kink_the_gradient_is_all_slopes_around_it(f, x, slopes):
     assert found.low >= slopes[0] - 1e-15 and found.high <= slopes[1] + 1e-15
 
 
+def test_numbers_in_rules_that_are_rounded_already():
+    """2/√π and 1/√(2π) are in the slopes of erf, normal_cdf and gelu."""
+    root = flint.arb.pi().sqrt()
+    for f, truth in ((tg.erf, 2 / root), (tg.normal_cdf, 1 / (flint.arb(2).sqrt() * root))):
+        x = Value(0.0)
+        assert holds(bounds(f(x))[x], truth) and bounds(f(x))[x].width < 1e-14
+
+
 def test_where_nothing_is_known_the_interval_is_unbounded():
     x = Value(0.0)
     for y in (1.0 / x, tg.log(x), tg.sqrt(x), tg.log(x - 1.0)):

@@ -50,7 +50,7 @@ class Interval:
 
     def apply_op(self, op: Op, operands: tuple[Any, ...]) -> "Interval":
         """What an operation of the table does when an interval is among its operands."""
-        xs = [x if isinstance(x, Interval) else Interval(float(x), float(x)) for x in operands]
+        xs = [as_interval(x) for x in operands]
         if op.formula is not None and op.name not in COLUMN:
             return as_interval(op.formula(*xs))
         if op.name not in COLUMN:
@@ -118,8 +118,17 @@ REAL = Interval(-inf, inf)
 ZERO = Interval(0.0, 0.0)
 
 
+# Numbers in rules that are rounded already: the true one is beside them.
+ROUNDED = {floats.TWO_OVER_SQRT_PI, ops.ONE_OVER_SQRT_2PI}
+
+
 def as_interval(x: Any) -> Interval:
-    return x if isinstance(x, Interval) else Interval(float(x), float(x))
+    if isinstance(x, Interval):
+        return x
+    number = float(x)
+    if number in ROUNDED:
+        return Interval(nextafter(number, -inf), nextafter(number, inf))
+    return Interval(number, number)
 
 
 # --- outward rounding ---------------------------------------------------------------------------------------

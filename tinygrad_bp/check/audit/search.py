@@ -17,7 +17,7 @@ from tinygrad_bp.check.audit.report import TURNED
 from tinygrad_bp.engine import Value, edges
 
 NEGATIVE = MISTAKES[0].name
-MOST = 30_000_000  # numbers times samples that go through layers, before a search is given up
+MOST = 20_000_000  # numbers times samples that go through layers, before a search is given up
 
 
 @dataclass(frozen=True)
