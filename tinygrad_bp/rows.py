@@ -129,11 +129,12 @@ def whole_number(x: Any, least: int, what: str) -> int:
     >>> whole_number(3, 0, "fit: steps is a whole number from 0 up")
     3
     """
+    truth = type(x).__name__ in ("bool", "bool_")  # Python's and NumPy's; older NumPy counts its own
     try:
-        number = operator.index(x)
+        number = least - 1 if truth else operator.index(x)
     except TypeError:
         number = least - 1
-    if number < least or isinstance(x, bool):
+    if number < least:
         raise ValueError(f"{what}, not {x!r}")
     return number
 
