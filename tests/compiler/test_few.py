@@ -8,7 +8,7 @@ from support.nets import NETS, Net, columns, dense, distance
 
 import tinygrad_bp as tg
 from tinygrad_bp import Value
-from tinygrad_bp.compiler import compile, kernel
+from tinygrad_bp.compiler import compile, frame, kernel
 from tinygrad_bp.compiler.backends.llvm import blocks, module, native
 from tinygrad_bp.compiler.backends.llvm.blocks import Lanes
 from tinygrad_bp.compiler.rule import Update, descents
@@ -157,3 +157,23 @@ def test_adam_on_batches_moves_parameters_at_once(width: int, monkeypatch: pytes
             tg.fit(model, (xs, ys), tg.losses.mse, adam, 12, batch_size=4, engine=engine, progress=False)
             found.append([p.data for p in model.parameters()])
         assert found[0] == pytest.approx(found[1], rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize("processor", PROCESSORS)
+def test_nothing_is_written_beyond_the_memory(
+    processor: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows and sums get more memory than they asked for, and leave it as it was."""
+    asked = {name: getattr(frame, name) for name in ("rows_size", "sums_size")}
+    monkeypatch.setattr(frame, "rows_size", lambda *given: asked["rows_size"](*given) + 4096)
+    monkeypatch.setattr(frame, "sums_size", lambda *given: asked["sums_size"](*given) + 4096)
+    monkeypatch.setattr(native, "vectors", lambda: processor)
+    for name in ("dense 5-17-13-7-2", "sparse", "recurrent", "attention"):
+        net = NETS[name]()
+        for n in (1, 2, 6):
+            kernel.CODES.kept.clear()
+            step = compile(net.loss, net.params)
+            step.value_and_grad(*columns(net, n))
+            rolled, ((layout, pool),) = step._last.rolled, step._last.memories.items()
+            sums, rows = asked["sums_size"](rolled), asked["rows_size"](rolled, layout[0]) + 8  # aligned
+            assert not any(pool[0].sums[sums:]) and not any(pool[0].rows[rows:])

@@ -2,7 +2,8 @@
 
 Rows of samples lie `tile` doubles apart.  A dot product keeps the sums of several statements times two
 vectors of samples in registers, so that each operand loaded serves several; other statements take one vector
-of samples at a time.  Sums over the samples are in sums.py.  Read that next.
+of samples at a time.  Sums over the samples are in sums.py; nests for few samples, with lanes along their
+loops, are in few.py.
 """
 
 from collections.abc import Callable, Iterator, Sequence

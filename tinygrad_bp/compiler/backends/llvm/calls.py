@@ -1,10 +1,9 @@
 """The functions of a module that Python calls, in LLVM: evaluate, one step of descent, a stretch of steps.
 
 All take a frame, a row of addresses and numbers, and the rank of the thread; a stretch takes several frames,
-one for each size of batch.  The tiles of a batch are
-dealt out in shares that depend on the batch alone, each share sums into a buffer of its own, and the buffers
-are added in order: so the bits do not depend on how many threads there are.  Threads meet between the stages
-of a step.  Read ../native.py next.
+one for each size of batch.  The tiles of a batch are dealt out in shares that depend on the batch alone, each
+share sums into a buffer of its own, and the buffers are added in order: so the bits do not depend on how many
+threads there are.  Threads meet between the stages of a step.
 """
 
 import os

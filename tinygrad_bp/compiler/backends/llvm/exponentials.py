@@ -2,7 +2,7 @@
 
 Each reduces its operand to a small one and sums a series there. Powers of two go in and out through the bits
 of the floats.  What is written is what is computed, lane by lane, so an answer does not depend on how many
-lanes there are.  Read blocks.py next.
+lanes there are.
 """
 
 from collections.abc import Callable, Sequence

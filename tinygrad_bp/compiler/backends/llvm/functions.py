@@ -3,7 +3,6 @@
 An instruction where the processor has one; a function on vectors from exponentials.py; else the C library's
 function of the same name, called for each lane.  Comparisons that LLVM calls ordered ("ogt") are false for
 nan, unordered ones ("ugt") true.  No fast-math flag is set anywhere: what is written is what is computed.
-Read exponentials.py next.
 """
 
 from collections.abc import Callable, Sequence

@@ -2,7 +2,7 @@
 
 Samples come in as the user's arrays, one row of numbers a sample, and are turned into rows of samples, a tile
 at a time; lanes beyond the last sample repeat it.  Nests are written into functions of limited size, since
-LLVM's time grows with the square of a function's.  What calls for a tile is in calls.py.  Read that next.
+LLVM's time grows with the square of a function's.  What calls for a tile is in calls.py.
 """
 
 from collections.abc import Iterator, Sequence

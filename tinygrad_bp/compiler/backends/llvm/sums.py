@@ -3,7 +3,7 @@
 In a square block each sum is a vector with samples in its lanes, and the lanes are added up at the end.  For
 large products that end is costly: there one side is transposed, a few rows at a time, so that the lanes are
 neighbouring results, and the samples come one by one.  The first tile of a buffer stores its sums, the others
-add to them. Read module.py next.
+add to them.
 """
 
 from tinygrad_bp import ops

@@ -1,7 +1,7 @@
 """Writing LLVM's instructions as text: names, constants, vectors, loops.
 
 A vector holds one number of each of several samples.  Loop counters and accumulators are variables in memory;
-LLVM's first pass turns those into registers.  Read functions.py next.
+LLVM's first pass turns those into registers.
 """
 
 import struct
