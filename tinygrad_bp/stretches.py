@@ -75,20 +75,18 @@ class Compiled:
             self.task.taken = stretch.losses.tolist()
             done = len(self.task.taken)
             optimizer.t = before + done
-            if done < len(stretch.lists) or len(stretch.lists) < len(rates):
+            if done < len(rates):
                 batches.go_back(mark, done)
             if done:
                 self._leave_gradient(self.bound.grads.tolist())
 
         try:
             if not batches.whole:
-                stretch.lists = [batches.take() for _ in rates]
+                stretch.samples, stretch.lengths = batches.take_many(len(rates))
             self.pacing.take(self.bound, stretch)
         finally:
             finish(leave)
-        if (
-            stretch.stopped and not self.task.taken
-        ):  # with some done, the next call begins with the step that stopped
+        if stretch.stopped and not self.task.taken:  # else the next call begins with the step that stopped
             self._explain(step)
         return self.task.taken
 

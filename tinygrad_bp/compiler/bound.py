@@ -7,8 +7,9 @@ stretches of training, and calls that read and write plain buffers.  Read frame.
 import time
 from abc import ABC, abstractmethod
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from math import isfinite, nan
 from typing import Any
 
@@ -53,7 +54,7 @@ class Pacing:
 class Stretch:
     """Some steps to take in one call, by one rule.
 
-    The lists of samples are used where the update is `listed`; the loss is scaled by 1 over the samples of
+    The samples are named where the update is `listed`; the loss is scaled by 1 over the samples of
     its batch if `mean`. What the rule remembers is read from `memory`, and set there afterwards; so are the
     losses of the steps that were taken.
     """
@@ -65,9 +66,28 @@ class Stretch:
     taken: int = 0  # steps before
     which: int = 0  # of the update's rules
     mean: bool = False
-    lists: Sequence[Sequence[int]] = ()
+    samples: "array[int] | None" = None  # the numbers of the samples of all batches, one after the other
+    lengths: "array[int] | None" = None  # how many each batch has
     losses: "array[float]" = field(default_factory=lambda: array("d"))  # before each step that was taken
     stopped: bool = False  # a step was not taken, since a number was not finite
+
+    def lists(self) -> Iterator["array[int]"] | None:
+        """The batches one by one; None where each is all samples."""
+        if self.samples is None or self.lengths is None:
+            return None
+        numbers = iter(self.samples)
+        return (array("q", islice(numbers, length)) for length in self.lengths)
+
+    def check(self, count: int, most: int) -> None:
+        """Raises IndexError for samples that are not there, ValueError for batches that are too large."""
+        if self.samples is None or self.lengths is None:
+            return
+        if len(self.lengths) != len(self.rates) or sum(self.lengths) != len(self.samples):
+            raise ValueError("a stretch needs a batch for each step")
+        if not 0 < min(self.lengths) <= max(self.lengths) <= most:
+            raise ValueError(f"a batch has {max(self.lengths)} samples, and is bound for 1 to {most}")
+        if not 0 <= min(self.samples) <= max(self.samples) < count:
+            raise IndexError(f"a batch names a sample beyond the last, number {count - 1}")
 
     @property
     def rule(self) -> Rule:
@@ -214,9 +234,10 @@ class Generated(Bound):
         samples, numbers = self.columns.samples(), kernel.numbers()
         kept: list[Any] = [[*column] for column in stretch.memory]
         gradient: list[float] = self.grads.tolist()
+        lists = stretch.lists()
         try:
             for step, lr in enumerate(stretch.rates):
-                batch = [samples[i] for i in stretch.lists[step]] if stretch.lists else samples
+                batch = samples if lists is None else [samples[i] for i in next(lists)]
                 scale = 1.0 / len(batch) if stretch.mean else 1.0
                 sums = [scale * x for x in self.runner(numbers, batch)]
                 if self.penalty:

@@ -11,7 +11,7 @@ from array import array
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate, chain
+from itertools import accumulate
 from typing import Any
 
 from tinygrad_bp.compiler.backends.llvm.blocks import Lanes
@@ -269,7 +269,8 @@ class Native(Bound):
 
     def frames(self, stretch: Stretch, losses: "array[float]") -> tuple[Any, Any]:
         """A frame for each size of batch, the first for all of the stretch; and what must be kept."""
-        lengths = [*dict.fromkeys(map(len, stretch.lists))] or [self.division.samples]
+        stretch.check(self.columns.count, self.division.samples)
+        lengths = [*{*(stretch.lengths or [self.division.samples])}]
         steps, size = len(stretch.rates), len(FRAME)
         frames = (ctypes.c_int64 * (size * len(lengths)))()
         for k, samples in enumerate(lengths):
@@ -279,12 +280,11 @@ class Native(Bound):
             fill(one, **vars(division), scale=1.0 / samples if stretch.mean else 1.0)
         shared, nothing = array("d", [*stretch.shared, 0.0]), array("q", bytes(8 * steps))
         lists, starts, sizes = array("q", [0]), nothing, nothing
-        if stretch.lists:
-            lists = array("q", chain.from_iterable(stretch.lists))
-            starts = array("q", accumulate(map(len, stretch.lists[:-1]), initial=0))
+        if stretch.samples and stretch.lengths:
+            lists = stretch.samples
+            starts = array("q", accumulate(stretch.lengths, initial=0))
             frame_of = {length: k for k, length in enumerate(lengths)}
-            sizes = array("q", [frame_of[len(batch)] for batch in stretch.lists])
-            self.check(min(lists), max(lists), max(lengths))
+            sizes = array("q", map(frame_of.__getitem__, stretch.lengths))
         fill(
             frames, losses=losses, steps=steps, t=stretch.taken + 1.0, rates=stretch.rates, shared=shared,
             lists=lists, starts=starts, sizes=sizes, rule=stretch.which, done=0, spoilt=0,
@@ -292,15 +292,6 @@ class Native(Bound):
         if self.penalty:
             self.penalty.read()
         return frames, (shared, nothing, lists, starts, sizes)
-
-    def check(self, first: int, last: int, length: int) -> None:
-        """Raises IndexError for a sample that is not there, ValueError for too large a batch."""
-        count, most = self.columns.count, self.division.samples
-        if first < 0 or last >= count:
-            wrong = first if first < 0 else last
-            raise IndexError(f"{self.kernel.name}: a batch names sample {wrong} of 0 to {count - 1}")
-        if length > most:
-            raise ValueError(f"{self.kernel.name}: a batch of {length} samples, bound for up to {most}")
 
     def leave(
         self, stretch: Stretch, frames: Any, starting: Any, kept: Any, losses: "array[float]", before: int
