@@ -14,6 +14,7 @@ from tinygrad_bp.diagnosis import non_finite
 from tinygrad_bp.engine import Value
 from tinygrad_bp.errors import NonFiniteError, describe
 from tinygrad_bp.losses import Loss
+from tinygrad_bp.modes import entered
 from tinygrad_bp.nn import Module
 from tinygrad_bp.optim import Optimizer
 from tinygrad_bp.undo import finish, undoing
@@ -81,6 +82,12 @@ class Eager:
             self._blame_gradient(batch, step)
         move(task.optimizer, step)
         return total
+
+    def loss_of(self, samples: list[Sample]) -> float:
+        """The loss on other samples, summed or averaged as that of a batch, without the penalty."""
+        share = 1.0 / len(samples) if self.task.reduce == "mean" else 1.0
+        with entered(record=False):
+            return share * sum([self.task.loss_of_sample(x, y).data for x, y in samples])
 
     def verify(self, i: int, undo: Callable[[], None]) -> None:
         """Nothing is to be compared here."""

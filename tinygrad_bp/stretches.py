@@ -17,7 +17,7 @@ from tinygrad_bp.compiler.verify import verify
 from tinygrad_bp.errors import CompileError
 from tinygrad_bp.nn import Module
 from tinygrad_bp.optim import Optimizer
-from tinygrad_bp.steps import Eager, Task, move, stopped
+from tinygrad_bp.steps import Eager, Sample, Task, move, stopped
 from tinygrad_bp.undo import finish, undoing
 
 
@@ -131,6 +131,11 @@ class Compiled:
         finally:
             finish(lambda: task.batches.go_back(mark, len(task.taken)))
         return task.taken
+
+    def loss_of(self, samples: list[Sample]) -> float:
+        """The loss on other samples, summed or averaged as that of a batch, without the penalty."""
+        share = 1.0 / len(samples) if self.task.reduce == "mean" else 1.0
+        return share * float(self.losses.value(*[list(column) for column in zip(*samples)]))
 
     def verify(self, i: int, undo: Callable[[], None]) -> None:
         """Compare compiled code with the engine, on one sample and on the penalty.

@@ -40,10 +40,27 @@ class History:
     engine: str = "eager"  # or "machine code", or "generated Python"
     recording: "Recording | None" = field(default=None, repr=False)  # of fit(..., record=k): for tg.stepper
 
+    validation: list[tuple[int, float]] = field(
+        default_factory=list, repr=False
+    )  # after how many steps, the loss
+
     @property
     def rate(self) -> float:
         """Steps a second."""
         return len(self.losses) / self.seconds if self.seconds else 0.0
+
+
+@dataclass
+class State:
+    """Where a training run is, for `fit(..., callback=f)`: after `step` steps, with the loss before the last
+    one and the loss on the validation set."""
+
+    step: int
+    loss: float
+    validation: float | None
+    history: History = field(repr=False)
+    model: Any = field(repr=False)
+    optimizer: Optimizer = field(repr=False)
 
 
 def fit(
@@ -63,6 +80,8 @@ def fit(
     sample: int = 0,
     checkpoint: str | os.PathLike[str] | None = None,
     resume: bool = False,
+    validation: tuple[Sequence[Any], Sequence[Any]] | None = None,
+    callback: Callable[[State], Any] | None = None,
     every: int | None = None,
     epochs: None = None,  # an error that says how many steps they are
 ) -> History:
@@ -82,6 +101,11 @@ def fit(
     there every so many steps (`every`), or every ten seconds, at the end, and when the run is interrupted.
     With `resume=True` the run of the file goes on until it has `steps` steps in all, to the same bits as one
     that was not interrupted; where there is no file, it begins.
+
+    After every `every` steps (None: after each), and after the last, the loss on `validation` = (xs, ys) is
+    added to `history.validation`, and `callback(state)` is called with a State; if it returns True, the
+    run ends. Between two such moments compiled code takes its steps in calls of about 0.2 seconds. After
+    Ctrl-C the parameters are those of the last whole step.
 
     Raises ValueError for data that is empty, of unequal lengths or not finite; NonFiniteError, naming the
     operation and the path to the loss, when a loss or gradient is not finite: the parameters are then as they
@@ -120,6 +144,17 @@ def fit(
             f"so write steps={a_pass} * {epochs!r}"
         )
     steps = whole_number(steps, 0, "fit: steps is a whole number from 0 up")
+    if every is not None:
+        every = whole_number(every, 1, "fit: every is a whole number of steps from 1 up")
+    reports = every or 1
+    if callback is not None and not callable(callback):
+        raise TypeError(f"fit: callback is a function of the state, not {callback!r}")
+    checked = read_samples(validation, "fit, validation") if validation is not None else []
+    if checked and len(checked[0][0]) != len(samples[0][0]):
+        raise ValueError(
+            f"fit: the inputs of validation have {len(checked[0][0])} numbers, those of data "
+            f"{len(samples[0][0])}; give both as many"
+        )
     history, recorder = History(), None
     if record is not None:
         from tinygrad_bp.show.stepper.moments import TrainingRecorder  # large: loaded where it is used
@@ -128,10 +163,11 @@ def fit(
         history.recording = recorder.recording
     saver = None
     if checkpoint is not None:
-        every = None if every is None else whole_number(every, 1, "fit: every is a whole number from 1 up")
         saver = _Saver(checkpoint, model, optimizer, history, steps, every)
-    elif resume or every is not None:
-        raise ValueError('fit: resume and every go with a file: fit(..., checkpoint="run.json")')
+    elif resume:
+        raise ValueError('fit: resume goes with a file: fit(..., checkpoint="run.json")')
+    elif every is not None and validation is None and callback is None:
+        raise ValueError("fit: every is how often to save, validate or call back: pass one of the three")
     resumed = resume and saver and saver.load(len(samples), batch_size or len(samples))
     begin, start = len(history.losses), time.perf_counter() - history.seconds
     if not resumed:
@@ -152,6 +188,8 @@ def fit(
                 at_most = min(at_most, recorder.until_next(done))
             if saver:
                 at_most = min(at_most, saver.until_next(done))
+            if checked or callback:
+                at_most = min(at_most, reports - done % reports)
             undo = undoing(optimizer) if done == begin or done + at_most >= steps else None
             task.taken = []
             try:
@@ -165,10 +203,18 @@ def fit(
             history.seconds = time.perf_counter() - start
             history.engine = chosen_engine.name
             shown.update(len(history.losses) - done, history.losses[-1], history.rate)
+            done = len(history.losses)
             if saver:
-                saver.save_if_due(len(history.losses))
+                saver.save_if_due(done)
+            if (checked or callback) and (done % reports == 0 or done == steps):
+                loss_there = chosen_engine.loss_of(checked) if checked else None
+                if loss_there is not None:
+                    history.validation.append((done, loss_there))
+                state = State(done, history.losses[-1], loss_there, history, model, optimizer)
+                if callback and callback(state) is True:
+                    break
         if recorder:
-            recorder.take(steps, last=True)
+            recorder.take(len(history.losses), last=True)
     return history
 
 

@@ -4,11 +4,15 @@ Sums over samples may be taken in another order, so numbers agree to rounding.  
 chooses, and for what it says where it cannot compile.
 """
 
+import gc
 import random
+import signal
+import warnings
 
 import pytest
 
 import tinygrad_bp as tg
+from tinygrad_bp import optim, schedules
 
 MOONS = tg.data.moons(24, seed=1)
 
@@ -127,3 +131,219 @@ def test_threads_give_the_same_training():
     for wrong in (0, 1.5, "2"):
         with pytest.raises(ValueError, match="fit: threads is a whole number from 1 up, not"):
             tg.fit(model, (xs, ys), tg.losses.squared_error, sgd, steps=1, threads=wrong)
+
+
+# --- every rule, batch and size: the same steps as on graphs ----------------------------------------------
+
+RULES = {
+    "sgd": lambda ps: optim.SGD(ps, lr=0.05),
+    "momentum": lambda ps: optim.SGD(ps, lr=0.05, momentum=0.9, weight_decay=0.01),
+    "nesterov": lambda ps: optim.SGD(ps, lr=0.02, momentum=0.9, nesterov=True, clip_norm=0.5),
+    "adam": lambda ps: optim.Adam(ps, lr=0.02, clip_value=0.2),
+    "adamw": lambda ps: optim.AdamW(ps, lr=schedules.cosine(0.02, steps=12), clip_norm=0.5),
+    "rmsprop": lambda ps: optim.RMSProp(ps, lr=schedules.warm_up(0.01, steps=5)),
+    "adagrad": lambda ps: optim.Adagrad(ps, lr=0.1, weight_decay=0.01),
+}
+
+
+def run(kind, engine, samples, batch_size, penalized, steps=9, **options):
+    model = tg.MLP(2, [5, 1], act="tanh", rng=random.Random(3))
+    ps = model.parameters()
+    optimizer = kind(ps)
+    penalty = (lambda: 0.01 * tg.sum([p * p for p in ps])) if penalized else None
+    history = tg.fit(
+        model, tg.data.moons(samples, seed=1), tg.losses.squared_error, optimizer, steps, engine=engine,
+        batch_size=batch_size, reduce="mean", penalty=penalty, **options,
+    )  # fmt: skip
+    memory = [x for numbers in optimizer.remembered() for x in numbers]
+    return history.losses, [p.data for p in ps], [p.grad for p in ps], memory, optimizer.t
+
+
+def assert_close(found, expected):
+    for a, b in zip(found, expected):
+        assert a == pytest.approx(b, rel=1e-10, abs=1e-13)
+
+
+@pytest.fixture(params=["machine code", "generated Python"])
+def form(request, monkeypatch):
+    if request.param == "machine code":
+        pytest.importorskip("llvmlite")
+    else:
+        monkeypatch.setattr("tinygrad_bp.compiler.kernel.Kernel.prepared", lambda *_: None)
+
+
+@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("samples", [1, 3, 7, 8, 9, 17, 65])
+def test_every_rule_at_every_size(form, name, samples):
+    for batch_size in {None, *(size for size in (1, 7, 8, 16) if size < samples)}:
+        penalized = (samples + (batch_size or 0)) % 2 == 0
+        expected = run(RULES[name], "eager", samples, batch_size, penalized)
+        assert_close(run(RULES[name], "compiled", samples, batch_size, penalized), expected)
+
+
+def test_threads_give_the_same_steps_with_every_part():
+    pytest.importorskip("llvmlite")
+    found = [run(RULES["nesterov"], "compiled", 200, 150, True, threads=threads) for threads in (1, 2, 3)]
+    assert found[0] == found[1] == found[2]
+
+
+class Lion(optim.Optimizer):
+    """A rule of one's own: the sign of a running mean."""
+
+    memory = ("mean",)
+
+    def update(self, p, g, t, lr, mean):
+        mean = 0.9 * mean + 0.1 * g
+        return p - lr * tg.sign(mean), mean
+
+
+def test_a_rule_of_ones_own_is_compiled(form):
+    def kind(ps):
+        return Lion(ps, lr=0.01)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert_close(run(kind, "compiled", 17, 8, True), run(kind, "eager", 17, 8, True))
+
+
+class Branching(Lion):
+    def update(self, p, g, t, lr, mean):
+        return (p - lr, mean) if g > 0.0 else (p + lr, mean)
+
+
+class Counting(Lion):
+    def update(self, p, g, t, lr, mean):
+        self.calls = t
+        return p - lr * g, mean
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"), [(Branching, r"if g > 0\.0"), (Counting, "Counting.update sets self.calls")]
+)
+def test_a_rule_that_cannot_be_compiled(kind, message):
+    with pytest.raises(tg.CompileError, match=message):
+        run(lambda ps: kind(ps, lr=0.01), "compiled", 9, None, False)
+
+
+def test_numbers_of_an_optimizer_are_read_anew_and_bools_are_structure(form):
+    def both(engine):
+        model = tg.MLP(2, [4, 1], act="tanh", rng=random.Random(0))
+        sgd = optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+        losses = []
+
+        def change(state):
+            sgd.momentum, sgd.lr = 0.5, 0.02
+            sgd.nesterov = state.step >= 4
+            losses.append((state.step, state.loss, state.validation))
+
+        options = {"callback": change, "every": 2, "validation": tg.data.moons(5, seed=2)}
+        tg.fit(model, MOONS, tg.losses.mse, sgd, 7, engine=engine, batch_size=10, **options)
+        return [x for entry in losses for x in entry], [p.data for p in model.parameters()]
+
+    assert_close(both("compiled"), both("eager"))
+
+
+@pytest.mark.parametrize("engine", ["eager", "compiled"])
+def test_two_calls_of_ten_steps_are_one_of_twenty(engine):
+    def steps(*counts):
+        model = tg.MLP(2, [4, 1], act="tanh", rng=random.Random(0))
+        adam = optim.Adam(model.parameters(), lr=0.05)
+        losses = []
+        for count in counts:
+            options = {"engine": engine, "batch_size": 5, "seed": None}
+            losses += tg.fit(model, MOONS, tg.losses.mse, adam, count, **options).losses
+        return losses, [p.data for p in model.parameters()]
+
+    assert steps(10, 10) == steps(20)
+
+
+@pytest.mark.parametrize("engine", ["eager", "compiled"])
+def test_a_callback_ends_the_run(engine):
+    seen = []
+    history = trained(engine, steps=50, callback=lambda s: seen.append(s.step) or s.step == 6, every=3)[1]
+    assert (seen, len(history.losses)) == ([3, 6], 6)
+
+
+@pytest.mark.parametrize("engine", ["eager", "compiled"])
+def test_validation_is_the_loss_on_other_samples(engine):
+    xs, ys = tg.data.moons(9, seed=5)
+    model, history, _ = trained(engine, steps=5, validation=(xs, ys), every=2)
+    assert [step for step, _ in history.validation] == [2, 4, 5]
+    expected = sum(tg.losses.hinge(model(x), y).data for x, y in zip(xs, ys)) / 9
+    assert history.validation[-1][1] == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"validation": ([[1.0]], [1.0])}, "the inputs of validation have 1 numbers, those of data 2"),
+        ({"validation": ([], [])}, "fit, validation: the dataset is empty"),
+        ({"every": 0}, "every is a whole number of steps from 1 up"),
+        ({"callback": 3}, "callback is a function of the state"),
+        ({"batch_size": 25}, "a batch_size of 25 for 24 samples"),
+    ],
+)
+def test_options_that_are_wrong(options, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        trained("compiled", **options)
+
+
+@pytest.mark.parametrize("wrong", ["fast", float("nan")])
+@pytest.mark.parametrize("engine", ["eager", "compiled"])
+def test_a_schedule_that_fails_in_the_middle(engine, wrong):
+    model = tg.MLP(2, [4, 1], rng=random.Random(0))
+    sgd = optim.SGD(model.parameters(), lr=lambda step: 0.01 if step < 5 else wrong)
+    with pytest.raises((TypeError, ValueError), match="lr, which is a schedule, at step 5 is a number"):
+        tg.fit(model, MOONS, tg.losses.mse, sgd, 20, engine=engine)
+    assert sgd.t == 5
+
+
+def test_a_step_that_leaves_the_floats_in_the_middle_of_a_stretch(form):
+    """The stretch is taken again, up to the step before."""
+
+    def stop(engine):
+        model = tg.MLP(1, [1], weights=lambda *_: 1.0)
+        adam = optim.Adam(model.parameters(), lr=lambda step: 0.01 if step < 5 else 1e308 * 1.7)
+        adam.beta1 = 0.0
+        with pytest.raises(tg.NonFiniteError, match="fit stopped in step 6"):
+            tg.fit(model, ([[1.0]], [0.0]), lambda p, y: p * 1e-3, adam, 20, engine=engine)
+        return [p.data for p in model.parameters()], adam.m, adam.v, [float(adam.t)]
+
+    assert_close(stop("compiled"), stop("eager"))
+
+
+def test_ctrl_c_leaves_the_last_whole_step(form):
+    model = tg.MLP(2, [4, 1], act="tanh", rng=random.Random(0))
+    adam = optim.Adam(model.parameters(), lr=1e-3)
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.7)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            tg.fit(model, MOONS, tg.losses.mse, adam, 10**9, engine="compiled", batch_size=8)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)
+    again = tg.MLP(2, [4, 1], act="tanh", rng=random.Random(0))
+    other = optim.Adam(again.parameters(), lr=1e-3)
+    tg.fit(again, MOONS, tg.losses.mse, other, adam.t, engine="compiled", batch_size=8)
+    assert adam.t > 0
+    assert [p.data for p in model.parameters()] == [p.data for p in again.parameters()]
+    assert adam.m == other.m
+
+
+def test_stretches_grow_no_memory():
+    model = tg.MLP(2, [2, 1], act="tanh", rng=random.Random(0))
+    adam = optim.Adam(model.parameters(), lr=1e-6)
+    seen = []
+
+    def look(state):
+        if state.step in (3_000, 10_000):
+            gc.collect()
+            seen.append(len(gc.get_objects()))
+
+    tg.fit(model, MOONS, tg.losses.mse, adam, 10_000, engine="compiled", batch_size=8, callback=look)
+    assert seen[1] <= seen[0] + 200
