@@ -30,7 +30,7 @@ LAYERS = {
     "graph_sweep.py": 1,
     "transforms.py": 2, "nn.py": 2, "losses.py": 2, "optim.py": 2, "diagnosis.py": 2,
     "formula.py": 2, "undo.py": 2, "checkpoint.py": 2,
-    "show": 2,
+    "show": 3,
     "check": 3, "compiler": 3,
     "steps.py": 4, "stretches.py": 4, "train.py": 4,
     "cli.py": 5, "play.py": 5, "__main__.py": 5,

@@ -4,16 +4,18 @@ The fixture `visit` opens a page: an error in it, a word on its console or a req
 file fails the test.
 """
 
+import math
 import random
 import re
 
 import pytest
 from support.graphs import HOSTILE, data_of, lecture_loss, mlp, recorded, shared
-from support.programs import random_program, run
+from support.programs import at_other_inputs, random_program, run
 
 import tinygrad_bp as tg
 from tinygrad_bp import Value, stepper
 from tinygrad_bp.ops import OPS
+from tinygrad_bp.show.stepper.moments import numbers
 
 TEXT = "document.body.innerHTML"
 
@@ -161,7 +163,10 @@ def test_it_says_what_happens_step_by_step(visit):
     assert told(tab, "#said") == "Backward begins at L: nudge it, and it moves by just as much, so ∂L/∂L = 1"
     press(tab, "ArrowRight", 5)
     assert told(tab, "#count") == "9 / 10"
-    assert told(tab, "#said") == "e hands a (−2) × (−3). a.grad: 0 + 6 → 6"
+    assert told(tab, "#said") == (
+        "e hands a (−2) × (−3). a.grad: 0 + 6 → 6. "
+        "× swaps: each operand gets the gradient times the other one, here b."
+    )
     assert tab.locator(".product b").all_text_contents() == ["−2", "−3", "6"]
     assert tab.locator(".product i").all_text_contents() == ["∂L/∂e", "∂e/∂a = b", "to a"]
     press(tab, "ArrowRight")
@@ -172,7 +177,7 @@ def test_it_says_what_happens_step_by_step(visit):
 def test_contributions_meet_one_by_one(visit):
     a = Value(3.0, label="a")
     tab = visit(stepper(a * a + a), "#step=4")
-    assert told(tab, "#said") == "L hands v1 1 × 1. v1.grad: 0 + 1 → 1"
+    assert told(tab, "#said") == "L hands v1 1 × 1. v1.grad: 0 + 1 → 1. + copies the gradient."
     shown = []
     for _ in range(3):
         press(tab, "ArrowRight")
@@ -256,10 +261,13 @@ def test_numbers_can_be_hidden_and_predicted(visit):
         assert "?" in told(tab, place) and "6" not in told(tab, place)
     tab.fill("#guess", "6")
     press(tab, "Enter")
+    assert told(tab, ".question").endswith("the sign is wrong")
+    tab.fill("#guess", "1")
+    press(tab, "Enter")
     assert told(tab, ".question").endswith("not that")
     tab.fill("#guess", "-6")
     press(tab, "Enter")
-    assert told(tab, "#said") == "Right. Forward: e = 2·(−3) = −6"
+    assert told(tab, "#said") == "Right. (0 of 1 right) Forward: e = 2·(−3) = −6"
     press(tab, "End")
     assert told(tab, "#panel .share b") == "?"
     assert told(tab, "#panel tfoot td") == "?"
@@ -360,6 +368,246 @@ def test_how_long_opening_and_stepping_take(visit, capsys):
     with capsys.disabled():
         print(f"\nstepper: opens in {opened:.0f} ms, a step {middle:.1f} ms, at most {longest:.1f} ms")
     assert len(times) == tab.evaluate("page.last") + 1
+
+
+# --- live leaves --------------------------------------------------------------------------------------------
+
+
+def set_leaf(tab, node, text):
+    tab.evaluate(f"page.node?.id === '{node}' || page.pick({{node: page.graph.nodes[{node[1:]}]}})")
+    tab.fill("#leaf", text)
+    tab.locator("#leaf").press("Enter")
+
+
+def test_after_a_change_every_number_is_the_engine_s(visit, tmp_path):
+    """On generated programs, at other inputs: values and gradients, and back to the exported run by reset."""
+    tab = visit(stepper(lecture_loss()))
+    rng, checked = random.Random(0), 0
+    for seed in range(40):
+        program = random_program(seed)
+        other = at_other_inputs(program, [x * rng.uniform(0.97, 1.03) for x in program.inputs])
+        if other is None:
+            continue
+        checked += 1
+        old, new = (
+            run(
+                program,
+                [Value(x, label=f"x{i}") for i, x in enumerate(inputs)],
+                lambda name, xs, constants: OPS[name](*xs, *constants),
+            )[-1]
+            for inputs in (program.inputs, other.inputs)
+        )
+        stepper(old).save(tmp_path / "page0.html")
+        tab.reload()
+        press(tab, "End")
+        before = gradients(tab)
+        for i, x in enumerate(other.inputs):
+            tab.evaluate(
+                "([name, x]) => page.graph.nodes.filter(node => node.name === name)"
+                ".forEach(node => page.change(node, x))",
+                [f"x{i}", x],
+            )
+        engine = numbers(new)
+        for kind, found in (("data", "data"), ("grads", "grad")):
+            mine, size = (
+                tab.evaluate(f"page.graph.nodes.map(node => node.{found})"),
+                max(map(abs, engine[kind])),
+            )
+            assert mine == [pytest.approx(x, rel=1e-9, abs=1e-12 * size) for x in engine[kind]], seed
+        shown = tab.locator(".node .grad").all_text_contents()
+        assert all(close(text, x) for text, x in zip(shown, mine)), seed
+        press(tab, "r")
+        assert gradients(tab) == before
+        assert tab.locator("#live").is_hidden()
+    assert checked > 10
+
+
+def test_a_leaf_is_typed_moved_by_keys_and_reset(visit):
+    tab = visit(stepper(lecture_loss()), "#step=10")
+    set_leaf(tab, "n0", "2.5")
+    assert told(tab, '[data-node="n0"] .value') == "2.5"
+    assert tab.evaluate("page.graph.root.data") == (2.5 * -3.0 + 10.0) * -2.0
+    assert told(tab, "#yours") == (
+        "These numbers are yours, no longer those of the exported run: a = 2.5 (was 2)."
+    )
+    tab.locator("#leaf").press("ArrowUp")
+    assert tab.evaluate("page.live.values[0]") == 2.6
+    tab.locator("#leaf").press("Shift+ArrowDown")
+    assert tab.evaluate("page.live.values[0]") == 2.59
+    assert "set=n0:2.59" in tab.url
+    tab.click("#reset")
+    assert tab.evaluate("page.graph.root.data") == -8.0
+    assert tab.locator("#live").is_hidden()
+    assert "set=" not in tab.url
+
+
+def test_a_leaf_is_dragged(visit):
+    tab = visit(stepper(lecture_loss()), "#step=10")
+    box = tab.locator('[data-node="n0"]').bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    tab.mouse.move(x, y)
+    tab.mouse.down()
+    tab.mouse.move(x + 40, y, steps=5)
+    tab.mouse.up()
+    assert tab.evaluate("page.live.values[0]") == 3.0  # ten steps of 0.1
+    assert tab.evaluate("page.graph.root.data") == (3.0 * -3.0 + 10.0) * -2.0
+    assert close(told(tab, '[data-node="n0"] .grad'), 6.0)
+    assert tab.evaluate("page.node") is None  # a drag is no click
+    tab.mouse.click(x, y)
+    assert told(tab, "#panel h2") == "a"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("nan", "“nan” is not a finite number"),
+        ("inf", "“inf” is not a finite number"),
+        ("", "“” is not a finite number"),
+        ("2 + 2", "“2 + 2” is not a finite number"),
+        ("alert(1)", "“alert(1)” is not a finite number"),
+        ("<img src=x onerror=alert(1)>", "“<img src=x onerror=a…” is not"),
+        ("9" * 400, "99999999999999999999… is beyond the floating-point numbers"),
+        ("x" * 100_000, "“xxxxxxxxxxxxxxxxxxxx…” is not"),
+    ],
+)
+def test_what_is_no_number_is_refused_and_nothing_is_lost(visit, text, message):
+    tab = visit(stepper(lecture_loss()), "#step=10")
+    set_leaf(tab, "n0", text)
+    assert told(tab, "#yours").startswith(message)
+    assert tab.evaluate("page.graph.root.data") == -8.0
+    set_leaf(tab, "n0", "−1.5e0")
+    assert tab.evaluate("page.live.values[0]") == -1.5
+
+
+def test_where_a_nan_begins_is_said(visit):
+    x = Value(2.0, label="x")
+    tab = visit(stepper((x.log() * 3.0 + 1.0) ** 2), "#step=100")
+    set_leaf(tab, "n0", "-1")
+    assert "v1 = ln(−1) is nan: that is where it begins." in told(tab, "#yours")
+    set_leaf(tab, "n0", "1")
+    assert "begins" not in told(tab, "#yours")
+
+
+def test_a_nudge_says_what_the_gradient_means(visit):
+    tab = visit(stepper(lecture_loss()), "#step=10&node=n0")
+    tab.click("#nudge")
+    assert told(tab, "#nudged") == "a + 0.01 moves L by 0.06; 0.01 × ∂L/∂a = 0.06, to all digits."
+    x = Value(3.0, label="x")
+    tab = visit(stepper(x * x), "#step=100&node=x")
+    tab.click("#nudge")
+    assert told(tab, "#nudged") == "x + 0.01 moves L by 0.0601; 0.01 × ∂L/∂x = 0.06, which misses by 1·10⁻⁴."
+    assert tab.evaluate("page.live.changed.length") == 0
+
+
+def test_an_operation_that_does_not_travel_keeps_its_numbers(visit):
+    own = tg.op("sine_of_the_test", lambda x: math.sin(x), lambda o, x: (math.cos(x),))
+    try:
+        x, y = Value(1.0, label="x"), Value(2.0, label="y")
+        tab = visit(stepper(own(x) * y), "#step=100&node=x")
+        assert "sine_of_the_test, above it, is a Python function that the page does not have" in told(
+            tab, ".fixed"
+        )
+        set_leaf(tab, "n2", "3")
+        root = tab.evaluate("[page.graph.root.data, ...page.graph.nodes.map(node => node.grad)]")
+        assert root == pytest.approx([3 * math.sin(1), 3 * math.cos(1), 3, math.sin(1), 1])
+    finally:
+        del OPS[own.name]
+
+
+def test_the_link_holds_the_numbers(visit):
+    tab = visit(stepper(lecture_loss()), "#step=9&set=n0:2.5,n1:-4")
+    assert tab.evaluate("page.graph.root.data") == (2.5 * -4.0 + 10.0) * -2.0
+    assert tab.evaluate("page.step") == 9
+    assert "a = 2.5 (was 2), b = −4 (was −3)" in told(tab, "#yours")
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "set=n99:1", "set=n0:nan", "set=n0:<img>", "set=n6:3", "set=n0", "set=:::,,,", "set=n0:1e999",
+        "set=" + "n0:1," * 9000, "set=constructor:1", "set=__proto__:1", "step=1e99&set=n0:alert(1)",
+    ],
+)  # fmt: skip
+def test_a_hostile_link_is_left_out_with_a_sentence(visit, link):
+    tab = visit(stepper(lecture_loss()), f"#step=10&{link}")
+    assert tab.evaluate("page.graph.root.data") == -8.0 or link.startswith("set=n0:1,")
+    assert "Some numbers in the link do not fit this graph" in told(tab, "#yours")
+    press(tab, "Home")
+    assert told(tab, "#count") == "0 / 10"
+
+
+# --- geometry -----------------------------------------------------------------------------------------------
+
+SCREENS = [(390, 844), (1280, 800), (1440, 900)]
+BOXES = """[...document.querySelectorAll('%s')].map(one => one.getBoundingClientRect())
+    .map(box => [box.left, box.top, box.right, box.bottom])"""
+
+
+def apart(a, b, by=0.0):
+    return a[2] + by <= b[0] or b[2] + by <= a[0] or a[3] + by <= b[1] or b[3] + by <= a[1]
+
+
+def test_parallel_edges_lie_apart(visit):
+    a = Value(3.0, label="a")
+    for root in (a + a, a * a, tg.sum(a, a, a), (a * 2.0) / (a * 2.0)):
+        tab = visit(stepper(root), "#step=1000")
+        tags = tab.evaluate(BOXES % ".tag:not(.absent) rect")
+        assert len(tags) == len(root.inputs) or len(tags) > 2
+        assert all(apart(x, y, 3) for i, x in enumerate(tags) for y in tags[:i]), root.op
+
+
+@pytest.mark.parametrize("width, height", SCREENS)
+@pytest.mark.parametrize("make", [lecture_loss, shared, lambda: mlp(4, 4, 1, nin=3)])
+def test_the_current_edge_is_in_view(visit, width, height, make):
+    tab = visit(stepper(make()), viewport={"width": width, "height": height}, reduced_motion="reduce")
+    steps = tab.evaluate("page.last + 1")
+    for step in range(0, steps, 1 + steps // 60):
+        tab.evaluate(f"page.go({step})")
+        outside = tab.evaluate("""() => {
+            const view = document.getElementById("graph").getBoundingClientRect();
+            const {edge, node} = page.graph.steps[page.step];
+            const ends = edge ? [edge.from, edge.to] : [node].filter(Boolean);
+            return ends.map(node => page.drawing.boxOf(node)).filter(box =>
+                box.left < view.left - 1 || box.right > view.right + 1 ||
+                box.top < view.top - 1 || box.bottom > view.bottom + 1).length;
+        }""")
+        assert outside == 0, (step, steps)
+
+
+@pytest.mark.parametrize("width, height", SCREENS)
+def test_letters_have_eleven_pixels(visit, width, height):
+    tab = visit(stepper(mlp(4, 4, 1, nin=3)), "#step=0", viewport={"width": width, "height": height})
+    sizes = tab.evaluate("""[...document.querySelectorAll("#graph text, #side *")].map(one =>
+        parseFloat(getComputedStyle(one).fontSize) * (one.ownerSVGElement ? page.drawing.base : 1))""")
+    assert min(sizes) >= 11
+
+
+def test_the_paper_is_zoomed_and_fitted(visit):
+    tab = visit(stepper(mlp(7, 4, 1, nin=4)), "#step=0")
+    width = "document.querySelector('#graph svg').getBoundingClientRect().width"
+    before = tab.evaluate(width)
+    tab.click("#larger")
+    assert tab.evaluate(width) == pytest.approx(1.25 * before, abs=2)
+    press(tab, "-")
+    assert tab.evaluate(width) == pytest.approx(before, abs=2)
+    press(tab, "0")
+    fits = """() => { const svg = document.querySelector("#graph svg").getBoundingClientRect(),
+        view = document.getElementById("graph").getBoundingClientRect();
+        return svg.width <= view.width && svg.height <= view.height; }"""
+    assert tab.evaluate(fits)
+
+
+def test_a_picked_node_lights_its_paths(visit):
+    tab = visit(stepper(shared()), "#step=1000")
+    assert tab.locator(".faded").count() == 0
+    tab.evaluate("page.pick({node: page.graph.nodes.find(node => node.name === 'a')})")
+    lit = tab.evaluate("""page.graph.edges.map(edge => [edge.line.classList.value.match(/path./)?.[0] || "",
+        page.graph.paths(page.node, 50).found.filter(path => path.includes(edge)).length])""")
+    for style, paths in lit:
+        assert (style == "") == (paths == 0)
+        assert (style == "paths") == (paths > 1)
+    press(tab, "Escape")
+    assert tab.locator(".faded").count() == 0
 
 
 # --- hostile, small, dark, still, on paper ------------------------------------------------------------------

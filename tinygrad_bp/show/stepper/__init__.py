@@ -21,7 +21,7 @@ from tinygrad_bp.files import file_path, write_whole
 from tinygrad_bp.show.stepper.moments import Json, Recording, numbers, page_data, shape
 
 PAGE = Path(__file__).parent / "page"
-SCRIPTS = ("sums.js", "graph.js", "panel.js", "stepper.js", "start.js")
+SCRIPTS = ("strings.js", "sums.js", "machine.js", "live.js", "graph.js", "panel.js", "stepper.js", "start.js")
 STYLES = ("stepper.css",)
 
 
@@ -98,7 +98,7 @@ def _page(data: Json, title: str, scripts: Sequence[str], styles: Sequence[str])
         "data": json.dumps(_finite(data), separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"),
         "script": script,
     }
-    page = (PAGE / "stepper.html").read_text(encoding="utf-8")
+    page = "\n".join(map(str.strip, (PAGE / "stepper.html").read_text(encoding="utf-8").splitlines()))
     first, *rest = page.split("@")
     return first + "".join(parts[word] if i % 2 == 0 else word for i, word in enumerate(rest))
 
@@ -112,9 +112,12 @@ def _squeezed(name: str) -> str:
     lines = [line.split("  // ")[0].strip() for line in lines]
     text = "\n".join(line for line in lines if line and not line.startswith(("//", "/*")))
     if name.endswith(".css"):
-        return re.sub(r"(?<=[;:,{}]) | (?=[{}])|; ?(?=})", "", text)
+        return re.sub(r"(?<=[;:,{}])\s|\s(?=[{}])|; ?(?=})", "", text)
     parts = re.split(r'(`[^`]*`|"(?:\\.|[^"\\])*")', text)
-    parts[::2] = [re.sub(r" ?([=<>*?:;,(){}&|!]+) ?| (\+) (?!\+)", r"\1\2", part) for part in parts[::2]]
+    parts[::2] = [
+        re.sub(r" ?([=<>*?:;,(){}&|!]+) ?| ([-+/]) (?![-+/])", r"\1\2", part) for part in parts[::2]
+    ]
+    parts[::2] = [re.sub(r"(?<=[{,;(])\n|\n(?=[?:.&|])", "", part) for part in parts[::2]]
     return "".join(parts)
 
 

@@ -11,9 +11,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tinygrad_bp.compiler.backends.page import page_rule
 from tinygrad_bp.engine import Value, newest_first, sweep
 from tinygrad_bp.errors import DrawError
 from tinygrad_bp.modes import entered
+from tinygrad_bp.ops import TABLE, Op
 from tinygrad_bp.show.graph import (
     OPEN,
     Name,
@@ -58,14 +60,14 @@ def shape(root: Value, open_to: int = OPEN) -> Json:
     picture = _readable(root)
     values = [node.value for node in picture.nodes]
     index = {v: i for i, v in enumerate(values)}
-    forms = _Forms()
+    forms, rules = _Forms(), _Rules()
     called = _names(values, root)
     nodes = []
     for node, v in zip(picture.nodes, values):
         name, tex = called[v][:2]
         label = clipped(visible(v.label), MOST_OF_LABEL)
         more: Json = {"label": label} if label and label != name else {}
-        more |= {"form": forms.of(v)} if v.op else {}
+        more |= {"form": forms.of(v), **rules.of(v)} if v.op else {}
         more |= {"loose": True} if called[v].loose else {}
         more |= {"flat": True} if v.op and v.op.slopes is None else {}
         nodes.append({"id": node.id, "name": name, "tex": tex, "op": node.sign, "group": -1, **more})
@@ -78,6 +80,7 @@ def shape(root: Value, open_to: int = OPEN) -> Json:
     order = sorted((v for v in values if v.op), key=lambda v: v.number)
     return {
         "nodes": nodes, "edges": edges, "groups": groups, "size": size, "forms": forms.forms,
+        "rules": rules.rules,
         "order": [index[v] for v in order], "root": index[root],
     }  # fmt: skip
 
@@ -169,6 +172,24 @@ class _Forms:
             self.known[key] = len(self.forms)
             self.forms.append(pair)
         return self.known[key]
+
+
+class _Rules:
+    """What the page computes with, each kept once; an operation that it cannot compute has none."""
+
+    def __init__(self) -> None:
+        self.rules: list[Json] = []
+        self.known: dict[tuple[Op, int], int | None] = {}
+
+    def of(self, v: Value) -> Json:
+        key = v.op, len(v.inputs)
+        if key not in self.known:
+            rule = page_rule(*key)
+            self.known[key] = None if rule is None else len(self.rules)
+            self.rules += [] if rule is None else [rule]
+        smooth = not v.op.selects and not v.op.singular and v.op.name in TABLE
+        which = self.known[key]
+        return {} if which is None else {"rule": which, **({"smooth": True} if smooth else {})}
 
 
 def _place(i: int, bound: int) -> Symbol:

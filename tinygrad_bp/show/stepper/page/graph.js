@@ -2,6 +2,8 @@
 // Python has laid all out, neurons closed and each one opened; one that is opened pushes its neighbours aside.
 
 const TAGS = 90;  // edges: with more of them, a local partial shows only where it is needed
+const APART = 34, READABLE = 0.9;  // between parallel edges; of the full size, where letters have 11 pixels
+const COLOURS = 5;  // of paths
 
 // Where a place on the paper goes when intervals, given by centre, width and new width, grow; the widest counts
 // of those around one centre.
@@ -23,13 +25,16 @@ const brief = ({name}) => name.length > LONGEST ? name.slice(0, LONGEST - 1) + "
 const joint = ([x0, y0], [x1, y1]) => [[x0, y0], [(x0 + x1) / 2, y0], [(x0 + x1) / 2, y1]];
 
 class Drawing {
-  constructor(graph, place, pick, redraw) {
+  constructor(graph, place, pick, redraw, live) {
     this.graph = graph;
     this.place = place;
     this.pick = pick;
     this.redraw = redraw;
+    this.live = live;
     this.open = new Set();
     this.most = 0;  // the strongest gradient, which sets all others' strength
+    this.base = this.zoom = 1;
+    this.shrunk = 0;  // the zoom before an edge was too long for it
     this.build();
   }
 
@@ -54,8 +59,9 @@ class Drawing {
         : {left: left + node.x - node.w / 2, top: top + node.y - node.h / 2, width: node.w, height: node.h});
     }
     for (const edge of edges) this.route(edge, across, down);
+    this.spread();
     const {w, h} = this.graph.size;
-    this.size = [across(w) + 20, down(h) + 26];
+    this.size = [across(w) + 36, down(h) + 42];
   }
 
   // Along the way that Python found, from border to border; into an opened neuron, on to the node itself.
@@ -84,6 +90,19 @@ class Drawing {
     }
   }
 
+  // Edges between the same two boxes bow apart, so that each can be seen, and its tag read.
+  spread() {
+    const home = node => this.closed(node) ? -1 - node.group : node.i, bundles = new Map();
+    for (const edge of this.graph.edges) {
+      const key = `${home(edge.from)} ${home(edge.to)}`;
+      if (home(edge.from) !== home(edge.to)) bundles.set(key, [...bundles.get(key) || [], edge]);
+    }
+    for (const bundle of bundles.values()) if (bundle.length > 1) bundle.forEach((edge, k) => {
+      const by = APART * (k - (bundle.length - 1) / 2), {points} = edge;
+      edge.points = points.map(([x, y], i) => i === 0 || i === points.length - 1 ? [x, y] : [x, y + by]);
+    });
+  }
+
   // --- building: anew when a neuron opens or closes ---
 
   build() {
@@ -100,7 +119,7 @@ class Drawing {
     const boxes = nodes.filter(node => !this.closed(node)).map(node => this.box(node, node));
     const [w, h] = this.size;
     this.svg = make("svg",
-      {viewBox: `-8 -8 ${w} ${h}`, role: "group", "aria-label": "the graph", class: tagged ? "" : "crowded"},
+      {viewBox: `-16 -16 ${w} ${h}`, role: "group", "aria-label": WORDS.labels.graph, class: tagged ? "" : "crowded"},
       frames, this.lines, drawn.map(edge => edge.tag), lids, boxes);
     this.place.replaceChildren(this.svg);
     this.resize();
@@ -117,12 +136,16 @@ class Drawing {
 
   // Write a local partial on its tag; how wide it is then.
   word(edge) {
-    const text = edge.partial === null ? "cut" : `×${told(edge.partial, 3)}`, width = 6.4 * text.length + 12;
+    const text = edge.partial === null ? WORDS.cut : `×${told(edge.partial, 3)}`, product = edge.product || "";
+    const width = 6.4 * Math.max(text.length, product.length) + 12;
     if (!edge.words) {
-      edge.pill = make("rect", {y: -9, height: 18, rx: 9});
+      edge.pill = make("rect", {y: -9, rx: 9});
       edge.words = make("text", {y: 4, "text-anchor": "middle"});
+      edge.result = make("text", {y: 20, "text-anchor": "middle"});
     }
     write(edge.words, text);
+    write(edge.result, product);
+    set(edge.pill, "height", product ? 34 : 18);
     set(edge.pill, "x", -width / 2);
     set(edge.pill, "width", width);
     return width;
@@ -139,7 +162,7 @@ class Drawing {
     const place = places.find(({x, y}) => !covers(x, y)) || places[0];
     this.tags.push(place);
     edge.tag = make("g", {"data-edge": edge.i, transform: `translate(${place.x.toFixed(1)},${place.y.toFixed(1)})`},
-      edge.pill, edge.words);
+      edge.pill, edge.words, edge.result);
     this.button(edge.tag, () => this.pick({edge}));
   }
 
@@ -156,13 +179,21 @@ class Drawing {
       make("text", {class: "op", x: width - 9, y: 17, "text-anchor": "end"}, node.op), thing.value, thing.slope,
       thing.mark = make("text", {class: "mark", x: 9, y: height + 13}));
     this.button(thing.element, () => group ? this.toggle(group) : this.pick({node}));
+    if (!group && this.live.movable(node)) this.handle(thing.element, node);
     this.things.push(thing);
     return thing.element;
   }
 
+  // The number of a leaf is dragged on its box.
+  handle(element, node) {
+    let start = 0, step = 1;
+    draggable(element, () => { start = this.live.values[node.i]; step = stepOf(start); return true; },
+      (by, fine) => this.live.drag(node, rounded(start + by / 4 * step * (fine ? FINE : 1), step * FINE)), () => this.live.dropped());
+  }
+
   frame(group) {
     const close = make("g",
-      {class: "close", "aria-label": `close ${group.name}`, transform: `translate(${group.width - 24},6)`},
+      {class: "close", "aria-label": WORDS.close(group.name), transform: `translate(${group.width - 24},6)`},
       make("rect", {width: 18, height: 18, rx: 4}), make("path", {d: "M5 9h8"}));
     this.button(close, () => this.toggle(group));
     return make("g", {class: "frame", transform: `translate(${group.left},${group.top})`},
@@ -202,7 +233,8 @@ class Drawing {
       const slope = grad === undefined ? known ? "–" : "" : `∂ ${grad === "?" ? grad : told(grad)}`;
       const value = noValue ? known ? "?" : "" : told(node.data);
       const look = `node${group ? " lid" : ""}${node.ins.length ? "" : " leaf"}${known ? "" : " unknown"}${sign}`
-        + (home(current.node) || home(current.edge?.to) ? " current" : "") + (moment.node === node ? " picked" : "");
+        + (home(current.node) || home(current.edge?.to) ? " current" : "") + (moment.node === node ? " picked" : "")
+        + (!group && this.live.movable(node) ? " movable" : "") + (moment.lit && !moment.lit.nodes.has(node) ? " faded" : "");
       const strength = sign ? (0.12 + 0.4 * Math.min(1, Math.abs(grad) / most || 0)).toFixed(2) : 0;
       const state = [look, value, slope, strength, node.mark].join();
       if (thing.state === state) continue;
@@ -212,20 +244,23 @@ class Drawing {
       write(thing.slope, slope);
       set(thing.strip, "fill-opacity", strength);
       set(thing.element, "class", look);
-      const name = group ? `open ${group.name}` : node.name;
-      set(thing.element, "aria-label", `${name}, value ${value || "not yet"}, gradient ${slope.slice(2) || "not yet"}`);
+      const name = group ? WORDS.open(group.name) : node.name;
+      set(thing.element, "aria-label", WORDS.boxLabel(name, value, slope.slice(2)));
     }
     for (const edge of this.graph.edges) if (edge.line) this.showEdge(edge, moment, most);
   }
 
-  showEdge(edge, {step, current, edge: picked, hide}, most) {
+  showEdge(edge, {step, current, edge: picked, hide, lit}, most) {
     const known = edge.to.known <= step, done = edge.step <= step, now = current.edge === edge;
     const into = current.kind === "value" && current.node === edge.to, carries = done && edge.live && !(now && hide);
     const strength = carries ? 1.5 + 4 * Math.min(1, Math.abs(edge.contribution) / most || 0) : 1.5;
     const sign = !carries || !edge.contribution ? "" : edge.contribution < 0 ? " minus" : " plus";
     const look = (now ? " current" : "") + (into ? " into" : "") + (picked === edge ? " picked" : "")
-      + (known ? "" : " unknown") + (done && !edge.live ? " cut" : "") + sign;
-    const tagged = known && step >= this.graph.seed, state = [look, strength, tagged, edge.partial].join();
+      + (known ? "" : " unknown") + (done && !edge.live ? " cut" : "") + sign
+      + (lit ? lit.edges.has(edge) ? ` path${lit.edges.get(edge)}` : " faded" : "");
+    const tagged = known && step >= this.graph.seed;
+    edge.product = (now || picked === edge) && carries ? `= ${told(edge.contribution, 3)}` : "";
+    const state = [look, strength, tagged, edge.partial, edge.product].join();
     if (edge.state === state) return;
     edge.state = state;
     if (tagged) this.word(edge);
@@ -239,22 +274,57 @@ class Drawing {
   // --- size and place ---
 
   // As large as fits beside the panel, or above it where that is larger; but never too small to read: then the
-  // graph is scrolled.
+  // graph is scrolled. The reader may zoom further in or out.
   resize() {
-    const {clientWidth: across, clientHeight: down} = this.place.parentNode, [w, h] = this.size;
+    const main = document.querySelector("main"), {clientWidth: across, clientHeight: down} = main, [w, h] = this.size;
     const fit = (width, height) => Math.min((width - 24) / w, (height - 24) / h, 1.25);
     const beside = fit(across - Math.min(460, Math.max(330, 0.34 * across)), down), above = fit(across, 0.5 * down);
-    set(this.place.parentNode, "class", above > 1.1 * beside ? "stacked" : null);
-    const scale = Math.max(0.7, fit(this.place.clientWidth, this.place.clientHeight));
-    set(this.svg, "width", Math.floor(w * scale));
-    set(this.svg, "height", Math.floor(h * scale));
+    set(main, "class", above > 1.1 * beside ? "stacked" : null);
+    this.base = Math.max(READABLE, fit(this.place.clientWidth, this.place.clientHeight));
+    this.scale(this.zoom);
   }
 
-  // Bring what happens into view, if it is outside.
-  reveal(node) {
-    const thing = this.things.find(one => one.node === node || (one.group && node.group === one.group.i));
-    if (!thing) return;
-    const box = thing.element.getBoundingClientRect(), view = this.place.getBoundingClientRect(), margin = 40;
+  scale(zoom) {
+    const [w, h] = this.size;
+    this.zoom = zoom;
+    set(this.svg, "width", Math.floor(w * this.base * zoom));
+    set(this.svg, "height", Math.floor(h * this.base * zoom));
+  }
+
+  // Larger or smaller by a factor, around the middle of what is seen.
+  zoomBy(factor) {
+    const {place} = this, before = [place.scrollLeft + place.clientWidth / 2, place.scrollTop + place.clientHeight / 2];
+    const zoom = Math.max(0.1, Math.min(6, this.zoom * factor)), by = zoom / this.zoom;
+    this.scale(zoom);
+    place.scrollTo({left: before[0] * by - place.clientWidth / 2, top: before[1] * by - place.clientHeight / 2, behavior: "instant"});
+  }
+
+  // All of it at once, however small.
+  fit() {
+    const [w, h] = this.size, {clientWidth, clientHeight} = this.place;
+    this.scale(Math.min((clientWidth - 24) / w, (clientHeight - 24) / h, 1.25) / this.base);
+  }
+
+  boxOf(node) {
+    return this.things.find(one => one.node === node || (one.group && node.group === one.group.i))?.element.getBoundingClientRect();
+  }
+
+  // Bring what happens into view: a node, or both ends of an edge; if they are too far apart, smaller.
+  reveal(node, edge) {
+    const view = this.place.getBoundingClientRect(), margin = 12;
+    const boxes = () => (edge ? [edge.from, edge.to] : [node]).map(one => this.boxOf(one)).filter(Boolean);
+    const around = found => ({left: Math.min(...found.map(box => box.left)), right: Math.max(...found.map(box => box.right)),
+      top: Math.min(...found.map(box => box.top)), bottom: Math.max(...found.map(box => box.bottom))});
+    if (!boxes().length) return;
+    if (this.shrunk) this.scale(this.shrunk);
+    this.shrunk = 0;
+    let box = around(boxes());
+    const fits = Math.min((view.width - 2 * margin) / (box.right - box.left), (view.height - 2 * margin) / (box.bottom - box.top));
+    if (fits < 1) {
+      this.shrunk = this.zoom;
+      this.scale(this.zoom * fits);
+      box = around(boxes());
+    }
     const along = (low, high, from, to) => low < from + margin || high > to - margin ? (low + high - from - to) / 2 : 0;
     const left = along(box.left, box.right, view.left, view.right), top = along(box.top, box.bottom, view.top, view.bottom);
     if (left || top) this.place.scrollBy({left, top});

@@ -49,32 +49,43 @@ function edgeEquations(graph, edge, say, moment) {
 
 // Why nothing passes an edge, or "" if something does.
 function obstacle({partial, from, to}) {
-  if (partial !== null) return to.reached ? "" : `No gradient reaches ${to.name}, so it has none to hand on`;
-  if (to.flat) return `${to.op} has no slope anywhere: the path ends here`;
-  return `${to.op} lets nothing through to ${from.name}: the path ends here`;
+  if (partial !== null) return to.reached ? "" : WORDS.notReached(to.name);
+  return to.flat ? WORDS.flat(to.op) : WORDS.closed(to.op, from.name);
+}
+
+// What the operation does to a gradient, read off its rule: it copies it, swaps the operands, routes or scales it.
+function reason(graph, {to, slot, partial}) {
+  const rule = graph.rules[to.rule], place = rule?.partials?.[slot];
+  if (place === undefined) return "";
+  if (rule.selects) return WORDS.routes(to.op);
+  if (place < rule.operands && place !== slot) return WORDS.swaps(to.op, to.ins[place].from.name);
+  const constant = rule.constants[place - rule.operands - 1];
+  if (constant === 1) return WORDS.copies(to.op);
+  if (constant === -1) return WORDS.flips(to.op);
+  return WORDS.scales(to.op, TEXT.wrapped(partial));
 }
 
 // One sentence for the step, read aloud by screen readers.
 function sentence(graph, {step, current, hide}) {
-  const {kind, node, edge} = current, end = step === graph.steps.length - 1 ? ". All gradients are complete." : "";
-  if (kind === "start") return "The leaves hold their numbers. Press → to compute the first operation.";
+  const {kind, node, edge} = current, end = step === graph.steps.length - 1 ? WORDS.complete : "";
+  if (kind === "start") return matchMedia("(pointer: coarse)").matches ? WORDS.startTouch : WORDS.start;
   const {name} = node;
-  if (kind === "value") return `Forward: ${name} = ${graph.filled(node.form, node, TEXT, true)} = ${hide ? "?" : told(node.data)}`;
-  if (kind === "seed")
-    return `Backward begins at ${name}: nudge it, and it moves by just as much, so ∂${name}/∂${name} = ${hide ? "?" : 1}${end}`;
+  if (kind === "value") return WORDS.value(name, graph.filled(node.form, node, TEXT, true), hide ? "?" : told(node.data));
+  if (kind === "seed") return WORDS.seed(name, hide ? "?" : 1) + end;
   if (!edge.live) return obstacle(edge) + end;
   const sum = hide ? "?" : `${told(edge.before)} + ${TEXT.wrapped(edge.contribution)} → ${told(edge.after)}`;
   const product = `${TEXT.wrapped(edge.to.grad)} × ${TEXT.wrapped(edge.partial)}`;
-  return `${edge.to.name} hands ${name} ${product}. ${name}.grad: ${sum}${end}`;
+  return WORDS.hands(edge.to.name, name, product, sum) + (end || (hide ? "" : "." + reason(graph, edge)));
 }
 
 // --- as elements ---
 
-function panel(graph, moment, act) {
+function panel(graph, moment, act, live) {
   const {current, node, edge} = moment, about = edge || (node ? null : current.edge);
   if (about) return edgePanel(graph, about, moment, act);
   const title = node && make("h2", {}, node.label || node.name, node.mark && make("span", {class: "mark"}, ` ${node.mark}`));
   const parts = [title, ...equations(graph, moment, TEXT).map(equation), question(moment, act)];
+  if (node && !node.ins.length) parts.splice(1, 0, live.panel(node));
   if (node && moment.step >= graph.seed) parts.push(table(graph, node, moment), ways(graph, node, moment));
   return parts;
 }
@@ -90,9 +101,9 @@ function edgePanel(graph, edge, moment, act) {
     return [...parts, ...edgeEquations(graph, edge, TEXT, moment).map(equation), question(moment, act)];
   const symbols = graph.slope(edge, TEXT);
   parts.push(make("div", {class: "product"},
-    factor("up", told(to.grad), "upstream", TEXT.slope(graph.root, to)), "×",
-    factor("local", told(edge.partial), "local partial", TEXT.slope(to, from) + (symbols ? ` = ${symbols}` : "")), "=",
-    factor("share", masked ? "?" : told(edge.contribution), "contribution", `to ${from.name}`)));
+    factor("up", told(to.grad), WORDS.factors.up, TEXT.slope(graph.root, to)), "×",
+    factor("local", told(edge.partial), WORDS.factors.local, TEXT.slope(to, from) + (symbols ? ` = ${symbols}` : "")), "=",
+    factor("share", masked ? "?" : told(edge.contribution), WORDS.factors.share, WORDS.to(from.name))));
   const sum = masked ? "?" : [TEXT.wrapped(edge.contribution), " → ", make("b", {}, told(edge.after))];
   parts.push(make("p", {class: "sum"}, `${from.name}.grad: ${told(edge.before)} + `, sum), question(moment, act));
   return [...parts, table(graph, from, moment)];
@@ -108,15 +119,15 @@ function table(graph, node, {step, current, hide}) {
     if (edge.step > step) return row(edge.to.name, "–", "–", "–");
     const masked = hide && current.edge === edge;
     return edge.live ? row(edge.to.name, told(edge.to.grad), told(edge.partial), masked ? "?" : told(edge.contribution))
-      : row(edge.to.name, told(edge.to.grad), "cut", "–");
+      : row(edge.to.name, told(edge.to.grad), WORDS.cut, "–");
   });
-  if (node === graph.root) rows.unshift(row("seed", "", "", hide && current.kind === "seed" ? "?" : "1"));
+  if (node === graph.root) rows.unshift(row(WORDS.seedRow, "", "", hide && current.kind === "seed" ? "?" : "1"));
   const masked = hide && (current.node === node && current.kind !== "value"), grad = graph.gradAt(node, step);
   const waiting = node.outs.filter(edge => edge.step > step && edge.step < Infinity).length;
-  const head = ["via", "upstream", "local partial", "contribution"].map(name => make("th", {scope: "col"}, name));
-  return make("table", {}, make("caption", {}, `Contributions to ${TEXT.slope(graph.root, node)}`),
+  const head = WORDS.table.map(name => make("th", {scope: "col"}, name));
+  return make("table", {}, make("caption", {}, WORDS.contributionsTo(TEXT.slope(graph.root, node))),
     make("thead", {}, make("tr", {}, head)), make("tbody", {}, rows), make("tfoot", {}, make("tr", {},
-      make("th", {scope: "row", colspan: 3}, waiting ? `Σ so far, ${waiting} to come` : "Σ"),
+      make("th", {scope: "row", colspan: 3}, waiting ? WORDS.soFar(waiting) : "Σ"),
       make("td", {}, masked ? "?" : grad === undefined ? "–" : told(grad)))));
 }
 
@@ -125,27 +136,41 @@ function ways(graph, node, {hide}) {
   const {count, found} = graph.paths(node, PATHS);
   if (node === graph.root || !count || hide) return null;
   if (!found.length)
-    return make("p", {}, `${count.toLocaleString("en")} paths lead to ${graph.root.name}: the sum above takes them all.`);
-  const lines = found.map(edges => make("li", {}, [node.name, ...edges.map(edge => edge.to.name)].join(" → "),
+    return make("p", {}, WORDS.manyPaths(count.toLocaleString("en"), graph.root.name));
+  const lines = found.map((edges, i) => make("li", {class: `way${i % COLOURS}`}, [node.name, ...edges.map(edge => edge.to.name)].join(" → "),
     make("span", {}, edges.map(edge => TEXT.wrapped(edge.partial)).join(" × "),
       " = ", told(edges.reduce((product, edge) => product * edge.partial, 1)))));
-  const title = count === 1 ? "The one path" : `The sum over ${count} paths`;
+  const title = count === 1 ? WORDS.onePath : WORDS.paths(count);
   return make("div", {class: "paths"}, make("h3", {}, title), make("ol", {}, lines));
 }
 
+const near = (x, y) => Math.abs(x - y) <= 0.01 * Math.abs(y) + 5e-4;
+
+// What a wrong prediction of a contribution is instead.
+function hint(x, answer, edge) {
+  if (near(-x, answer)) return WORDS.isSign;
+  if (!edge?.live) return WORDS.isWrong;
+  const {partial, to, before} = edge;
+  if (near(x, partial)) return WORDS.isPartial;
+  if (near(x, to.grad)) return WORDS.isUpstream;
+  if (near(x, partial + to.grad)) return WORDS.isAdded;
+  return near(x, before + answer) ? WORDS.isSum : WORDS.isWrong;
+}
+
 // With numbers hidden: a place for a guess, and a way to see.
-function question({hide, answer}, act) {
+function question({hide, answer, current}, act) {
   if (!hide) return null;
-  const name = "your prediction", guess = make("input", {id: "guess", "aria-label": name, placeholder: name});
+  const name = WORDS.guess, guess = make("input", {id: "guess", "aria-label": name, placeholder: name});
   const verdict = make("span", {role: "status"});
   const check = () => {
     const x = Number(guess.value.trim().replace("−", "-").replace(",", "."));
-    const right = guess.value.trim() && Math.abs(x - answer) <= 0.01 * Math.abs(answer) + 5e-4;
-    write(verdict, guess.value.trim() ? right ? "right" : "not that" : "");
+    const right = guess.value.trim() && near(x, answer);
+    write(verdict, guess.value.trim() ? right ? WORDS.isRight : hint(x, answer, current.edge) : "");
     if (right || !guess.value.trim()) act(right);
+    else act(null);
   };
   guess.addEventListener("keydown", event => { if (event.key === "Enter") check(); });
-  const show = make("button", {type: "button", id: "reveal"}, "Show");
+  const show = make("button", {type: "button", id: "reveal"}, WORDS.show);
   show.addEventListener("click", () => act(false));
   return make("p", {class: "question"}, guess, show, verdict);
 }

@@ -3,10 +3,27 @@
 
 class Page {
   constructor(data) {
-    Object.assign(this, {data, step: 0, node: null, edge: null, hidden: false, seen: false, timer: 0});
+    Object.assign(this, {data, step: 0, node: null, edge: null, hidden: false, seen: false, timer: 0, said: ""});
+    this.asked = this.right = 0;  // predictions
+    this.tried = false;
+    this.words();
     this.load(data.graphs[0], data.moments[0]);
     this.listen();
     this.follow();
+    $("legend").open = this.step === 0 && !matchMedia("(max-width: 760px)").matches;  // once, at the beginning
+    $("legend").addEventListener("toggle", () => { this.opened = $("legend").open && this.step > 0; });
+  }
+
+  // Put the strings of the table where the page has places for them.
+  words() {
+    for (const one of document.querySelectorAll("[data-word]")) write(one, WORDS[one.getAttribute("data-word")]);
+    for (const one of document.querySelectorAll("[data-label]")) {
+      const label = one.getAttribute("data-label");
+      set(one, "aria-label", WORDS.labels[label]);
+      set(one, "title", WORDS.titles[label]);
+    }
+    const classes = ["", "key-grad", "", "key-partial", ""];
+    $("read").replaceChildren(...WORDS.legendText.map((text, i) => make("span", {class: classes[i] || null}, text)));
   }
 
   // A graph with its numbers, drawn; when only the numbers differ, the drawing stays.
@@ -14,21 +31,97 @@ class Page {
     if (this.shape !== shape) {
       this.shape = shape;
       this.graph = new Graph(shape, values);
-      this.drawing = new Drawing(this.graph, $("graph"), picked => this.pick(picked), () => this.show());
-      this.node = this.edge = null;
+      this.node = this.edge = this.drawing = null;
     } else this.graph.take(values);
+    this.live = new Live(this.graph, values);
+    this.live.drag = (node, x) => { this.live.dragging = true; this.change(node, x); };
+    this.live.dropped = () => { this.live.dragging = false; this.link(); };
+    this.live.panel = node => this.leaf(node);
+    if (this.drawing) this.drawing.live = this.live;
+    else this.drawing = new Drawing(this.graph, $("graph"), picked => this.pick(picked), () => this.show(), this.live);
+    write($("purpose"), WORDS.purpose(this.graph.formula()));
+    this.computed();
+    this.complain();
+  }
+
+  // The numbers are others: so are the steps, since which edges are cut depends on them.
+  computed() {
     this.drawing.most = this.graph.strongest();
     this.last = this.graph.steps.length - 1;
     this.step = Math.min(this.step, this.last);
     set($("where"), "max", this.last);
-    this.complain();
+  }
+
+  // --- live leaves ---
+
+  change(node, x) {
+    const atEnd = this.step === this.last;
+    this.halt();
+    this.live.set(node, x);
+    this.computed();
+    if (atEnd) this.step = this.last;
+    this.said = "";
+    this.show();
+  }
+
+  reset() {
+    const atEnd = this.step === this.last;
+    this.live.reset();
+    this.computed();
+    if (atEnd) this.step = this.last;
+    this.said = "";
+    this.show();
+  }
+
+  // What the page says while its numbers are not those of the exported run.
+  yours() {
+    const {changed} = this.live, broken = changed.length && this.live.broken();
+    const list = changed.slice(0, 4).map(node => WORDS.was(node.name, told(node.data), told(this.live.origin[node.i])));
+    if (changed.length > 4) list.push(WORDS.more(changed.length - 4));
+    const parts = changed.length ? [WORDS.yours(list.join(", "))] : [];
+    if (broken) parts.push(WORDS.began(broken.name, this.graph.filled(broken.form, broken, TEXT, true), told(broken.data)));
+    if (this.said) parts.push(this.said);
+    $("live").hidden = !parts.length;
+    $("reset").hidden = !changed.length;
+    write($("yours"), parts.join(" "));
+  }
+
+  // The controls of a leaf: type a number, move it by arrow keys, or see what a nudge does.
+  leaf(node) {
+    if (!this.live.movable(node)) return make("p", {class: "fixed"}, WORDS.fixed(this.live.fixed.get(node)?.op || ""));
+    const name = `${node.name} ${WORDS.setTo}`, field = make("input", {id: "leaf", "aria-label": name, inputmode: "decimal"});
+    field.value = exact(node.data).replace("-", "−");
+    const take = () => {
+      const {x, error} = this.live.read(field.value);
+      this.said = error || "";
+      if (error) this.yours();
+      else if (!Object.is(x, node.data)) { this.change(node, x); $("leaf")?.focus(); }
+    };
+    field.addEventListener("change", take);
+    field.addEventListener("keydown", event => {
+      const way = {ArrowUp: 1, ArrowDown: -1}[event.key];
+      if (event.key === "Enter") take();
+      if (!way) return;
+      event.preventDefault();
+      const step = stepOf(node.data) * (event.shiftKey ? FINE : 1);
+      this.change(node, rounded(node.data + way * step, step));
+      $("leaf")?.focus();
+    });
+    const by = 0.01, moved = make("span", {id: "nudged", role: "status"});
+    const nudge = make("button", {type: "button", id: "nudge"}, `${WORDS.nudge} +${by}`);
+    nudge.addEventListener("click", () => {
+      const is = this.live.nudge(node, by), expected = by * node.grad, noise = 1e-13 * (Math.abs(this.graph.root.data) + Math.abs(is));
+      const miss = Math.abs(is - expected) < noise ? 0 : is - expected;
+      write(moved, WORDS.nudged(node.name, by, this.graph.root.name, told(is), told(expected), told(miss, 2)));
+    });
+    return make("p", {class: "question"}, make("label", {for: "leaf"}, `${node.name} =`), field, nudge, moved);
   }
 
   complain() {
     const wrong = this.graph.disagreements();
     $("notice").hidden = !wrong.length;
-    const list = wrong.slice(0, 5).map(({name, grad, engine}) => `${name} (here ${told(grad)}, engine ${told(engine)})`);
-    write($("notice"), `The sums on this page are not the engine's: ${list.join(", ")}. The file was changed, or the page errs.`);
+    const list = wrong.slice(0, 5).map(({name, grad, engine}) => WORDS.disagreement(name, told(grad), told(engine)));
+    write($("notice"), WORDS.disagree(list.join(", ")));
   }
 
   // --- showing ---
@@ -36,14 +129,31 @@ class Page {
   moment() {
     const {step, node, edge} = this, current = this.graph.steps[step];
     const {kind} = current, answer = kind === "edge" ? current.edge.contribution || 0 : kind === "seed" ? 1 : current.node?.data;
-    return {step, node, edge, current, answer, hide: this.hidden && !this.seen && current.kind !== "start"};
+    return {step, node, edge, current, answer, hide: this.hidden && !this.seen && current.kind !== "start", lit: this.lit(node, step)};
+  }
+
+  // The paths from a node that is picked: its edges with the number of their path, and the nodes on them.
+  lit(node, step) {
+    if (!node || step < this.graph.seed || this.hidden || node === this.graph.root) return null;
+    const {found} = this.graph.paths(node, PATHS);
+    if (!found.length) return null;
+    const edges = new Map(), nodes = new Set([node]);
+    found.forEach((path, i) => path.forEach(edge => {
+      edges.set(edge, edges.has(edge) ? "s" : i % COLOURS);
+      nodes.add(edge.to);
+    }));
+    return {edges, nodes};
   }
 
   show() {
     const moment = this.moment(), {current, hide} = moment;
     this.drawing.show(moment);
-    $("panel").replaceChildren(...panel(this.graph, moment, guessed => this.reveal(guessed)).filter(Boolean));
+    $("panel").replaceChildren(...panel(this.graph, moment, guessed => this.guessed(guessed), this.live).filter(Boolean));
+    this.yours();
     write($("said"), sentence(this.graph, moment));
+    $("said").hidden = Boolean(this.node || this.edge);
+    $("purpose").hidden = this.step > 0;
+    if (this.step > 0) $("legend").open = this.opened || false;
     write($("count"), `${this.step} / ${this.last}`);
     $("where").value = this.step;
     set($("where"), "aria-valuetext", $("said").textContent);
@@ -53,16 +163,23 @@ class Page {
     for (const id of ["latex", "markdown"]) $(id).disabled = !equations(this.graph, moment, TEXT).length;
     set($("hide"), "aria-pressed", String(this.hidden));
     $("copied").hidden = true;
-    const at = this.node || current.node;
-    if (at && at !== this.at) this.drawing.reveal(at);
+    const edge = this.edge || (this.node ? null : current.edge), at = edge || this.node || current.node;
+    if (at && at !== this.at) this.drawing.reveal(this.node || current.node, edge);
     this.at = at;
-    this.link();
+    if (!this.live.dragging) this.link();  // browsers allow some hundred changes of the address a minute
+  }
+
+  guessed(right) {
+    if (!this.tried) this.asked += 1;
+    if (right && !this.tried) this.right += 1;
+    this.tried = true;
+    if (right !== null) this.reveal(right);
   }
 
   reveal(right) {
     this.seen = true;
     this.show();
-    if (right) write($("said"), "Right. " + $("said").textContent);
+    if (right) write($("said"), `${WORDS.right}(${WORDS.score(this.right, this.asked)}) ${$("said").textContent}`);
     $("graph").focus({preventScroll: true});
   }
 
@@ -71,6 +188,7 @@ class Page {
   go(step) {
     this.step = Math.max(0, Math.min(this.last, step));
     this.seen = this.node = this.edge = null;
+    this.tried = false;
     this.show();
   }
 
@@ -121,18 +239,21 @@ class Page {
 
   telling(label) {
     set($("play"), "data-on", label === "pause");
-    set($("play"), "aria-label", label);
+    set($("play"), "aria-label", WORDS.labels[label]);
   }
 
   // --- links: #step=7&node=n3, or a node by its name ---
 
   link() {
     const what = this.node ? `&node=${this.node.id}` : this.edge ? `&edge=${this.edge.i}` : "";
-    try { history.replaceState(null, "", `#step=${this.step}${what}`); } catch { /* a frame without an address */ }
+    const numbers = this.live.changed.length ? `&set=${this.live.write()}` : "";
+    try { history.replaceState(null, "", `#step=${this.step}${what}${numbers}`); } catch { /* a frame without an address */ }
   }
 
   follow() {
-    const wanted = new URLSearchParams(location.hash.slice(1)), name = wanted.get("node");
+    const wanted = new URLSearchParams(location.hash.slice(1, LINKED)), name = wanted.get("node");
+    this.said = this.live.take(wanted.get("set") || "") && location.hash.length < LINKED ? "" : WORDS.badLink;
+    this.computed();
     this.step = Math.max(0, Math.min(this.last, Math.round(+wanted.get("step")) || 0));
     this.node = this.graph.nodes.find(node => node.id === name) || this.graph.nodes.find(node => node.name === name) || null;
     this.edge = !this.node && this.graph.edges[wanted.get("edge") ?? -1] || null;
@@ -143,17 +264,24 @@ class Page {
 
   listen() {
     const press = {first: () => this.go(0), back: () => this.move(-1), on: () => this.on(), last: () => this.go(this.last),
-      hide: () => this.hide()};
+      hide: () => this.hide(), reset: () => this.reset(), smaller: () => this.drawing.zoomBy(1 / 1.25),
+      larger: () => this.drawing.zoomBy(1.25), fit: () => this.drawing.fit()};
     for (const id in press) $(id).addEventListener("click", () => { this.halt(); press[id](); });
     $("play").addEventListener("click", () => this.play());
     $("where").addEventListener("input", () => { this.halt(); this.go(+$("where").value); });
     $("latex").addEventListener("click", () => this.copy(inLatex));
     $("markdown").addEventListener("click", () => this.copy(inMarkdown));
+    $("graph").addEventListener("wheel", event => {
+      if (!event.ctrlKey && !event.metaKey) return;
+      event.preventDefault();
+      this.drawing.zoomBy(event.deltaY < 0 ? 1.1 : 1 / 1.1);
+    }, {passive: false});
+    this.pan($("graph"));
     addEventListener("hashchange", () => this.follow());
     addEventListener("resize", () => this.drawing.resize());
     addEventListener("keydown", event => this.key(event));
     this.keys = {ArrowRight: press.on, ArrowLeft: press.back, Home: press.first, End: press.last, " ": () => this.play(),
-      f: () => this.go(Math.min(1, this.last)), b: () => this.go(this.graph.seed), h: press.hide, Escape: () => this.clear()};
+      f: () => this.go(Math.min(1, this.last)), b: () => this.go(this.graph.seed), h: press.hide, r: press.reset, "+": press.larger, "-": press.smaller, 0: press.fit, Escape: () => this.clear()};
   }
 
   key(event) {
@@ -163,6 +291,18 @@ class Page {
     event.preventDefault();
     if (event.key !== " ") this.halt();
     act();
+  }
+
+  // The paper is dragged by its background.
+  pan(place) {
+    place.addEventListener("pointerdown", event => {
+      if (event.button || event.pointerType === "touch" || event.target.closest("[role=button], .touch")) return;
+      const {clientX, clientY} = event, {scrollLeft, scrollTop} = place;
+      const follow = at => place.scrollTo({left: scrollLeft + clientX - at.clientX, top: scrollTop + clientY - at.clientY, behavior: "instant"});
+      const stop = () => { removeEventListener("pointermove", follow); removeEventListener("pointerup", stop); };
+      addEventListener("pointermove", follow);
+      addEventListener("pointerup", stop);
+    });
   }
 
   hide() {

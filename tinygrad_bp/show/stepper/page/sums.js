@@ -58,6 +58,7 @@ const LATEX = {form: 1, times: " \\cdot ", name: node => node.tex, number: toldI
 
 class Graph {
   constructor(graph, values) {
+    this.rules = graph.rules;
     this.nodes = graph.nodes.map((node, i) => ({...node, i, ins: [], outs: []}));
     this.edges = graph.edges.map((edge, i) => ({...edge, i, from: this.nodes[edge.src], to: this.nodes[edge.dst]}));
     for (const edge of this.edges) {
@@ -75,7 +76,7 @@ class Graph {
   // The numbers of one moment: of the user's graph, or of one recorded step of its training.
   take(values) {
     this.nodes.forEach((node, i) => {
-      Object.assign(node, {data: number(values.data[i]), engine: number(values.grads[i]), mark: values.marks[i]});
+      Object.assign(node, {data: number(values.data[i]), engine: values.grads && number(values.grads[i]), mark: values.marks[i]});
     });
     this.edges.forEach((edge, i) => { edge.partial = number(values.partials[i]); });
     this.accumulate();
@@ -101,7 +102,7 @@ class Graph {
 
   // Where these sums are not the engine's; there is no such node, and the page says so if there is.
   disagreements() {
-    return this.nodes.filter(({grad, engine}) => grad !== engine && !(Number.isNaN(grad) && Number.isNaN(engine)));
+    return this.nodes.filter(({grad, engine}) => engine !== undefined && grad !== engine && !(Number.isNaN(grad) && Number.isNaN(engine)));
   }
 
   // The largest gradient there is: colour and width are measured by it.
@@ -137,6 +138,21 @@ class Graph {
     const bare = x => numbers ? say.number(x.data) : say.name(x), inside = x => numbers ? say.wrapped(x.data) : say.inside(x);
     const written = part => part < 0 ? inside(at(-1 - part)) : part >= 0 ? bare(at(part)) : part;
     return this.forms[form][say.form].map(written).join("");
+  }
+
+  // The root as one formula of the leaves, if that is short.
+  formula() {
+    const written = new Map(), loose = /[-−+·×/ ]/;
+    for (const node of this.order) {
+      const say = {form: 0, name: one => written.get(one) || one.name, inside: one => {
+        const text = written.get(one);
+        return text ? loose.test(text) ? `(${text})` : text : TEXT.inside(one);
+      }};
+      const text = this.filled(node.form, node, say);
+      if (text.length > 60) return "";
+      written.set(node, text);
+    }
+    return this.order.length ? `${this.root.name} = ${written.get(this.root)}` : "";
   }
 
   // The local partial in symbols: "" where it is a plain number, or its rule cannot be read on symbols.

@@ -1,12 +1,21 @@
 // The training: its loss, what the model answers, and one sample's graph, at each moment that was recorded.
 
+Object.assign(WORDS, {
+  training: "Training, step by step", trainingLabel: "training",
+  tooLargeToShow: "The graph of a sample is too large to be shown here; the loss and the answers are not.",
+  recorded: {slider: "recorded step", back: "earlier moment  [", play: "play the training  t", on: "later moment  ]"},
+  lossByStep: logarithmic => logarithmic ? "loss (logarithmic) by step" : "loss by step",
+  plane: "what the model answers, and the data", line: "the model's fit, and the data",
+  atStep: (step, word, loss) => `step ${step}` + (loss === null ? "" : `, ${word} ${loss}`), loss: "loss", lastLoss: "last loss",
+});
+
 class Training {
   constructor(data, page, linked) {
     this.data = data;
     this.page = page;
     this.at = this.timer = 0;
-    write(document.querySelector("h1"), "Training, step by step");
-    $("steps").before(make("section", {"aria-label": "training"}, make("div", {id: "plots"}), this.bar()));
+    write(document.querySelector("h1"), WORDS.training);
+    $("steps").before(make("section", {"aria-label": WORDS.trainingLabel}, make("div", {id: "plots"}), this.bar()));
     if (!page) this.alone();
     this.lossPlot();
     if (data.places.length) this.answerPlot();
@@ -18,8 +27,7 @@ class Training {
   // The graph was too large to be recorded: the plots stand for themselves.
   alone() {
     $("steps").hidden = true;
-    const why = "The graph of a sample is too large to be shown here; the loss and the answers are not.";
-    document.querySelector("main").replaceChildren(make("p", {class: "alone"}, why));
+    document.querySelector("main").replaceChildren(make("p", {class: "alone"}, WORDS.tooLargeToShow));
   }
 
   bar() {
@@ -30,14 +38,14 @@ class Training {
       return button;
     };
     const max = this.data.steps.length - 1;
-    this.slider = make("input", {id: "record", type: "range", min: 0, max, "aria-label": "recorded step"});
+    this.slider = make("input", {id: "record", type: "range", min: 0, max, "aria-label": WORDS.recorded.slider});
     this.slider.addEventListener("input", () => { this.halt(); this.go(+this.slider.value); });
     this.told = make("output", {id: "recorded"});
-    return make("div", {class: "bar", role: "toolbar", "aria-label": "training"},
-      icon("record-back", "earlier moment  [", [{d: "M11 3 5 8l6 5z"}], () => this.move(-1)),
-      icon("record-play", "play the training  t",
+    return make("div", {class: "bar", role: "toolbar", "aria-label": WORDS.trainingLabel},
+      icon("record-back", WORDS.recorded.back, [{d: "M11 3 5 8l6 5z"}], () => this.move(-1)),
+      icon("record-play", WORDS.recorded.play,
         [{class: "go", d: "M4 2.5 13 8l-9 5.5z"}, {class: "halt", d: "M4 3h3v10H4zM9 3h3v10H9z"}], () => this.play()),
-      icon("record-on", "later moment  ]", [{d: "m5 3 6 5-6 5z"}], () => this.move(1)), this.slider, this.told);
+      icon("record-on", WORDS.recorded.on, [{d: "m5 3 6 5-6 5z"}], () => this.move(1)), this.slider, this.told);
   }
 
   // --- plots, on papers of 320 × 180 ---
@@ -63,7 +71,7 @@ class Training {
     const most = values.length ? [Math.max(...values), Math.min(...values)] : [];
     const texts = most.map((x, i) => make("text", {x: 2, y: i ? 164 : 16}, told(x, 2)));
     this.now = make("path", {class: "now"});
-    const plot = this.plot(logarithmic ? "loss (logarithmic) by step" : "loss by step", texts, line, this.now);
+    const plot = this.plot(WORDS.lossByStep(logarithmic), texts, line, this.now);
     plot.addEventListener("click", event => {
       const box = plot.firstChild.getBoundingClientRect(), step = (event.clientX - box.left) / box.width * 320;
       const away = steps.map(one => Math.abs(this.across(one) - step));
@@ -84,8 +92,8 @@ class Training {
       const cx = this.x(point[0]).toFixed(1), cy = this.y(plane ? point[1] : targets[i]).toFixed(1);
       return make("circle", {cx, cy, r: chosen ? 5 : 2.5, class: "dot" + look});
     });
-    if (plane) this.plot("what the model answers, and the data", make("g", {class: "cells"}, this.grid), dots);
-    else this.plot("the model's fit, and the data", dots, this.fit);
+    if (plane) this.plot(WORDS.plane, make("g", {class: "cells"}, this.grid), dots);
+    else this.plot(WORDS.line, dots, this.fit);
   }
 
   cells(places) {
@@ -109,7 +117,7 @@ class Training {
     this.at = Math.max(0, Math.min(steps.length - 1, at));
     const step = steps[this.at], last = this.at === steps.length - 1;
     this.slider.value = this.at;
-    write(this.told, `step ${step}` + (lossAt[this.at] === null ? "" : `, ${last ? "last loss" : "loss"} ${told(number(lossAt[this.at]))}`));
+    write(this.told, WORDS.atStep(step, last ? WORDS.lastLoss : WORDS.loss, lossAt[this.at] === null ? null : told(number(lossAt[this.at]))));
     set(this.now, "d", `M${this.across(step)} 8V168`);
     const now = answers[this.at];
     if (this.grid) this.grid.forEach((cell, i) => set(cell, "class", `class${this.kind(number(now[i]))}`));
