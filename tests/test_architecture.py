@@ -13,7 +13,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
-from write_generated import NAMES, PAGE, STUB, names, page, stub
+from write_generated import NAMES, PAGE, PICTURE, STEPPER, STUB, moving, names, page, stub
 
 import tinygrad_bp
 from tinygrad_bp.ops import OPS, TABLE
@@ -169,8 +169,8 @@ def test_operations_are_named_in_the_table_alone(name):
 
 @pytest.mark.parametrize(
     "path, text",
-    [(STUB, stub()), (NAMES, names()), (PAGE, page())],
-    ids=["stub", "names", "page"],
+    [(STUB, stub()), (NAMES, names()), (PAGE, page()), *zip((PICTURE, STEPPER), moving())],
+    ids=["stub", "names", "page", "picture", "stepper"],
 )
 def test_what_is_made_from_the_table_is_current(path, text):
     assert path.read_text(encoding="utf-8") == text, "run: python tests/write_generated.py"

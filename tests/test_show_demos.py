@@ -109,3 +109,48 @@ def test_the_drawing_in_the_docs_is_current(tmp_path):
     assert drawn.read_text(encoding="utf-8") == kept.read_text(encoding="utf-8"), (
         "run: python demos/draw_neuron.py --output docs/draw_neuron.svg"
     )
+
+
+@pytest.fixture(scope="module")
+def moving(tmp_path_factory):
+    """What the demo of the picture that moves wrote."""
+    path = tmp_path_factory.mktemp("moving") / "backprop.svg"
+    ran = run([DEMOS / "animate_backprop.py", "--output", path])
+    assert (ran.returncode, ran.stderr) == (0, "")
+    return path
+
+
+def test_the_picture_that_moves_is_current_and_small(moving):
+    docs = DEMOS.parent / "docs"
+    for path in (moving, moving.with_suffix(".html")):
+        kept = docs / path.name
+        assert path.read_bytes() == kept.read_bytes(), "run: python tests/write_generated.py"
+        assert kept.stat().st_size < 300_000
+
+
+def test_the_picture_that_moves_shows_every_number_and_runs_no_script(moving):
+    root = ElementTree.parse(moving).getroot()
+    texts = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"−8", "6", "−4", "−2", "4", "1"} <= {*texts}
+    assert "∂L/∂a = ∂L/∂e × ∂e/∂a = −2 × −3 = 6" in texts
+    tags = {element.tag.rpartition("}")[2] for element in root.iter()}
+    assert tags <= {
+        "svg",
+        "style",
+        "title",
+        "g",
+        "path",
+        "rect",
+        "text",
+        "circle",
+        "animate",
+        "animateMotion",
+    }
+    motions = [*root.iter("{http://www.w3.org/2000/svg}animateMotion")]
+    assert len(motions) == 6
+    for element in (*motions, *root.iter("{http://www.w3.org/2000/svg}animate")):
+        times = [float(time) for time in element.get("keyTimes").split(";")]
+        assert times[0] == 0
+        assert times[-1] == 1
+        assert times == sorted(times)
+    assert "prefers-reduced-motion" in moving.read_text(encoding="utf-8")

@@ -3,13 +3,16 @@
 `tinygrad_bp/methods.pyi` and `__init__.pyi` tell type checkers and editors, which run nothing, what methods
 Value has and what names the package has;
 `docs/operations.md` lists the operations for people; `docs/derived_backprop.md` shows derived matrix code
-beside the one written by hand.
+beside the one written by hand; `docs/backprop.svg` is the moving
+picture of the README, and `docs/backprop.html` the page that steps through its graph.
 Tests compare them with what is made here, and say to run this when a row, or a backend, has changed.
 """
 
 import ast
 import random
 import re
+import runpy
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -22,6 +25,7 @@ STUB = PACKAGE / "methods.pyi"
 NAMES = PACKAGE / "__init__.pyi"
 PAGE = PACKAGE.parent / "docs" / "operations.md"
 DERIVED = PACKAGE.parent / "docs" / "derived_backprop.md"
+PICTURE, STEPPER = (PACKAGE.parent / "docs" / f"backprop.{kind}" for kind in ("svg", "html"))
 
 LETTERS = {"atan2": "yx", "where": "cxy", "nan_if": "od"}  # operands that are not called x, y
 
@@ -264,7 +268,27 @@ loss, grad = space["value_and_grad"](xp, torch.asarray(params), torch.asarray(xs
 """
 
 
+@cache
+def moving() -> tuple[str, str]:
+    """The README's picture and the page beside it, as demos/animate_backprop.py makes them."""
+    folder = str(PACKAGE.parent / "demos")
+    sys.path.insert(0, folder)
+    try:
+        demo = runpy.run_path(f"{folder}/animate_backprop.py")
+    finally:
+        sys.path.remove(folder)
+    loss = demo["differentiated"]()
+    return demo["picture"](loss), tinygrad_bp.stepper(loss).html
+
+
 if __name__ == "__main__":
-    for path, text in ((STUB, stub()), (NAMES, names()), (PAGE, page()), (DERIVED, derived())):
+    for path, text in (
+        (STUB, stub()),
+        (NAMES, names()),
+        (PAGE, page()),
+        (DERIVED, derived()),
+        (PICTURE, moving()[0]),
+        (STEPPER, moving()[1]),
+    ):
         path.write_text(text, encoding="utf-8")
         print(f"wrote {path}")

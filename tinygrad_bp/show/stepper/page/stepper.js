@@ -11,7 +11,6 @@ class Page {
     this.listen();
     this.follow();
     $("legend").open = this.step === 0 && !matchMedia("(max-width: 760px)").matches;  // once, at the beginning
-    $("legend").addEventListener("toggle", () => { this.opened = $("legend").open && this.step > 0; });
   }
 
   // Put the strings of the table where the page has places for them.
@@ -153,7 +152,6 @@ class Page {
     write($("said"), sentence(this.graph, moment));
     $("said").hidden = Boolean(this.node || this.edge);
     $("purpose").hidden = this.step > 0;
-    if (this.step > 0) $("legend").open = this.opened || false;
     write($("count"), `${this.step} / ${this.last}`);
     $("where").value = this.step;
     set($("where"), "aria-valuetext", $("said").textContent);
