@@ -48,6 +48,11 @@ from tinygrad_bp.errors import (
     StaleGraphError as StaleGraphError,
     TinygradError as TinygradError,
 )
+from tinygrad_bp.lists import (
+    log_softmax as log_softmax,
+    mean as mean,
+    softmax as softmax,
+)
 from tinygrad_bp.nn import (
     MLP as MLP,
     Layer as Layer,
@@ -235,11 +240,13 @@ __all__ = [
     "log10",
     "log1p",
     "log2",
+    "log_softmax",
     "logaddexp",
     "logit",
     "logsigmoid",
     "logsumexp",
     "losses",
+    "mean",
     "mul",
     "nan_if",
     "ne",
@@ -265,6 +272,7 @@ __all__ = [
     "silu",
     "sin",
     "sinh",
+    "softmax",
     "softplus",
     "sqrt",
     "square",

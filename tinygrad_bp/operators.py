@@ -18,7 +18,17 @@ from tinygrad_bp.errors import GraphError, describe, printable
 from tinygrad_bp.floats import NO_GRAD, to_float
 from tinygrad_bp.methods import TableMethods
 from tinygrad_bp.modes import USUAL, forbid, mode, note_use
-from tinygrad_bp.ops import ATTACH, OPS, RESERVED, TABLE, Op, pow as POW, powc as POWC, round as ROUND
+from tinygrad_bp.ops import (
+    ATTACH,
+    OPS,
+    RESERVED,
+    TABLE,
+    Op,
+    floor as FLOOR,
+    pow as POW,
+    powc as POWC,
+    round as ROUND,
+)
 
 V = TypeVar("V", bound="Operators")
 Node = Callable[[Op, tuple[Any, ...], float], Any]
@@ -53,7 +63,7 @@ class Elsewhere:
 
 NUMPY_OPERATORS = {  # by the names of NumPy's functions, which its scalars call for them
     "add": operator.add, "subtract": operator.sub, "multiply": operator.mul, "divide": operator.truediv,
-    "power": operator.pow, "remainder": operator.mod,
+    "power": operator.pow, "floor_divide": operator.floordiv, "remainder": operator.mod,
     "equal": operator.eq, "not_equal": operator.ne, "less": operator.lt, "less_equal": operator.le,
     "greater": operator.gt, "greater_equal": operator.ge,
 }  # fmt: skip
@@ -93,6 +103,14 @@ class Operators(TableMethods):
 
         def pow(self, y):
             return self**y
+
+        def __floordiv__(self, y):
+            quotient = self.__truediv__(y)
+            return quotient if quotient is NotImplemented else FLOOR(quotient)
+
+        def __rfloordiv__(self, x):
+            quotient = self.__rtruediv__(x)
+            return quotient if quotient is NotImplemented else FLOOR(quotient)
 
         def __round__(self, digits=None):
             return ROUND(self) if digits is None else ROUND(self * 10.0**digits) / 10.0**digits

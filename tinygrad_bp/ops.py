@@ -306,10 +306,10 @@ log1p      = op("log1p",      floats.log1p,      lambda o, x: (nan_if(o, div(1.0
                 tex=r"\ln(1 + {0})",
                 domain=((-1.0, inf),), singular=True,
                 hint="keep its operand above -1")
-logsumexp  = op("logsumexp",  floats.logsumexp,  lambda o, *xs: softmax([expdiff(x, o) for x in xs]),
+logsumexp  = op("logsumexp",  floats.logsumexp,  lambda o, *xs: ratios([expdiff(x, o) for x in xs]),
                 tex=r"\operatorname{{logsumexp}}({xs})")
 logaddexp  = op("logaddexp",  lambda x, y: logsumexp(x, y),
-                                                 lambda o, x, y: softmax([expdiff(x, o), expdiff(y, o)]),
+                                                 lambda o, x, y: ratios([expdiff(x, o), expdiff(y, o)]),
                 tex=r"\ln(e^{{{0}}} + e^{{{1}}})", composite=True)
 expdiff    = op("expdiff",    lambda x, y: where(eq(x, inf) * eq(y, inf), 1.0, exp(x - y)),
                                                  lambda o, x, y: (o, neg(o)),  # inf - inf counts as 0
@@ -484,7 +484,7 @@ def turns(o: Any, x: Any, y: Any) -> Any:
     return neg(round(div(x, y) - where(eq(o, y), 1.0, div(o, y))))
 
 
-def softmax(es: Sequence[Any]) -> tuple[Any, ...]:
+def ratios(es: Sequence[Any]) -> tuple[Any, ...]:
     """The exponentials over their sum, which is 1 but for the rounding of o: at logits of 1e5, of 1e-11."""
     total = sum(*es)
     return tuple([div(e, total) for e in es])
@@ -542,7 +542,7 @@ def _for_floats(f: Any) -> Any:
 PARTS = (
     dot_partials,
     turns,
-    softmax,
+    ratios,
     share,
     within,
     over_squared,

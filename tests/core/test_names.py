@@ -53,7 +53,7 @@ def test_a_value_loads_the_engine_alone(code):
 @pytest.mark.parametrize("name", ["nn", "losses", "optim", "data", "transforms", "train", "diagnosis"])
 def test_no_module_of_the_core_loads_drawing_checking_or_compiling(name):
     ours, _ = loaded(f"import tinygrad_bp.{name}")
-    assert not {module for module in ours if module.startswith(WINGS)}
+    assert not {module for module in ours if module.split(".")[0] in WINGS}
 
 
 def test_training_on_graphs_loads_none_of_them_either():
@@ -62,7 +62,7 @@ import tinygrad_bp as tg
 model = tg.MLP(1, [1])
 tg.fit(model, ([1.0], [2.0]), tg.losses.mse, tg.optim.SGD(model.parameters(), lr=0.1), steps=2)
 """)
-    assert not {module for module in ours if module.startswith(WINGS)}
+    assert not {module for module in ours if module.split(".")[0] in WINGS}
 
 
 def test_every_public_name_is_what_its_module_has():
