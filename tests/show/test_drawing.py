@@ -973,6 +973,7 @@ def test_the_notebook_of_micrograd_draws_our_values():
     y.backward()
     dot = notebook_draw_dot(y)
     assert sorted(dot.nodes.values()) == [
+        "*",
         "+",
         "ReLU",
         "{ data 1.0000 | grad 1.0000 }",
@@ -981,7 +982,6 @@ def test_the_notebook_of_micrograd_draws_our_values():
         "{ data 2.0000 | grad 1.0000 }",
         "{ data 3.0000 | grad 1.0000 }",
         "{ data 3.0000 | grad 1.0000 }",
-        "×",
     ]
     assert len(dot.edges) == 8
     assert all(tail in dot.nodes and head in dot.nodes for tail, head in dot.edges)

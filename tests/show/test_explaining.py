@@ -337,7 +337,7 @@ def test_what_is_no_value(wrong):
     loss, a, *_ = lecture()
     with pytest.raises(TypeError, match="explain takes the Value a graph ends in, not"):
         tg.explain(wrong, a)
-    with pytest.raises(TypeError, match="is asked for, which is no Value and no model: take one Value"):
+    with pytest.raises(TypeError, match="is asked for, which is neither a Value nor a model: take one Value"):
         tg.explain(loss, wrong)
 
 

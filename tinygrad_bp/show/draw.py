@@ -257,7 +257,7 @@ def find_dot(purpose: str) -> str:
 
 
 def _run_dot(source: str, form: str, *options: str) -> bytes:
-    """What dot makes of the source; the package graphviz would wait for it for ever."""
+    """What dot makes of the source; the package graphviz would wait for it forever."""
     command = [find_dot(f"a {form}"), f"-T{form}", *options]
     try:
         run = subprocess.run(command, input=source.encode("utf-8"), capture_output=True, timeout=PATIENCE)

@@ -56,7 +56,7 @@ def explain(loss: Value, wrt: Value | Module) -> Explanation:
 
     `wrt` is any node that the loss depends on, or a model (an MLP or a Layer): then the equations of its
     layers with its numbers. More than 50 paths are summed up in a table. No `.grad` is touched. Raises
-    TypeError for what is no Value, GraphError for a Value that is not in the graph of the loss,
+    TypeError for what is not a Value, GraphError for a Value that is not in the graph of the loss,
     StaleGraphError if a leaf was set after the graph was built.
 
     >>> a, b, c, f = (Value(x, label=n) for x, n in [(2.0, "a"), (-3.0, "b"), (10.0, "c"), (-2.0, "f")])
@@ -85,8 +85,8 @@ def explain(loss: Value, wrt: Value | Module) -> Explanation:
         return layer_equations(loss, wrt)
     if not isinstance(wrt, Value):
         raise TypeError(
-            f"explain: the gradient by {wrt!r:.60} is asked for, which is no Value and no model: take one "
-            "Value, explain(loss, model.parameters()[0]), or the whole model, explain(loss, model)"
+            f"explain: the gradient by {wrt!r:.60} is asked for, which is neither a Value nor a model: take "
+            "one Value, explain(loss, model.parameters()[0]), or the whole model, explain(loss, model)"
         )
     return _Derivation(loss, wrt).explanation()
 

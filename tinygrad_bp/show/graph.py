@@ -103,7 +103,7 @@ def clipped(text: str, longest: int = LONGEST) -> str:
     return text[:end] + "…"
 
 
-# --- what is told of one Value ------------------------------------------------------------------------------
+# --- what is shown of one Value -----------------------------------------------------------------------------
 
 
 def shown(x: float | None, digits: int = 4) -> str:
@@ -182,7 +182,7 @@ class Name(NamedTuple):
 
 
 def numbered(letter: str, layer: int = 0, indices: Sequence[int] = (), call: int = 0) -> Name:
-    """A name of the scheme; layers, indices and calls count from 1, and 0 is none.
+    """A name of the scheme; layers, indices and calls count from 1; 0 leaves one out.
 
     >>> numbered("w", 1, (2, 3)).text, numbered("w", 1, (2, 3)).tex, numbered("b", 0, (12, 3), 2).text
     ('w⁽¹⁾₂₃', 'w^{(1)}_{23}', 'b₁₂,₃[2]')
@@ -524,8 +524,8 @@ def read(
 
     `detail` is "scalar" (a dot is opened into × and +), "node" (as recorded), "neuron" or "layer" (one box
     for each); by default "node", and above 150 nodes "neuron". `depth` keeps what is at most so many edges
-    from root. Raises TypeError for a root that is no Value, ValueError for an unknown level, DrawError for a
-    graph above `max_nodes`.
+    from root. Raises TypeError for a root that is not a Value, ValueError for an unknown level, DrawError for
+    a graph above `max_nodes`.
 
     >>> a = Value(2.0, label="a"); picture = read(a * a + 1.0)
     >>> [(node.id, node.label or node.sign, node.data) for node in picture.nodes]
@@ -579,12 +579,12 @@ def not_a_value(thing: Any) -> str:
     if isinstance(thing, Module):
         return f"a model of type {kind}: call it, and take model(x) or a loss of it"
     if isinstance(thing, (list, tuple)):
-        mend = "take one of them, or their sum"
+        fix = "take one of them, or their sum"
     elif isinstance(thing, (int, float)):
-        mend = "wrap it, Value(x)"
+        fix = "wrap it, Value(x)"
     else:
-        mend = "take a loss, as in loss = (model(x) - y) ** 2"
-    return f"{thing!r:.60} of type {kind}: {mend}"
+        fix = "take a loss, as in loss = (model(x) - y) ** 2"
+    return f"{thing!r:.60} of type {kind}: {fix}"
 
 
 def _too_large(total: int, nodes: str, limit: int, name: str, detail: str | None) -> DrawError:

@@ -91,7 +91,7 @@ def loss_curve(losses: Sequence[float], ax: Any = None, label: str = "") -> Figu
     """The loss against the step, on a logarithmic scale where all losses are above 0.
 
     Drawn into the same axes again with labels, curves can be compared. Raises ValueError for no losses,
-    TypeError for what is no list of them.
+    TypeError for what is not a list of them.
 
     >>> figure = loss_curve([100.0, 10.0, 1.0]); figure.axes[0].get_yscale()
     'log'

@@ -50,7 +50,7 @@ Form = list[str | int]
 def shape(root: Value, open_to: int = OPEN) -> Json:
     """All that stays while the graph is run on other numbers; above `open_to` nodes, neurons start closed.
 
-    Raises TypeError for a root that is no Value, StaleGraphError if a leaf was set after it was used,
+    Raises TypeError for a root that is not a Value, StaleGraphError if a leaf was set after it was used,
     DrawError for a graph that is too large to be stepped through.
 
     >>> a = Value(2.0, label="a"); found = shape(a * a)
@@ -277,7 +277,7 @@ def _grouped(root: Value, nodes: list[Json], index: dict[Value, int]) -> list[Js
     places = neuron_places(parameter_paths({*index}))
     home = {v: box for box in boxes(applications(inner, places), "neuron") for v in box.members}
     shown = {node.value for node in picture.nodes}
-    found = [node for node in picture.nodes if node.kind == "box"]  # a neuron that reaches itself is none
+    found = [node for node in picture.nodes if node.kind == "box"]  # not a neuron that would reach itself
     members: list[list[int]] = []
     for g, node in enumerate(found):
         inner = home[node.value].members
