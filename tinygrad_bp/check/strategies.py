@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from inspect import Parameter, Signature, signature
+from itertools import product
 from math import isfinite
 from typing import Any, NamedTuple
 
@@ -216,8 +217,14 @@ def expressions(
             steps.append(Step(op, operands))
     if steps:
         return Expression(tuple(xs), tuple(steps)).pruned()
-    fitting = draw(points(op, smooth))  # none of them fits the inputs: inputs that fit
+    fitting = simple_point(op, smooth) or draw(points(op, smooth))  # no step fits the inputs: inputs that fit
     return Expression(fitting, (Step(op, tuple(range(len(fitting)))),))
+
+
+def simple_point(op: Op, smooth: bool) -> tuple[float, ...] | None:
+    """Short numbers that an operation can take. Nothing is drawn, so that one step alone is the simplest."""
+    grid = product((1.0, 0.5, 2.0, -1.0, 0.0), repeat=op.operands or 2)
+    return next((xs for xs in grid if allows(op, xs, smooth)), None)
 
 
 def _filled(op: Op, picks: Sequence[int]) -> Op:
