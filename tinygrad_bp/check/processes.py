@@ -10,7 +10,9 @@ import select
 import signal
 import sys
 import time
+import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,9 @@ def limited(f: Callable[[], dict[str, Any]], seconds: float, megabytes: int) -> 
     reading, writing = os.pipe()
     sys.stdout.flush()
     sys.stderr.flush()
-    child = os.fork()
+    with warnings.catch_warnings():  # of other threads, which the child does not need
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
     if not child:
         os.close(reading)
         _answer(f, writing, megabytes)
@@ -53,7 +57,8 @@ def _answer(f: Callable[[], dict[str, Any]], writing: int, megabytes: int) -> No
         import resource
 
         size = megabytes * 2**20 + _used()
-        resource.setrlimit(resource.RLIMIT_AS, (size, size))
+        with suppress(OSError, ValueError):  # macOS does not limit the address space
+            resource.setrlimit(resource.RLIMIT_AS, (size, size))
         text = json.dumps(f()).encode()
         with os.fdopen(writing, "wb") as pipe:
             pipe.write(text)
