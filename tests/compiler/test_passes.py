@@ -301,3 +301,11 @@ def test_results_have_places_of_their_own_behind_the_inputs() -> None:
     assert sorted(targets) == [*range(4, 10)]
     assert program.rows == 10 and program.scalars == 15
     assert sorted(place for _, place in program.outputs) == sorted(targets)
+
+
+def test_for_arrays_a_sum_of_like_terms_is_one_step_however_short() -> None:
+    loss = lowered(lambda x: tg.sum(*[a * a for a in x]), [], 2, arrays=True)
+    assert operations(loss) == {"mul": 2, "total": 1}
+    assert [len(s.leaves) for s in schedule(fuse(loss)).statements if s.kind is Kind.SUM] == [1]
+    unlike = lowered(lambda x: tg.sum(x[0] * x[0], tg.sin(x[1])), [], 2, arrays=True)
+    assert operations(unlike) == {"mul": 1, "sin": 1, "add": 2}

@@ -33,7 +33,7 @@ def fuse(program: Program) -> Program:
         elif term not in inside:
             new[term] = _rebuilt(term, new)
     outputs = [new[term] for term in program.outputs]
-    return Program(outputs, program.leaves, program.inputs, program.summed)
+    return Program(outputs, program.leaves, program.inputs, program.summed, program.arrays)
 
 
 def _links(order: Sequence[Term], uses: Mapping[Term, int]) -> tuple[set[Term], bool]:

@@ -32,7 +32,7 @@ def lower(
 ) -> Program:
     """The outputs as terms. Leaves that are no inputs, no parameters and not captured are constants.
 
-    For `arrays`, sigmoid and the slopes of sigmoid and tanh are written as in textbooks.
+    For `arrays`, sums are one step and sigmoid and the slopes of sigmoid and tanh are as in textbooks.
     """
     terms = Terms(FOR_ARRAYS if arrays else EXPANSIONS)
     known: dict[Value, Term] = {x: terms.leaf(SAMPLE, place) for place, x in enumerate(inputs)}
@@ -47,7 +47,7 @@ def lower(
                 known[x] = terms.constant(x._data)
         known[v] = terms.apply_to(v.op, tuple([known[x] for x in operands]))
     found = [known[v] if v in known else terms.constant(v._data) for v in outputs]
-    return Program(found, leaves, len(inputs), summed)
+    return Program(found, leaves, len(inputs), summed, arrays)
 
 
 # --- sums --------------------------------------------------------------------------------------------------
@@ -159,8 +159,15 @@ def _normal_cdf(x: Any) -> Any:
 
 
 # --- textbook forms, for arrays ----------------------------------------------------------------------------
-# Where the output is there, the slope is read off it, as other libraries do: right to 16 digits of 1, and not
-# of itself. The engine keeps all digits of a slope near 0, for which `exp` is computed once more.
+# A sum of like terms is one step, however short.  Where the output is there, a slope is read off it, as other
+# libraries do: right to 16 digits of 1, and not of itself.  The engine keeps all digits of a slope near 0; it
+# computes `exp` once more for them.
+
+
+def _sum_of_any_length(*xs: Term) -> Any:
+    start = xs[0].graph.constant(0.0)
+    alike = len({*xs}) == len(xs) > 1 and len({x.op for x in xs}) == 1 and bool(xs[0].args)
+    return start.graph.make(TOTAL, (start, *xs), max(x.rate for x in xs)) if alike else _sum(*xs)
 
 
 def _sech2_as_in_textbooks(x: Any) -> Any:
@@ -202,8 +209,9 @@ EXPANSIONS: dict[Op, Callable[..., Any]] = {
     ops.clip: _clip,
     ops.sign: _sign,
 }
-FOR_ARRAYS = {
+FOR_ARRAYS: dict[Op, Callable[..., Any]] = {
     **{op: expansion for op, expansion in EXPANSIONS.items() if op is not ops.sigmoid},
+    ops.sum: _sum_of_any_length,
     ops.sech2: _sech2_as_in_textbooks,
     ops.dsigmoid: _dsigmoid_as_in_textbooks,
 }

@@ -162,10 +162,11 @@ class _Writer:
         kind = Kind.SUM if term.rate == SAMPLE else Kind.COUNT
         if term.rate == CONSTANT and term.value == 0.0:
             return  # an output that is 0
-        if term.rate < SAMPLE or self.uses[term] > 1 or term.op in (INNER, TOTAL):
+        arrays = self.plan.program.arrays  # there, a sum over samples may go over terms as well
+        if term.rate < SAMPLE or self.uses[term] > 1 or (term.op in (INNER, TOTAL) and not arrays):
             self.plan.statements.append(Statement(kind, place, *self._stored(term), number=place))
         else:
-            self.plan.statements.append(Statement(kind, place, *self._spelled(term, False), number=place))
+            self.plan.statements.append(Statement(kind, place, *self._spelled(term, arrays), number=place))
 
     def _stored(self, term: Term) -> tuple[Shape, list[Any]]:
         self.need(term)

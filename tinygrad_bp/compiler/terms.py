@@ -170,11 +170,20 @@ class Program:
     """What is computed: outputs, over the values read once a call (parameters first) and the inputs of a
     sample.
 
-    With `summed`, the outputs are sums over the samples; else there is one of each a sample.
+    With `summed`, the outputs are sums over the samples; else there is one of each a sample. For `arrays`,
+    lowering left larger steps: sums of any length, and the outputs themselves may be such.
     """
 
-    def __init__(self, outputs: Sequence[Term], leaves: Sequence[Value], inputs: int, summed: bool) -> None:
+    def __init__(
+        self,
+        outputs: Sequence[Term],
+        leaves: Sequence[Value],
+        inputs: int,
+        summed: bool,
+        arrays: bool = False,
+    ) -> None:
         self.outputs, self.leaves, self.inputs, self.summed = list(outputs), list(leaves), inputs, summed
+        self.arrays = arrays
 
     @cached_property
     def order(self) -> list[Term]:

@@ -64,21 +64,13 @@ class Total:
 
 
 @dataclass(frozen=True)
-class Down:
-    """At a single point, the sum of a formula over rows."""
-
-    formula: "Formula"
-    rows: int
-
-
-@dataclass(frozen=True)
 class Stored:
     """A variable that holds a value at each point."""
 
     block: Variable
 
 
-Formula = Number | Operand | Applied | Total | Down | Stored
+Formula = Number | Operand | Applied | Total | Stored
 Near = Callable[[Space, int, int], bool]  # whether two addresses are in one variable
 
 
@@ -189,52 +181,13 @@ def _appended(x: Listed, y: Listed) -> Listed:
     return Listed(x.space, tuple(a + b for a, b in zip(x.lists, y.lists)))
 
 
-def gathered(f: Formula, near: Near) -> Formula:
-    """At a single point: a chain of like terms, on rows that follow one another, as a sum over rows."""
-    terms: list[Formula] = []
-    rest = f
-    while isinstance(rest, Applied) and rest.op is ops.add:
-        terms.append(rest.operands[1])
-        rest = rest.operands[0]
-    terms.append(rest)
-    terms.reverse()
-    joined = _side_by_side(terms, near) if len(terms) > 1 else None
-    return Down(joined, len(terms)) if joined else f
-
-
-def _side_by_side(terms: list[Formula], near: Near) -> Formula | None:
-    """One formula for many that differ in addresses alone."""
-    first = terms[0]
-    if isinstance(first, Number):
-        return first if all(x == first for x in terms) else None
-    if isinstance(first, Operand):
-        addresses: list[int] = []
-        for x in terms:
-            if not isinstance(x, Operand) or x.space is not first.space or len(x.addresses) > 1:
-                return None
-            addresses += x.addresses
-        apart = len(set(addresses)) == len(addresses) and near(first.space, addresses[0], addresses[-1])
-        return Operand(first.space, tuple(addresses)) if apart else None
-    if not isinstance(first, Applied):
-        return None
-    columns: list[list[Formula]] = [[] for _ in first.operands]
-    for x in terms:
-        if not isinstance(x, Applied) or x.op is not first.op:
-            return None
-        for column, operand in zip(columns, x.operands):
-            column.append(operand)
-    operands = [_side_by_side(column, near) for column in columns]
-    found = tuple(x for x in operands if x is not None)
-    return Applied(first.op, found) if len(found) == len(operands) else None
-
-
 # --- looking inside ----------------------------------------------------------------------------------------
 
 
 def parts(f: Formula) -> Iterator[Formula]:
     """The formula and all it is made of."""
     yield f
-    for x in f.operands if isinstance(f, Applied) else (f.formula,) if isinstance(f, Down) else ():
+    for x in f.operands if isinstance(f, Applied) else ():
         yield from parts(x)
 
 
@@ -296,9 +249,7 @@ class ArrayStatement:
 
 def formula_of(nest: Nest, points: Points, table: Sequence[int], variables: Variables) -> Formula:
     """What a nest computes at these points."""
-    reader = _FormulaReader(nest, points, table, variables)
-    formula = fold(nest.shape, reader)
-    return gathered(formula, reader.near) if len(points) == 1 else formula
+    return fold(nest.shape, _FormulaReader(nest, points, table, variables))
 
 
 @dataclass

@@ -63,8 +63,8 @@ class LineWriter:
             more = f" + n * {self.variables.matrix(s.more).text}" if s.more else ""
             return f"{s.block.name} = {x} @ {y}.T{more}"
         counted = s.kind is Kind.COUNT or not fm.differs(s.formula)
-        if is_loss and isinstance(s.formula, fm.Down) and not counted:
-            return f"loss = xp.sum({self.text(s.formula.formula, s.formula.rows).text})"
+        if is_loss and isinstance(s.formula, fm.Total) and not counted:
+            return f"loss = xp.sum({self._terms(self._ascending(s.formula))})"
         found = self.text(s.formula, s.rows)
         alike = found.scalar or (s.rows > 1 and not fm.varies(s.formula))
         if counted:
@@ -122,8 +122,6 @@ class LineWriter:
             return ArrayText(f.block.name)
         if isinstance(f, fm.Total):
             return self._total(f)
-        if isinstance(f, fm.Down):
-            return ArrayText(f"xp.sum({self.text(f.formula, f.rows).text}, axis=0, keepdims=True)")
         if f.op is ops.mul and (product := self._single_product(f)):
             return product
         self.called.add(f.op)
@@ -157,7 +155,7 @@ class LineWriter:
         f = self._ascending(f)
         points, n = len(f.xs.lists), len(f.xs.lists[0])
         if f.ws is None:
-            return self._summed(self._entries(f.xs), points, n)
+            return self._summed(self._terms(f), points, n)
         matrix, columns = list(dict.fromkeys(f.ws.lists)), list(dict.fromkeys(f.xs.lists))
         if f.ws.space is Space.SCALARS and len(columns) == 1:
             rows = self.variables.rows(f.xs.space, columns[0])
@@ -172,7 +170,11 @@ class LineWriter:
             if pairs == [(w, x) for w in matrix for x in columns]:
                 product = f"{self.variables.matrix(tuple(matrix)).text} @ {stack}"
                 return ArrayText(f"xp.reshape(xp.permute_dims({product}, (1, 0, 2)), ({points}, -1))")
-        return self._summed(f"{self._entries(f.ws)} * {self._entries(f.xs)}", points, n)
+        return self._summed(self._terms(f), points, n)
+
+    def _terms(self, f: fm.Total) -> str:
+        """What is summed, one below the other."""
+        return f"{self._entries(f.ws)} * {self._entries(f.xs)}" if f.ws else self._entries(f.xs)
 
     def _entries(self, x: fm.Listed, lists: Sequence[tuple[int, ...]] | None = None) -> str:
         """All entries of all lists, one below the other."""
