@@ -184,3 +184,11 @@ def erf(xp, x):
     """The error function."""
     small = xp.where(xp.abs(x) < 1, x, 0.0 * x)
     return xp.where(xp.abs(x) < 1, small * series(ERF, 2.0 * small * small - 1.0), 1.0 - erfc(xp, x))'''
+
+CBRT = '''\
+def cbrt(xp, x):
+    """The cube root; a step of Newton's method gives the digits that 1 / 3, rounded, has not."""
+    size = xp.abs(x)
+    root = size ** (1 / 3)
+    near = root - (root - size / (root * root)) / 3.0
+    return xp.sign(x) * xp.where((size > 0) & (size < xp.inf), near, root)'''

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from tinygrad_bp import ops
 from tinygrad_bp.compiler.backends.matrix import formulas as fm
 from tinygrad_bp.compiler.backends.matrix.expressions import (
+    CBRT,
     ERF,
     ERFC,
     PRODUCT,
@@ -108,7 +109,8 @@ class LineWriter:
     def helpers(self) -> list[list[str]]:
         """Functions that the lines call and the standard lacks."""
         found = [SERIES, ERFC] if self.called & {erfc, ops.erf} else []
-        return [text.splitlines() for text in found + [ERF] * (ops.erf in self.called)]
+        found += [ERF] * (ops.erf in self.called) + [CBRT] * (ops.cbrt in self.called)
+        return [text.splitlines() for text in found]
 
     # --- formulas ------------------------------------------------------------------------------------------
 

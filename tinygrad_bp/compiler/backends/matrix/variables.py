@@ -229,7 +229,7 @@ NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,30}", re.ASCII)
 NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
 RESERVED = {
     "xp", "params", "one", "n", "loss", "C", "P", "unpack", "pack", "value_and_grad", "value", "run",
-    "series", "erf", "erfc", "ERF", "ERFC",
+    "series", "erf", "erfc", "ERF", "ERFC", "cbrt",
 }  # fmt: skip
 
 
