@@ -27,14 +27,15 @@ def test_the_program_of_the_page_runs():
         OPS.pop("swish", None)
 
 
+LEFT_OUT = shutil.ignore_patterns("__pycache__", "bench", "node_modules", "out")
+
+
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory):
     """The project with the row in its table, and what is made from the table made again."""
     folder = tmp_path_factory.mktemp("project")
-    for name in ("tinygrad_bp", "tests", "docs"):
-        shutil.copytree(
-            REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "bench")
-        )
+    for name in ("tinygrad_bp", "tests", "docs", "demos"):
+        shutil.copytree(REPOSITORY / name, folder / name, ignore=LEFT_OUT)
     shutil.copy(REPOSITORY / "pyproject.toml", folder)
     insert(folder / "tinygrad_bp" / "ops.py", ROW, before="gelu       = op(")
     python(folder, "tests/write_generated.py")

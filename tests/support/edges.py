@@ -6,9 +6,8 @@
 import math
 from typing import Any
 
-from support.rows import instances
-
 import tinygrad_bp as tg
+from support.rows import instances
 from tinygrad_bp.ops import OPS, TABLE, Op
 
 INF, NAN = math.inf, math.nan

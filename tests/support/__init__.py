@@ -1,0 +1,1 @@
+"""What several tests share: nets, random programs, the oracle, a browser."""
