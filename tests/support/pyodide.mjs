@@ -33,11 +33,14 @@ class Platform:
                 raise
             pytest.skip(str(error))
 
-    def pytest_ignore_collect(self, collection_path):
-        if collection_path.suffix == ".py":
-            text = collection_path.read_text("utf-8")
-            left_out.extend(f"{collection_path.name} ({name})" for name in MISSING if f"import {name}" in text)
-            return any(f"import {name}" in text for name in MISSING) or None
+    @pytest.hookimpl(wrapper=True)
+    def pytest_make_collect_report(self, collector):
+        report = yield
+        for name in MISSING:
+            if report.failed and f"No module named '{name}'" in str(report.longrepr):
+                left_out.append(f"{collector.name} ({name})")
+                report.outcome, report.longrepr = "skipped", (str(collector.path), 0, f"Skipped: no {name}")
+        return report
 
     def pytest_terminal_summary(self, terminalreporter):
         counts = {text: sum(text in str(r.longrepr) for r in terminalreporter.stats.get("skipped", [])) for text in LACKS}
