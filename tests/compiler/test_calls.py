@@ -29,7 +29,7 @@ from tinygrad_bp.compiler.bound import Stretch
 from tinygrad_bp.compiler.frame import bind
 from tinygrad_bp.compiler.kernel import CODES
 from tinygrad_bp.compiler.rule import Update, descents
-from tinygrad_bp.errors import CompileError, MissingExtraError, NonFiniteError
+from tinygrad_bp.errors import CompileError, MissingExtraError, NonFiniteError, StaleGraphError
 
 ENGINES = ["native", "python"]
 
@@ -455,6 +455,19 @@ def descent(rates: list[float], *velocity: list[float]) -> Stretch:
     update, which = Update(descents()), len(velocity)
     sgd = tg.optim.SGD([Value(0.0)], momentum=0.9 * which)
     return Stretch(update, array("d", rates), update.rules[which].shared(sgd), [*velocity], which=which)
+
+
+def test_graphs_on_trained_parameters_have_their_gradients() -> None:
+    """Each parameter that training sets is a leaf of its own to the backward sweep."""
+    a, b = Value(2.0), Value(3.0)
+    step = compile(lambda x: (a * x - b) ** 2, [a, b])
+    old = a * b
+    step.train([1.0], lr=0.0, steps=1)
+    (a * b).backward()
+    assert (a.grad, b.grad) == (3.0, 2.0)
+    assert a.number != b.number
+    with pytest.raises(StaleGraphError):
+        old.backward()
 
 
 def test_training_in_parts_keeps_its_momentum() -> None:

@@ -543,6 +543,28 @@ def test_nan_on_both_sides_is_equal_and_on_one_is_not():
         verify("loss", f, [w], [], 2.0, [math.nan])
 
 
+def test_a_wrong_derivative_is_not_taken_for_rounding(monkeypatch):
+    """The noisy runs are compared with the graph that they run on, not with what is in question."""
+    w = Value(3.0, label="w")
+    monkeypatch.setattr("tinygrad_bp.compiler.verify.gradients", _wrong_without_graph)
+    with pytest.raises(CompileError, match=r"gives 12.0 for the derivative by 'w', and the engine 0.0"):
+        verify("loss", lambda x: w * w * x, [w], [2.0], 18.0, [12.0])
+
+
+def _wrong_without_graph(output, inputs, create_graph=False):
+    return tg.gradients(output, inputs, create_graph=True) if create_graph else [0.0 for _ in inputs]
+
+
+def test_training_that_agrees_needs_no_noisy_runs(monkeypatch):
+    """They cost as much as compiling, and are for sums that cancel."""
+    monkeypatch.setattr("tinygrad_bp.compiler.verify._spread", None)
+    net = tg.MLP(2, [4, 1], act="tanh")
+    xs = [[0.1 * i, 0.3 - 0.1 * i] for i in range(6)]
+    adam = tg.optim.Adam(net.parameters(), lr=0.01)
+    history = tg.fit(net, (xs, [0.5] * 6), tg.losses.squared_error, adam, steps=5, engine="compiled")
+    assert len(history.losses) == 5
+
+
 def test_threads_that_call_compiled_code_do_not_see_nudged_numbers():
     """Tracing changes parameters for a moment; a call of code that is there already waits for its end."""
     w = Value(1.0)

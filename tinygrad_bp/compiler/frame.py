@@ -304,8 +304,9 @@ class Native(Bound):
             fill(frames, steps=frames[PLACE["done"]])
             self.go("train", frames)
             fill(frames, spoilt=0)
-        now = kernel.write_back(memory.scalars[: kernel.params])
-        memory.stamp = now if now == before + 1 else -1  # another thread may have set a Value meanwhile
+        kernel.write_back(memory.scalars[: kernel.params])
+        now, expected = tick(), before + kernel.params + 1
+        memory.stamp = now if now == expected else -1  # another thread may have set a Value meanwhile
         for column, numbers in zip(kept, stretch.memory):
             numbers[:] = column.tolist()
         done = frames[PLACE["done"]]

@@ -113,10 +113,8 @@ class Kernel:
         with nudging:
             return [x._data for x in self.leaves]
 
-    def write_back(self, numbers: Sequence[float]) -> int:
-        """Set the parameters: what `p.data = x` does, with one tick of the clock for all: that tick."""
-        now = tick()
+    def write_back(self, numbers: Sequence[float]) -> None:
+        """Set the parameters: what `p.data = x` does. The clock ticks once for each of them."""
         for p, x in zip(self.leaves[: self.params], numbers):
             p._data = x
-            p.number = now
-        return now
+            p.number = tick()  # of its own, since `walk` finds a node by its number
