@@ -28,7 +28,7 @@ LAYERS = {
     "batches.py": 0, "rows.py": 0, "schedules.py": 0,
     "operators.py": 1, "engine.py": 1,
     "lists.py": 1, "graph_sweep.py": 1,
-    "transforms.py": 2, "nn.py": 2, "losses.py": 2, "optim.py": 2, "diagnosis.py": 2,
+    "transforms.py": 2, "nn": 2, "losses.py": 2, "optim.py": 2, "diagnosis.py": 2,
     "formula.py": 2, "undo.py": 2, "checkpoint.py": 2,
     "show": 3,
     "check": 3, "compiler": 3,

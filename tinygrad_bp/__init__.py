@@ -1,7 +1,7 @@
 """A scalar autograd engine to study backpropagation with.
 
 `Value` holds one number; arithmetic on values builds a graph; `backward` runs through it.  Start reading in
-`engine.py`; `ops.py` is the table of operations, `nn.py` puts networks on top, `train.py` trains them.
+`engine.py`; `ops.py` is the table of operations, `nn/` puts networks on top, `train.py` trains them.
 
 A name is loaded when it is first used, so importing the package costs a few milliseconds.  What type checkers
 and editors read is `__init__.pyi`, which `python tests/write_generated.py` writes from the table below.

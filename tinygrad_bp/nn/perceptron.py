@@ -1,27 +1,23 @@
-"""Networks: Neuron, Layer, MLP, and the Module they share.
+"""Neuron, Layer and MLP, and the distributions that their first weights are drawn from.
 
 A neuron is one `dot` node (weights · inputs + bias) and one activation node, so a layer of the graph looks
 like the layer one draws on paper. The label of a parameter is its path in the model,
 "layers.0.neurons.3.w.1", which error messages name.
 """
 
-import copy
 import math
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from inspect import signature
-from typing import Any, NoReturn, TypeVar
-from weakref import WeakValueDictionary
+from typing import Any, NoReturn
 
 from tinygrad_bp.engine import Value, dot
-from tinygrad_bp.errors import CheckpointError, misspelled, printable
-from tinygrad_bp.floats import NO_GRAD, to_float
+from tinygrad_bp.errors import misspelled, printable
+from tinygrad_bp.nn.base import Module
 from tinygrad_bp.ops import OPS, Op
 
 Activation = Callable[[Value], Value]
 Initialiser = Callable[[Any, int, int], float]  # of a random generator, the number of inputs and of outputs
-
-M = TypeVar("M", bound="Module")
 
 
 # --- initialisers -------------------------------------------------------------------------------------------
@@ -57,104 +53,7 @@ def zeros() -> Initialiser:
     return lambda rng, nin, nout: 0.0
 
 
-# --- modules ------------------------------------------------------------------------------------------------
-
-
-MODULES: "WeakValueDictionary[int, Module]" = WeakValueDictionary()  # all there are: drawings ask for owners
-
-
-class Module:
-    """Something with parameters: Values, Modules, and lists of them, found among its attributes.
-
-    >>> class Line(Module):
-    ...     def __init__(self): self.slope, self.shift = Value(2.0), Value(1.0)
-    ...     def __call__(self, x): return self.slope * x + self.shift
-    >>> [name for name, _ in Line().named_parameters()]
-    ['slope', 'shift']
-    """
-
-    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-        module = super().__new__(cls)
-        MODULES[id(module)] = module
-        return module
-
-    def named_parameters(self) -> list[tuple[str, Value]]:
-        """(path, parameter) in the order of the attributes; one that occurs twice is named once."""
-        return list(_walk(self, "", set()))
-
-    def parameters(self) -> list[Value]:
-        return [p for _, p in self.named_parameters()]
-
-    def zero_grad(self) -> None:
-        """Set `.grad` of every parameter to 0.0."""
-        for p in self.parameters():
-            p.grad = NO_GRAD
-
-    def label_parameters(self) -> None:
-        """Give each parameter its path as label, if it has none or the end of its path; other labels stay."""
-        for path, p in self.named_parameters():
-            if not p.label or path.endswith("." + p.label):
-                p.label = path
-
-    def state_dict(self) -> dict[str, float]:
-        """The numbers of all parameters by path."""
-        return {path: p.data for path, p in self.named_parameters()}
-
-    def load_state_dict(self, state: Mapping[str, float]) -> None:
-        """Set all parameters from what `state_dict` gave.
-
-        Raises CheckpointError, with nothing changed, if paths are missing or unknown or an entry is not a
-        number.
-        """
-        numbers = check_state(self, state)
-        for path, p in self.named_parameters():
-            p.data = numbers[path]
-
-    def copy(self: M) -> M:
-        """A model of the same shape with parameters of its own, of the same numbers and labels."""
-        return copy.deepcopy(self)
-
-
-def check_state(module: Module, state: Mapping[str, float]) -> dict[str, float]:
-    """The numbers of all parameters by path. Raises CheckpointError for a state of another model."""
-    if not isinstance(state, Mapping):
-        raise TypeError(f"load_state_dict takes the dict that state_dict() gave, not {state!r}")
-    own = dict(module.named_parameters())
-    wrong = [f"{path} is missing" for path in own if path not in state]
-    wrong += [f"{printable(path)} is unknown to the model" for path in state if path not in own]
-    numbers = {}
-    for path in own:
-        try:
-            numbers[path] = to_float(state.get(path, 0.0))
-        except (TypeError, ValueError) as error:
-            wrong.append(f"{path}: {error}")
-    if wrong:
-        more = f"; and {len(wrong) - 5} more" if len(wrong) > 5 else ""
-        raise CheckpointError(
-            f"the state does not fit {type(module).__name__}: {'; '.join(wrong[:5])}{more} "
-            "(build the model with the shape it was saved from)"
-        )
-    return numbers
-
-
-def _walk(part: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Value]]:
-    if isinstance(part, Module):
-        branches: Any = vars(part).items()
-    elif isinstance(part, dict):
-        branches = part.items()
-    elif isinstance(part, (list, tuple)):
-        branches = enumerate(part)
-    elif isinstance(part, Value) and part.op is None:
-        branches = ()
-    else:
-        return
-    if id(part) in seen:  # tied, or a module that knows its parent
-        return
-    seen.add(id(part))
-    if isinstance(part, Value):
-        yield path, part
-    for name, branch in branches:
-        yield from _walk(branch, f"{path}.{name}" if path else str(name), seen)
+# --- networks -----------------------------------------------------------------------------------------------
 
 
 class Neuron(Module):
