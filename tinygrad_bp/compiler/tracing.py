@@ -12,7 +12,9 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import cycle
 from math import isfinite
+from operator import attrgetter
 from types import FrameType
 from typing import Any
 
@@ -130,6 +132,9 @@ def _called_again(f: Callable[..., Any], structures: Sequence[Structure], leaves
         return _Call(f, structures, first=0.53125, apart=0.01171875)
 
 
+STEPS = [(128 + i) / 4096.0 for i in range(128)]  # equal numbers become unequal
+
+
 @contextmanager
 def _nudged(leaves: Iterable[Value], factor: float) -> Iterator[None]:
     """Other numbers and gradients in these leaves for a while.
@@ -137,10 +142,8 @@ def _nudged(leaves: Iterable[Value], factor: float) -> Iterator[None]:
     Creation numbers stay, so no graph is stale. A number that someone else sets meanwhile is left alone.
     """
     with nudging:
-        leaves = dict.fromkeys(leaves)
-        before = [(v, v._data, v.grad) for v in leaves]
-        steps = [(128 + i % 128) / 4096.0 for i in range(len(before))]  # equal numbers become unequal
-        others = [factor * (x + s) if isfinite(x) else s for (_, x, _), s in zip(before, steps)]
+        before = [(v, v._data, v.grad) for v in dict.fromkeys(leaves)]
+        others = [factor * (x + s) if isfinite(x) else s for (_, x, _), s in zip(before, cycle(STEPS))]
         try:
             for (v, _, grad), other in zip(before, others):
                 v._data = other
@@ -176,7 +179,7 @@ def _compare(first: _Call, second: _Call) -> list[Value]:
     if first.structure != second.structure:
         raise _Difference(f"the data: its result has another structure for other data: {CHOICE}")
     partner = dict(zip(first.inputs, second.inputs))
-    captured: dict[Value, None] = {}
+    shared: dict[Value, Value] = {}  # leaves that are in one place in both, with what uses them
     todo = [(a, b, b) for a, b in zip(first.outputs, second.outputs)]
     while todo:
         a, b, consumer = todo.pop()
@@ -186,10 +189,10 @@ def _compare(first: _Call, second: _Call) -> list[Value]:
                 raise _Difference(f"the data, or on chance: an operation has other operands: {CHOICE}", node)
             continue
         partner[a] = b
-        if a.op is None and b.op is None:
-            if a is b:
-                captured[a] = None
-            elif a._data != b._data and not (a._data != a._data and b._data != b._data):
+        if a is b and a.op is None:
+            shared[a] = consumer
+        elif a.op is None and b.op is None:
+            if a._data != b._data and not (a._data != a._data and b._data != b._data):
                 numbers = f"a number is {a._data!r} at first, and {b._data!r}"
                 raise _Difference(f"the data, or on chance: {numbers} {FROZEN}", node)
         elif a.op is not b.op or len(a.inputs) != len(b.inputs):
@@ -197,8 +200,13 @@ def _compare(first: _Call, second: _Call) -> list[Value]:
             found = f"{names[0]!r} once and {names[1]!r} once, in one place"
             raise _Difference(f"the data, or on chance: {found}: {CHOICE}", node)
         else:
-            todo.extend([(x, y, b) for x, y in zip(a.inputs, b.inputs)])
-    return sorted(captured, key=lambda v: v.number)
+            pairs = [*zip(a.inputs, b.inputs)]
+            shared.update([(x, b) for x, y in pairs if x is y and x.op is None])  # most: the parameters
+            todo.extend([(x, y, b) for x, y in pairs if x is not y or x.op is not None])
+    for x, consumer in shared.items():
+        if partner.get(x, x) is not x:
+            raise _Difference(f"the data, or on chance: an operation has other operands: {CHOICE}", consumer)
+    return sorted(shared, key=attrgetter("number"))
 
 
 def _find_line(f: Callable[..., Any], structures: Sequence[Structure], other: _Call) -> str:

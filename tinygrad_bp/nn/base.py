@@ -95,14 +95,15 @@ def _walk(part: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Value]]:
         branches = part.items()
     elif isinstance(part, (list, tuple)):
         branches = enumerate(part)
-    elif isinstance(part, Value) and part.op is None:
-        branches = ()
     else:
         return
-    if id(part) in seen:  # tied, or a module that knows its parent
+    if id(part) in seen:  # a module that knows its parent
         return
     seen.add(id(part))
-    if isinstance(part, Value):
-        yield path, part
     for name, branch in branches:
-        yield from _walk(branch, f"{path}.{name}" if path else str(name), seen)
+        place = f"{path}.{name}" if path else str(name)
+        if not isinstance(branch, Value):
+            yield from _walk(branch, place, seen)
+        elif branch.op is None and id(branch) not in seen:  # not one that is tied to an earlier one
+            seen.add(id(branch))
+            yield place, branch
