@@ -11,6 +11,8 @@ import random
 import subprocess
 
 import pytest
+from support.forms import seed_of_the_commit
+from support.graphs import magnitudes
 from support.oracle import RULES
 from support.programs import CONSTANTS, random_program, run
 
@@ -19,12 +21,13 @@ from tinygrad_bp import Value
 from tinygrad_bp.compiler.backends.page import page_rule
 from tinygrad_bp.compiler.spelling import EXPANDED, PRIMITIVES
 from tinygrad_bp.compiler.terms import INNER, TOTAL
-from tinygrad_bp.engine import newest_first, sweep
+from tinygrad_bp.engine import newest_first
 from tinygrad_bp.ops import OPS, TABLE
 from tinygrad_bp.show.stepper import PAGE
 
 SUMMED = {name for name, rule in RULES.items() if rule.sums}
 PROGRAMS = int(os.environ.get("PAGE_PROGRAMS", "1000"))
+SEED = int(os.environ.get("SEED", seed_of_the_commit()))
 SPECIALS = (0.0, -0.0, 5e-324, -1e-310, 0.5, -0.5, 1.0, -1.0, 1.5, -2.5, 3.0, 40.0, -40.0, 1e300, -1e300)
 SPECIALS += (math.inf, -math.inf, math.nan)
 RUNNER = """
@@ -97,47 +100,36 @@ def same_class(a, b):
     return a == b if math.isinf(a) or math.isinf(b) else True
 
 
-def magnitudes(root):
-    """For every node, the sum of the sizes of what is added up to its gradient."""
-    adjoint = sweep({root: 1.0})
-    sizes = dict.fromkeys(adjoint, 0.0) | {root: 1.0}
-    for v in newest_first([root]):
-        for x, d in zip(v.inputs, partials_of(v)):
-            if d is not None:
-                sizes[x] = sizes.get(x, 0.0) + abs(d) * sizes.get(v, 0.0)
-    return adjoint, sizes
-
-
 def test_random_programs_are_the_engine_s(answers):
-    """Values to 1e-12, gradients to 1e-9 of what is added up: the operands of partials are rounded."""
-    first = int(os.environ.get("PAGE_SEED", "0"))
+    """Values and gradients to 1e-12 of the sum of magnitudes of all that is added up on the way to them."""
     roots = []
-    for seed in range(first, first + PROGRAMS):
+    for seed in range(SEED, SEED + PROGRAMS):
         program = random_program(seed)
         leaves = map(Value, program.inputs)
         roots.append(run(program, leaves, lambda name, xs, constants: OPS[name](*xs, *constants))[-1])
-    graphs = [as_data(root) for root in roots]
+    graphs, held = [as_data(root) for root in roots], []
     for seed, (root, (_, nodes), (values, partials)) in enumerate(
-        zip(roots, graphs, answers([graph for graph, _ in graphs])), first
+        zip(roots, graphs, answers([graph for graph, _ in graphs])), SEED
     ):
-        adjoint, sizes = magnitudes(root)
         index = {v: i for i, v in enumerate(nodes)}
         mine = dict.fromkeys(nodes, 0.0) | {root: 1.0}
         for v in newest_first([root]):
             for x, d in zip(v.inputs, partials[index[v]]):
                 mine[x] += (d or 0.0) * mine[v]
         for v in nodes:
-            near = 1e-12 * max(abs(v.data), *[abs(x.data) for x in v.inputs], 0.0) if v.inputs else 0.0
-            bound = conditioned(v) * 1e-12
-            assert abs(values[index[v]] - v.data) <= max(near, bound), (seed, v.op)
-            if not v.inputs:
-                assert abs(mine[v] - adjoint.get(v, 0.0)) <= 1e-9 * sizes.get(v, 0.0), (seed, v)
+            assert abs(values[index[v]] - v.data) <= 1e-12 * magnitudes(v), (seed, v.op)
+        leaves = [v for v in nodes if not v.inputs]
+        for v, g in zip(leaves, tg.gradients(root, leaves, create_graph=True)):
+            size = magnitudes(g)
+            held.append(math.isfinite(size))  # second derivatives of numbers to 1e140 may leave the floats
+            assert not held[-1] or abs(mine[v] - g.data) <= 1e-12 * size, (seed, v)
+    assert sum(held) > 0.9 * len(held)
 
 
 def test_each_operation_of_random_programs_is_the_engine_s(answers):
     """On the engine's own operands: values and partials to 1e-12."""
     singles = []
-    for seed in range(PROGRAMS // 4):
+    for seed in range(SEED, SEED + PROGRAMS // 4):
         program = random_program(seed)
         nodes = run(
             program, map(Value, program.inputs), lambda name, xs, constants: OPS[name](*xs, *constants)
@@ -147,22 +139,17 @@ def test_each_operation_of_random_programs_is_the_engine_s(answers):
     for v, (values, partials) in zip(singles, answers(graphs)):
         at = [x.data for x in v.inputs]
         size = max(map(abs, [v.data, *(at if v.op.operands is None or v.op.name in SUMMED else [])]))
-        assert abs(values[-1] - v.data) <= 1e-12 * size, (v.op, at)
+        assert abs(values[-1] - v.data) <= 1e-12 * size, (SEED, v.op, at)
         for mine, d in zip(partials[-1], partials_of(v)):
             assert (mine is None) == (d is None), (v.op, at)
             assert mine is None or mine == pytest.approx(d, rel=1e-12, abs=1e-300), (v.op, at)
-
-
-def conditioned(v):
-    """How far a value can move if all below move by their last digits: as far as random programs let it."""
-    return sum(abs(g * x.data) for x, g in sweep({v: 1.0}).items())
 
 
 @pytest.mark.parametrize("name", sorted(TABLE))
 def test_every_operation_at_special_numbers(name, answers):
     """Each is of the engine's class (nan, an infinity, a zero), and near it where it is finite."""
     row = OPS[name]
-    rng = random.Random(name)
+    rng = random.Random(f"{SEED}{name}")
     variants = [row.at(*c) for c in CONSTANTS.get(name, [(1.5, 2.0)[: len(row.constants)]])]
     roots = []
     for op in variants:
@@ -188,7 +175,7 @@ def test_every_operation_at_special_numbers(name, answers):
 
 
 # How far Math may be from the C library, in units of the last place of the result, over 2,000 points.
-BOUNDS = {"erf": 2, "erfc": 8, "hypot": 2, "log10": 2}
+BOUNDS = {"erf": 4, "erfc": 8, "hypot": 2, "log10": 2}
 DOMAINS = {"acosh": (1.0, 50.0), "asin": (-1.0, 1.0), "acos": (-1.0, 1.0), "atanh": (-0.999, 0.999)}
 DOMAINS |= dict.fromkeys(["log", "log2", "log10"], (1e-9, 50.0))
 DOMAINS |= {"sqrt": (0.0, 50.0), "log1p": (-0.999, 50.0), "erfc": (-6.0, 26.0)}
@@ -199,7 +186,7 @@ SPELLED = [op for op, row in PRIMITIVES.items() if op.name != "copy" and row.pyt
 
 @pytest.mark.parametrize("op", SPELLED, ids=lambda op: op.name)
 def test_each_primitive_is_within_its_bound(op, answers):
-    rng = random.Random(op.name)
+    rng = random.Random(f"{SEED}{op.name}")
     low, high = DOMAINS.get(op.name, (-20.0, 20.0))
     count = op.operands
     points = [[rng.uniform(low, high) for _ in range(count)] for _ in range(2000)]

@@ -6,6 +6,7 @@ import re
 
 import tinygrad_bp as tg
 from tinygrad_bp import Value
+from tinygrad_bp.engine import sweep
 
 HOSTILE = '</script><img src=x onerror="document.title=1"> ${1} @style@ \u2028 \ud800 \x00 `\\'
 
@@ -61,6 +62,11 @@ def nodes_under(root):
     for v in todo:
         todo += [x for x in v.inputs if x not in found and not found.add(x)]
     return found
+
+
+def magnitudes(v):
+    """The sum of the sizes of all numbers below v, each as often as v moves with it."""
+    return abs(v.data) + sum(abs(g * x.data) for x, g in sweep({v: 1.0}).items())
 
 
 def data_of(page):

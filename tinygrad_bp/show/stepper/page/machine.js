@@ -11,35 +11,22 @@ function nearest(x) {
   return whole === 0 && (x < 0 || Object.is(x, -0)) ? -0 : whole;
 }
 
-// A sum of Chebyshev polynomials (Clenshaw), for u from -1 to 1.
-function series(coefficients, u) {
-  let b = 0, before = 0;
-  for (let i = coefficients.length - 1; i > 0; i--) [b, before] = [coefficients[i] + 2 * u * b - before, b];
-  return coefficients[0] + u * b - before;
-}
-
-// erf(x)/x by x², to x² = 3/4; erfc(x) exp(x²) (2 + x)/2 by 2/(2 + x), for x from 0 up.  From 40 digits.
-const NEAR = [1.0079980885759916, -0.11397706045052457, 0.006127523766291496, -0.00026663387533958327,
-  9.5625788373e-6, -2.9006363369e-7, 7.60578622e-9, -1.7543054e-10, 3.60953e-12,
-  -6.701e-14, 1.13e-15, -1.8e-17];
-const FAR = [0.5770337386164697, 0.3554369212704985, 0.06509515882878653, 0.003671142395836639, -0.0011128447433526325,
-  -0.0001607582991537808, 3.278031574173e-5, 5.44244164551e-6, -1.51546655532e-6, -1.4297608181e-7,
-  8.234608827e-8, -1.29628469e-9, -4.15472163e-9, 6.3470583e-10, 1.4320823e-10,
-  -6.16039e-11, 2.06121e-12, 3.57149e-12, -8.5864e-13, -6.146e-14,
-  7.419e-14, -1.29e-14, -2.36e-15, 1.57e-15, -2.3e-16];
-
-function erfc(x) {
-  if (x !== x) return x;
-  if (Math.abs(x) < 0.85) return 1 - erf(x);
-  if (x < 0) return 2 - erfc(-x);
-  if (x > 27.3) return 0;
-  const t = 2 / (2 + x), head = Math.fround(x);  // x² without the loss of its rounding
-  return Math.exp(-head * head) * Math.exp((head - x) * (head + x)) * t * series(FAR, 2 * t - 1);
-}
-
+// The Taylor series near 0, beyond it by erfc.
 function erf(x) {
-  if (Math.abs(x) < 0.85) return x * series(NEAR, x * x / 0.375 - 1);
-  return x > 0 ? 1 - erfc(x) : x < 0 ? erfc(-x) - 1 : x;
+  if (!(Math.abs(x) < 0.75)) return x > 0 ? 1 - erfc(x) : x < 0 ? erfc(-x) - 1 : x;
+  let term = x, sum = x;
+  for (let n = 1; n < 20; n++) sum += (term *= -x * x / n) / (2 * n + 1);
+  return 2 / Math.sqrt(Math.PI) * sum;
+}
+
+// Laplace's continued fraction, from the term on that is below the last digit.
+function erfc(x) {
+  if (x < 0.75) return x < 0 ? 2 - erfc(-x) : 1 - erf(x);
+  if (!(x < 27.3)) return x > 0 ? 0 : x;
+  const head = Math.fround(x);  // x² without the loss of its rounding
+  let below = x;
+  for (let n = Math.ceil(8 + 200 / (x * x)); n > 0; n--) below = x + n / 2 / below;
+  return Math.exp(-head * head) * Math.exp((head - x) * (head + x)) / below / Math.sqrt(Math.PI);
 }
 
 // By the names that the data uses.
