@@ -94,6 +94,15 @@ def test_imports_go_to_the_same_or_a_lower_layer(name):
         assert number <= layer(name), f"{name} (layer {layer(name)}) imports {target} (layer {number})"
 
 
+@pytest.mark.parametrize("name", [name for name in FILES if not name.startswith("compiler/backends/")])
+def test_nothing_outside_a_backend_knows_how_it_is_made(name):
+    """Only its module in BACKENDS is known; lanes, for example, are known in backends/llvm alone."""
+    modules = {"__init__.py", "python.py", "page.py", "matrix/emit_matrix.py", "llvm/frame.py"}
+    known = {f"compiler/backends/{module}" for module in modules}
+    for file in {file_of(module) for module in imported(FILES[name])} - {None} - known:
+        assert not file.startswith("compiler/backends/"), f"{name} imports {file}"
+
+
 def test_imports_form_no_circle():
     graph = {name: {file_of(module) for module in imported(path)} - {None} for name, path in FILES.items()}
     for name in graph:

@@ -22,11 +22,11 @@ import pytest
 import tinygrad_bp as tg
 from tinygrad_bp import Value
 from tinygrad_bp.compiler import compile, locks
-from tinygrad_bp.compiler.backends.llvm import calls, native
+from tinygrad_bp.compiler.backends import bind
+from tinygrad_bp.compiler.backends.llvm import calls, frame, native
 from tinygrad_bp.compiler.backends.llvm.blocks import Lanes
 from tinygrad_bp.compiler.backends.llvm.module import emit_llvm
 from tinygrad_bp.compiler.bound import Stretch
-from tinygrad_bp.compiler.frame import bind
 from tinygrad_bp.compiler.kernel import CODES
 from tinygrad_bp.compiler.rule import Update, descents
 from tinygrad_bp.errors import CompileError, MissingExtraError, NonFiniteError, StaleGraphError
@@ -40,7 +40,7 @@ def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
     if request.param == "native":
         pytest.importorskip("llvmlite")
     else:
-        monkeypatch.setattr("tinygrad_bp.compiler.kernel.Kernel.prepared", lambda *_: None)
+        monkeypatch.setattr("tinygrad_bp.compiler.kernel.Kernel.reason", "a test")
     CODES.kept.clear()  # machine code that another test has made
     name: str = request.param
     return name
@@ -365,7 +365,7 @@ def test_source_and_report_before_the_first_call() -> None:
     assert "def run(S, samples):" in traced.source()
     assert "define double @evaluate" in traced.source("llvm")
     assert "loop nests" in traced.report()
-    with pytest.raises(ValueError, match="kind is 'python', 'matrix' or 'llvm', not 'c'"):
+    with pytest.raises(ValueError, match="kind is 'python' or 'matrix' or 'llvm', not 'c'"):
         traced.source("c")
 
 
@@ -552,7 +552,7 @@ def test_an_interrupted_call_leaves_no_thread_waiting(monkeypatch: pytest.Monkey
     w = Value(2.0)
     step = compile(lambda x: w * x, [w], threads=2)
     with monkeypatch.context() as patch:
-        patch.setattr("tinygrad_bp.compiler.frame.threading", SimpleNamespace(Lock=Gate, Thread=thread))
+        patch.setattr(frame, "threading", SimpleNamespace(Lock=Gate, Thread=thread))
         with pytest.raises(KeyboardInterrupt):
             step.train([0.5] * 70_000, lr=1e-9, steps=3)
     for t in started:
@@ -631,7 +631,7 @@ def test_without_llvmlite(monkeypatch: pytest.MonkeyPatch, engine: str) -> None:
         raise MissingExtraError("native code", "llvmlite", "fast")
 
     monkeypatch.setattr(native, "llvm", missing)
-    monkeypatch.setattr("tinygrad_bp.compiler.kernel._warned", set())
+    monkeypatch.setattr("tinygrad_bp.compiler.backends._warned", set())
     step, _ = line()
     with pytest.warns(
         RuntimeWarning, match=r"generated Python: native code needs llvmlite.*tinygrad_bp\[fast\]"
@@ -666,7 +666,7 @@ def test_a_stage_of_llvm_that_fails(
 
     monkeypatch.setattr(binding, stage, Failing())
     monkeypatch.setattr(native, "_ready", {})
-    monkeypatch.setattr("tinygrad_bp.compiler.kernel._warned", set())
+    monkeypatch.setattr("tinygrad_bp.compiler.backends._warned", set())
     step, _ = line()
     with pytest.warns(RuntimeWarning, match=r"generated Python: .*: permission denied$") as found:
         assert step.value_and_grad([1.0, 2.0], [3.0, 4.0]) == (0.5, array("d", [2.0, 1.0]))
@@ -735,7 +735,7 @@ def test_instructions_that_the_processor_lacks(monkeypatch: pytest.MonkeyPatch, 
     native.llvm()
     features = {**native._ready["features"], "fma": False, "sse4.1": False}
     monkeypatch.setitem(native._ready, "features", features)
-    monkeypatch.setattr("tinygrad_bp.compiler.kernel._warned", set())
+    monkeypatch.setattr("tinygrad_bp.compiler.backends._warned", set())
     monkeypatch.setattr(native, "_found", lambda name: name not in ("fma", "roundeven"))
     for f, missing in ((tg.exp, "fma"), (tg.round, "roundeven")):
         with pytest.warns(RuntimeWarning, match=f"the C library here has no {missing}"):
@@ -766,4 +766,4 @@ def test_widths_that_were_not_compiled_for() -> None:
 
     with pytest.raises(ValueError, match="compiled for"):
         bind(kernel, Columns("f", [[[1.0, 2.0]], [1.0]]))
-    assert "define" in emit_llvm(kernel.rolled, kernel.widths, 2, Lanes(2, 12))
+    assert "define" in emit_llvm(kernel.code, Lanes(2, 12))

@@ -8,8 +8,8 @@ from support.nets import NETS, Net, columns, dense, distance
 
 import tinygrad_bp as tg
 from tinygrad_bp import Value
-from tinygrad_bp.compiler import compile, frame, kernel
-from tinygrad_bp.compiler.backends.llvm import blocks, module, native
+from tinygrad_bp.compiler import compile, kernel
+from tinygrad_bp.compiler.backends.llvm import blocks, frame, module, native
 from tinygrad_bp.compiler.backends.llvm.blocks import Lanes
 from tinygrad_bp.compiler.rule import Update, descents
 from tinygrad_bp.errors import NonFiniteError
@@ -138,8 +138,8 @@ def test_sums_that_move_their_parameters_at_once(name: str, monkeypatch: pytest.
         assert at_once == stored, (n, rate)
     monkeypatch.setattr(module, "MANY", 1)
     step = compile(net.loss, net.params, example=tuple([0.5] * w if w else 0.5 for w in net.widths))
-    rolled, lanes = step._last.rolled, Lanes.chosen(step._last.rolled, (8, 32), 3)
-    text = module.emit_llvm(rolled, step._last.widths, len(net.params), lanes, Update(descents()))
+    lanes = Lanes.chosen(step._last.rolled, (8, 32), 3)
+    text = module.emit_llvm(step._last.code, lanes, Update(descents()))
     assert "call i64 @sums0(" in text
 
 

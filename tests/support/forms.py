@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_bp.compiler.backends import bind
 from tinygrad_bp.compiler.backends.python import emit_python, load
 from tinygrad_bp.compiler.columns import Columns
-from tinygrad_bp.compiler.frame import bind
 
 FORMS = ("written out", "loops", "matrices", "machine code")
 SIZES = (1, 3, 7, 8, 9, 17, 65)

@@ -1,7 +1,8 @@
-"""Bound: a kernel with its data, ready to be called again and again; here, as generated Python.
+"""Bound: a kernel with its data, ready to be called again and again.
 
-What is common to all kinds of code stands first: values and gradients for the Values as they are now,
-stretches of training, and calls that read and write plain buffers.  Read frame.py next: machine code.
+What callers see of every backend that runs: values and gradients for the Values as they are now, stretches
+of training, and calls that read and write plain buffers.  `Generated` in backends/python.py and `Native` in
+backends/llvm/frame.py implement it.
 """
 
 import time
@@ -10,15 +11,12 @@ from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
-from math import isfinite, nan
 from typing import Any
 
 from tinygrad_bp.compiler.columns import Columns
 from tinygrad_bp.compiler.kernel import Kernel
-from tinygrad_bp.compiler.rule import Rule, Update, descents
-from tinygrad_bp.engine import Value
+from tinygrad_bp.compiler.rule import Rule, Update
 from tinygrad_bp.floats import to_float
-from tinygrad_bp.optim import SGD
 
 SECONDS = 0.2  # that a call may run before progress is shown and Ctrl-C is heard
 MOST_STEPS = 1 << 17  # in one call: each has a rate, a loss, and a place in the lists
@@ -48,6 +46,17 @@ class Pacing:
         bound.take(stretch)
         seconds = time.perf_counter() - start
         self.count = max(1, min(MOST_STEPS, 8 * count, int(count * SECONDS / max(seconds, 1e-6))))
+
+
+@dataclass(frozen=True)
+class Use:
+    """What a kernel is bound for: how many threads share a batch, how many samples a batch has at most (None:
+    all), and for steps the update, and a penalty that each step adds."""
+
+    threads: int = 1
+    batch: int | None = None
+    update: Update | None = None
+    penalty: "Bound | None" = None
 
 
 @dataclass
@@ -169,93 +178,3 @@ class Bound(ABC):
     def write(self) -> None:
         """Set the Values to the parameters."""
         self.kernel.write_back(self.params.tolist())
-
-
-class Generated(Bound):
-    """Generated Python on its data."""
-
-    def __init__(self, kernel: Kernel, columns: Columns, penalty: Bound | None = None) -> None:
-        super().__init__(kernel, columns, penalty)
-        self.runner = kernel.runner()
-        self.numbers = kernel.numbers()
-        self.params = memoryview(array("d", self.numbers[: kernel.params]))
-        self.grads = memoryview(array("d", bytes(8 * max(0, len(kernel.rolled.outputs) - 1))))
-        self.velocity = array("d", bytes(8 * kernel.params))
-
-    def release(self) -> None:
-        """Nothing is kept."""
-
-    def paced(self) -> None:
-        """It is looked up at each step."""
-
-    def __call__(self) -> tuple[float, "array[float]"]:
-        value, self.grads[:] = super().__call__()
-        return value, array("d", self.grads)
-
-    def read(self) -> None:
-        self.numbers = self.kernel.numbers()
-        self.params[:] = array("d", self.numbers[: self.kernel.params])
-
-    def run(self) -> "array[float]":
-        self.numbers = self.kernel.numbers()
-        return self._run(self.numbers)
-
-    def _run(self, numbers: list[float]) -> "array[float]":
-        results = self.runner(numbers, self.columns.samples())
-        return array("d", results if self.kernel.rolled.summed else [x for row in results for x in row])
-
-    def run_one(self, sample: int) -> "array[float]":
-        return array("d", self.runner(self.kernel.numbers(), [self.columns.samples()[sample]]))
-
-    def evaluate(self) -> float:
-        result = self._run([*self.params, *self.numbers[self.kernel.params :]])
-        value = result.pop()
-        self.grads[:] = result
-        return value
-
-    def descend(self) -> float:
-        self.need_params("descend")
-        value = self.evaluate()
-        if not (isfinite(value) and all(map(isfinite, self.grads))):
-            return nan
-        lr, momentum = self._pace
-        rule = descents()[momentum > 0.0]
-        kept = [self.velocity] if momentum else []
-        shared = rule.at_step(rule.shared(SGD([Value(0.0)], momentum=momentum)), lr, 1.0, ())
-        moved = rule.runner()(shared, [*map(list, zip(self.params, self.grads, *kept))])
-        self.params[:] = array("d", [row[0] for row in moved])
-        if momentum:
-            self.velocity[:] = array("d", [row[1] for row in moved])
-        return value
-
-    def take(self, stretch: Stretch) -> None:
-        self.need_params("train")
-        kernel, rule, params = self.kernel, stretch.rule, self.kernel.params
-        samples, numbers = self.columns.samples(), kernel.numbers()
-        kept: list[Any] = [[*column] for column in stretch.memory]
-        gradient: list[float] = self.grads.tolist()
-        lists = stretch.lists()
-        try:
-            for step, lr in enumerate(stretch.rates):
-                batch = samples if lists is None else [samples[i] for i in next(lists)]
-                scale = 1.0 / len(batch) if stretch.mean else 1.0
-                sums = [scale * x for x in self.runner(numbers, batch)]
-                if self.penalty:
-                    kernel.write_back(numbers)
-                    sums = [x + y for x, y in zip(sums, self.penalty.run())]
-                if all(map(isfinite, sums)):
-                    rows = [*map(list, zip(numbers[:params], sums, *kept))]
-                    shared = rule.at_step(stretch.shared, lr, stretch.taken + step + 1.0, sums[:params])
-                    after, *columns = map(list, zip(*rule.runner()(shared, rows)))
-                    if all(map(isfinite, after)):
-                        numbers[:params], kept, gradient = after, columns, sums[:params]
-                        stretch.losses.append(sums[-1])
-                        continue
-                stretch.stopped = True
-                break
-        finally:
-            kernel.write_back(numbers)
-            for column, ended in zip(stretch.memory, kept):
-                column[:] = ended
-            self.read()
-            self.grads[:] = array("d", gradient)

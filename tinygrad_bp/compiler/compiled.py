@@ -7,22 +7,20 @@ backend writes the code.
 """
 
 import gc
+import inspect
 import time
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from tinygrad_bp.compiler.backends.llvm import native
-from tinygrad_bp.compiler.backends.llvm.blocks import Lanes
-from tinygrad_bp.compiler.backends.matrix.emit_matrix import argument_names, emit_matrix, run_on
-from tinygrad_bp.compiler.backends.python import emit_python
-from tinygrad_bp.compiler.bound import Bound, Pacing, Stretch, checked_pace
+from tinygrad_bp.compiler.backends import BACKENDS, bind
+from tinygrad_bp.compiler.backends.matrix.emit_matrix import run_on
+from tinygrad_bp.compiler.bound import Bound, Pacing, Stretch, Use, checked_pace
 from tinygrad_bp.compiler.columns import Columns
-from tinygrad_bp.compiler.frame import bind
 from tinygrad_bp.compiler.fuse import fuse
 from tinygrad_bp.compiler.kernel import CODES, Code, Kernel
-from tinygrad_bp.compiler.kernel_report import report
+from tinygrad_bp.compiler.locks import compiling
 from tinygrad_bp.compiler.lower import lower
 from tinygrad_bp.compiler.roll import roll
 from tinygrad_bp.compiler.rule import Update, descents
@@ -85,7 +83,6 @@ class _Compiled:
         self._f, self._params = f, params
         self._name = name_of(f)
         self._kernels: dict[tuple[str, tuple[Structure, ...]], Kernel] = {}
-        self._seconds: dict[str, float] = {}
         self._last: Kernel | None = None
         self._last_use: tuple[str, tuple[Structure, ...]] = ("", ())
         self._threads = threads
@@ -93,7 +90,7 @@ class _Compiled:
     def _kernel(self, want: str, structures: tuple[Structure, ...]) -> Kernel:
         kernel = self._kernels.get((want, structures))
         if kernel is None:
-            with native.compiling(), _without_collecting():
+            with compiling, _without_collecting():
                 kernel = self._kernels.get((want, structures)) or self._traced(want, structures)
                 self._kernels[want, structures] = kernel
                 if len(self._kernels) > KERNELS:
@@ -101,7 +98,7 @@ class _Compiled:
         self._last, self._last_use = kernel, (want, structures)
         return kernel
 
-    def _traced(self, want: str, structures: tuple[Structure, ...]) -> Kernel:
+    def _traced(self, want: str, structures: tuple[Structure, ...], arrays: bool = False) -> Kernel:
         """Trace; the passes are run for a structure that is new. After them the graph is gone."""
         start = time.perf_counter()
         found: Trace = trace(self._f, structures, self._params)
@@ -109,18 +106,13 @@ class _Compiled:
         seconds = {"trace": time.perf_counter() - start}
         leaves = [*dict.fromkeys([*self._params, *found.captured])]
         widths = tuple(map(size_of, structures))
-        key = (
-            want,
-            widths,
-            found.result,
-            len(self._params),
-            structure_key(found.outputs, found.inputs, leaves),
-        )
-        code = CODES.get(key, lambda: self._code(want, found, widths))
-        self._seconds = {**seconds, **code.seconds}
-        return Kernel(self._name, code, leaves, found.result, found.checks)
+        structure = structure_key(found.outputs, found.inputs, leaves)
+        key = want, arrays, widths, found.result, len(self._params), structure
+        code = CODES.get(key, lambda: self._code(want, found, widths, arrays))
+        names = argument_names(self._f, len(widths))
+        return Kernel(self._name, code, leaves, found.result, found.checks, names, seconds)
 
-    def _code(self, want: str, found: Trace, widths: Sequence[int]) -> Code:
+    def _code(self, want: str, found: Trace, widths: Sequence[int], arrays: bool) -> Code:
         """The passes after tracing."""
         times = [time.perf_counter()]
 
@@ -129,7 +121,8 @@ class _Compiled:
             return x
 
         outputs = timed(self._outputs(found, want))
-        program = timed(lower(outputs, found.inputs, self._params, found.captured, want in SUMMED))
+        captured, summed = found.captured, want in SUMMED
+        program = timed(lower(outputs, found.inputs, self._params, captured, summed, arrays))
         plan = timed(schedule(timed(fuse(program))))
         rolled = timed(roll(plan))
         passes = ("adjoint", "lower", "fuse", "schedule", "roll")
@@ -164,7 +157,7 @@ class _Compiled:
         return result, bound.kernel.result
 
     def _bind(self, want: str, data: Columns) -> Bound:
-        return bind(self._kernel_for(want, data), data, self._threads)
+        return bind(self._kernel_for(want, data), data, Use(self._threads))
 
     def _kernel_for(self, want: str, data: Columns) -> Kernel:
         """The kernel for this data, which its losses accept."""
@@ -179,36 +172,22 @@ class _Compiled:
         Raises CompileError before the first call, and for "matrix" if an operation is no array function.
         """
         kernel = self._used()
-        if kind == "python":
-            return emit_python(kernel.rolled, written_out=False)[0]
-        if kind == "matrix":
-            return self._array_program(self._last_use[0])[0]
-        if kind != "llvm":
-            raise ValueError(f"source: kind is 'python', 'matrix' or 'llvm', not {kind!r}")
-        return kernel.llvm(*next(iter(kernel.machines), (Lanes.chosen(kernel.rolled, (8, 32), 1000), None)))
+        if kind not in BACKENDS:
+            raise ValueError(f"source: kind is {' or '.join(map(repr, BACKENDS))}, not {kind!r}")
+        return BACKENDS[kind].source(self._for_arrays(self._last_use[0]) if kind == "matrix" else kernel)
 
-    def _array_program(self, want: str) -> tuple[str, list[Value]]:
-        """The source for array libraries, and the Values that it reads.
-
-        f is traced once more, for the arguments seen last: for arrays it is lowered to larger steps.
-        """
-        _, structures = self._last_use
+    def _for_arrays(self, want: str) -> Kernel:
+        """The kernel for array libraries: f is traced once more, for the arguments seen last, and lowered to
+        larger steps."""
         with _without_collecting():
-            found = trace(self._f, structures, self._params)
-            outputs = self._outputs(found, want)
-            program = lower(outputs, found.inputs, self._params, found.captured, want in SUMMED, arrays=True)
-            rolled = roll(schedule(fuse(program)))
-        labels = [x.label for x in program.leaves]
-        widths = [*map(size_of, structures)]
-        names = argument_names(self._f, len(widths))
-        return emit_matrix(rolled, widths, len(self._params), labels, names), program.leaves
+            return self._traced(want, self._last_use[1], arrays=True)
 
     def report(self) -> str:
         """What was made of the last kernel used, as text: loop nests, memory, the seconds of each pass.
 
         Raises CompileError before the first call.
         """
-        return report(self._used(), self._seconds)
+        return self._used().report()
 
     @property
     def how(self) -> str:
@@ -285,7 +264,7 @@ class CompiledSum(_Compiled):
         self, data: Columns, update: Update, batch: int | None = None, penalty: Bound | None = None
     ) -> Bound:
         """The kernel with its data, for stretches of steps on batches of up to so many samples."""
-        return bind(self._kernel_for("grads", data), data, self._threads, update, batch, penalty)
+        return bind(self._kernel_for("grads", data), data, Use(self._threads, batch, update, penalty))
 
     def on(self, xp: Any) -> Callable[..., tuple[Any, Any]]:
         """The derived matrix program as a function of an array library: (params, *columns) -> (loss, grad).
@@ -304,8 +283,7 @@ class CompiledSum(_Compiled):
             loss, grad = step.on(numpy)(numpy.array([3.0]), xs, ys)
         """
         self._used()
-        source, leaves = self._array_program("grads")
-        return run_on(xp, source, self._name, len(self._params), leaves)
+        return run_on(self._for_arrays("grads"), xp)
 
     def bind(self, *columns: Any, lr: float = 0.0, momentum: float = 0.0) -> Bound:
         """The kernel with its data, checked once, for calls that cost next to nothing.
@@ -375,6 +353,15 @@ class CompiledFunction(_Compiled):
         bound = self._bind("inputs", Columns.of_one_sample(self._name, arguments).together())
         bound.read()
         return bound
+
+
+def argument_names(f: Any, count: int) -> list[str]:
+    """What the function calls its arguments, if it names so many; else x1, x2, ..."""
+    try:
+        names = [*inspect.signature(f).parameters]
+    except (TypeError, ValueError):
+        names = []
+    return names[:count] if len(names) >= count else [f"x{i + 1}" for i in range(count)]
 
 
 @contextmanager

@@ -13,11 +13,7 @@ from functools import cached_property
 from typing import Any
 
 from tinygrad_bp import ops
-from tinygrad_bp.compiler.backends.python import Runner, emit_python, load
-from tinygrad_bp.compiler.fuse import fuse
 from tinygrad_bp.compiler.lower import lower
-from tinygrad_bp.compiler.roll import roll
-from tinygrad_bp.compiler.schedule import schedule
 from tinygrad_bp.compiler.store import Store, structure_key
 from tinygrad_bp.compiler.terms import INNER, ONCE, SAMPLE, TOTAL, Program, Term, oldest_first
 from tinygrad_bp.compiler.tracing import trace
@@ -61,7 +57,6 @@ class Rule:
         self.sources = [names.get(value, value) for value in found.captured]
         self.program: Program = lower(found.outputs, found.inputs, [], found.captured, summed=False)
         self.key = structure_key(found.outputs, found.inputs, found.captured), tuple(map(str, self.sources))
-        self._runner: Runner | None = None
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Rule) and self.key == other.key
@@ -117,12 +112,6 @@ class Rule:
             elif term.rate == SAMPLE:
                 known[term] = _written(term, known, apply, constant) if term.args else inputs[term.value]
         return [known[x] if x in known else constant(x.value) for x in self.program.outputs]
-
-    def runner(self) -> Runner:
-        """The rule as generated Python, from shared numbers and a row for each parameter."""
-        if self._runner is None:
-            self._runner = load(*emit_python(roll(schedule(fuse(self.program)))))
-        return self._runner
 
 
 def _written(term: Term, known: dict[Term, Any], apply: Apply, constant: Callable[[float], Any]) -> Any:

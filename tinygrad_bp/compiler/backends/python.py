@@ -10,21 +10,32 @@ value, and that is what runs; what is printed are the loops.
 """
 
 import math
+from array import array
 from collections.abc import Callable, Iterator, Sequence
-from math import inf, nan
+from functools import lru_cache
+from math import inf, isfinite, nan
 from operator import mul
 from typing import Any, NamedTuple
 
 from tinygrad_bp import floats, ops
+from tinygrad_bp.compiler.bound import Bound, Stretch, Use
+from tinygrad_bp.compiler.columns import Columns
+from tinygrad_bp.compiler.fuse import fuse
+from tinygrad_bp.compiler.kernel import Kernel
 from tinygrad_bp.compiler.lower import erfc
-from tinygrad_bp.compiler.roll import Nest, Rolled, Run, addresses_of, leaf_spaces, points_of
-from tinygrad_bp.compiler.schedule import LONGEST, Apply, Kind, Leaf, Space
+from tinygrad_bp.compiler.roll import Nest, Rolled, Run, addresses_of, leaf_spaces, points_of, roll
+from tinygrad_bp.compiler.rule import Rule, descents
+from tinygrad_bp.compiler.schedule import LONGEST, Apply, Kind, Leaf, Space, schedule
 from tinygrad_bp.compiler.spelling import CALLED, COMPARISONS, PRIMITIVES, fold
+from tinygrad_bp.engine import Value
+from tinygrad_bp.errors import CompileError
 from tinygrad_bp.ops import TABLE, Op
+from tinygrad_bp.optim import SGD
 
 SMALL = 4000  # operations: up to here a program is written out
 LONG_LINE = 80  # summands: more than this are never written out
 PART = 500  # lines in one generated function
+TOO_LONG = 200_000  # operations: Python's compiler would take many seconds
 BLOCK = 64  # samples whose rows are kept, so that sums over them are sums of lists
 
 HELPERS = """\
@@ -52,6 +63,30 @@ def load(source: str, names: dict[str, Any]) -> Runner:
     exec(compile(source, "<compiled by tinygrad_bp>", "exec"), space)
     run: Runner = space["run"]
     return run
+
+
+def source(kernel: Kernel) -> str:
+    """The program as loops."""
+    return emit_python(kernel.rolled, written_out=False)[0]
+
+
+def runner_of(kernel: Kernel) -> Runner:
+    """The kernel's `run`. Raises CompileError for more code than Python's compiler can read."""
+    code = kernel.code
+    if code.runner is None:
+        if code.size() > TOO_LONG:
+            raise CompileError(
+                f"{kernel.name}: {code.size()} operations that no loop covers: use the engine itself"
+            )
+        code.runner = load(*emit_python(code.rolled))
+    runner: Runner = code.runner
+    return runner
+
+
+@lru_cache(64)
+def runner_of_rule(rule: Rule) -> Runner:
+    """An optimizer's rule, from shared numbers and a row for each parameter."""
+    return load(*emit_python(roll(schedule(fuse(rule.program)))))
 
 
 def _is_small(rolled: Rolled) -> bool:
@@ -454,3 +489,101 @@ def _span(first: str, stride: int, n: int) -> str:
     if stride == 1:
         return f"{first}:{end}"
     return f"{first}:{end}:{stride}" if end >= 0 else f"{first}::{stride}"
+
+
+# --- with data ---------------------------------------------------------------------------------------------
+
+
+def bind(kernel: Kernel, columns: Columns, use: Use) -> "Generated":
+    """The kernel with its data, on one thread. Raises CompileError for more code than Python can read."""
+    return Generated(kernel, columns, use.penalty)
+
+
+class Generated(Bound):
+    """Generated Python on its data."""
+
+    def __init__(self, kernel: Kernel, columns: Columns, penalty: Bound | None = None) -> None:
+        super().__init__(kernel, columns, penalty)
+        self.runner = runner_of(kernel)
+        self.numbers = kernel.numbers()
+        self.params = memoryview(array("d", self.numbers[: kernel.params]))
+        self.grads = memoryview(array("d", bytes(8 * max(0, len(kernel.rolled.outputs) - 1))))
+        self.velocity = array("d", bytes(8 * kernel.params))
+
+    def release(self) -> None:
+        """Nothing is kept."""
+
+    def paced(self) -> None:
+        """It is looked up at each step."""
+
+    def __call__(self) -> tuple[float, "array[float]"]:
+        value, self.grads[:] = super().__call__()
+        return value, array("d", self.grads)
+
+    def read(self) -> None:
+        self.numbers = self.kernel.numbers()
+        self.params[:] = array("d", self.numbers[: self.kernel.params])
+
+    def run(self) -> "array[float]":
+        self.numbers = self.kernel.numbers()
+        return self._run(self.numbers)
+
+    def _run(self, numbers: list[float]) -> "array[float]":
+        results = self.runner(numbers, self.columns.samples())
+        return array("d", results if self.kernel.rolled.summed else [x for row in results for x in row])
+
+    def run_one(self, sample: int) -> "array[float]":
+        return array("d", self.runner(self.kernel.numbers(), [self.columns.samples()[sample]]))
+
+    def evaluate(self) -> float:
+        result = self._run([*self.params, *self.numbers[self.kernel.params :]])
+        value = result.pop()
+        self.grads[:] = result
+        return value
+
+    def descend(self) -> float:
+        self.need_params("descend")
+        value = self.evaluate()
+        if not (isfinite(value) and all(map(isfinite, self.grads))):
+            return nan
+        lr, momentum = self._pace
+        rule = descents()[momentum > 0.0]
+        kept = [self.velocity] if momentum else []
+        shared = rule.at_step(rule.shared(SGD([Value(0.0)], momentum=momentum)), lr, 1.0, ())
+        moved = runner_of_rule(rule)(shared, [*map(list, zip(self.params, self.grads, *kept))])
+        self.params[:] = array("d", [row[0] for row in moved])
+        if momentum:
+            self.velocity[:] = array("d", [row[1] for row in moved])
+        return value
+
+    def take(self, stretch: Stretch) -> None:
+        self.need_params("train")
+        kernel, rule, params = self.kernel, stretch.rule, self.kernel.params
+        samples, numbers = self.columns.samples(), kernel.numbers()
+        kept: list[Any] = [[*column] for column in stretch.memory]
+        gradient: list[float] = self.grads.tolist()
+        lists = stretch.lists()
+        try:
+            for step, lr in enumerate(stretch.rates):
+                batch = samples if lists is None else [samples[i] for i in next(lists)]
+                scale = 1.0 / len(batch) if stretch.mean else 1.0
+                sums = [scale * x for x in self.runner(numbers, batch)]
+                if self.penalty:
+                    kernel.write_back(numbers)
+                    sums = [x + y for x, y in zip(sums, self.penalty.run())]
+                if all(map(isfinite, sums)):
+                    rows = [*map(list, zip(numbers[:params], sums, *kept))]
+                    shared = rule.at_step(stretch.shared, lr, stretch.taken + step + 1.0, sums[:params])
+                    after, *columns = map(list, zip(*runner_of_rule(rule)(shared, rows)))
+                    if all(map(isfinite, after)):
+                        numbers[:params], kept, gradient = after, columns, sums[:params]
+                        stretch.losses.append(sums[-1])
+                        continue
+                stretch.stopped = True
+                break
+        finally:
+            kernel.write_back(numbers)
+            for column, ended in zip(stretch.memory, kept):
+                column[:] = ended
+            self.read()
+            self.grads[:] = array("d", gradient)

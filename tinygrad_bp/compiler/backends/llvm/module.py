@@ -13,6 +13,7 @@ from tinygrad_bp.compiler.backends.llvm.exponentials import inline_where_few
 from tinygrad_bp.compiler.backends.llvm.few import Few
 from tinygrad_bp.compiler.backends.llvm.sums import Sums
 from tinygrad_bp.compiler.backends.llvm.text import Text
+from tinygrad_bp.compiler.kernel import Code
 from tinygrad_bp.compiler.roll import Nest, Rolled
 from tinygrad_bp.compiler.rule import NORM, Update
 from tinygrad_bp.compiler.schedule import Kind, Space
@@ -22,13 +23,9 @@ MANY = 4096  # parameters: more than the nearest cache holds with their gradient
 MEMORY = "ptr noalias %S, ptr noalias %R, ptr noalias %G"
 
 
-def emit_llvm(
-    rolled: Rolled, columns: Sequence[int], params: int, lanes: Lanes, update: Update | None = None
-) -> str:
-    """The program as text. `columns` says how many numbers a sample has in each argument.
-
-    Raises CompileError for an operation that has no machine code.
-    """
+def emit_llvm(code: Code, lanes: Lanes, update: Update | None = None) -> str:
+    """The program as text. Raises CompileError for an operation that has no machine code."""
+    rolled, columns, params = code.rolled, code.widths, code.params
     declared: dict[str, str] = {}
     listed = bool(update and update.listed)
     moving = _moving(rolled, params, lanes, update)

@@ -32,11 +32,6 @@ BAKED = """define double @call() {{
 }}"""
 
 
-def compiling() -> Any:
-    """The lock under which code is made."""
-    return locks.compiling
-
-
 class _Code:
     """What must be kept as long as machine code is used.
 

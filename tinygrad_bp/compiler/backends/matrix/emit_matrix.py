@@ -6,7 +6,6 @@ each gradient, behind what it needs.  The text asks of `xp` only what the array 
 (2023.12) has, and changes no array in place.  Read formulas.py for how a nest becomes a formula.
 """
 
-import inspect
 import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -25,54 +24,45 @@ from tinygrad_bp.compiler.backends.matrix.variables import (
     pack_lines,
     unpack_lines,
 )
+from tinygrad_bp.compiler.kernel import Kernel
 from tinygrad_bp.compiler.roll import Nest, Rolled, points_of
 from tinygrad_bp.compiler.schedule import Kind, Space
-from tinygrad_bp.engine import Value
 from tinygrad_bp.errors import CompileError
 
 MANY = 20_000  # lines that nobody reads
 
 
-def emit_matrix(
-    rolled: Rolled, widths: Sequence[int], params: int, labels: Sequence[str], arguments: Sequence[str]
-) -> str:
+def source(kernel: Kernel) -> str:
     """The source of `value_and_grad(xp, params, *columns)`, or of `value` or `run` for what has no gradient.
 
-    `params` counts the parameters among the leaves, whose `labels` may name matrices; `widths` are the
-    numbers a sample of each of the `arguments`. Raises CompileError for an operation that no array function
+    Labels of the parameters may name matrices. Raises CompileError for an operation that no array function
     computes, and for a program that hardly any loop covers.
     """
+    rolled = kernel.rolled
     if len(rolled.nests) > MANY:
         raise CompileError(
             f"{len(rolled.nests)} statements that no array operation covers would be as many lines: read "
             'source("python"), or build the graph from rows of like formulas'
         )
-    return _ArrayProgram(rolled, widths, params, labels, arguments).text()
+    labels = [x.label for x in kernel.leaves]
+    return _ArrayProgram(rolled, kernel.widths, kernel.params, labels, kernel.arguments).text()
 
 
-def argument_names(f: Any, count: int) -> list[str]:
-    """What the function calls its arguments, if it names so many; else x1, x2, ..."""
-    try:
-        names = [*inspect.signature(f).parameters]
-    except (TypeError, ValueError):
-        names = []
-    return names[:count] if len(names) >= count else [f"x{i + 1}" for i in range(count)]
-
-
-def run_on(xp: Any, source: str, name: str, params: int, leaves: Sequence[Value]) -> Callable[..., Any]:
-    """The function of a source on an array library; Values among its leaves, after the parameters, are read.
+def run_on(kernel: Kernel, xp: Any) -> Callable[..., Any]:
+    """The program as a function on an array library; Values among its leaves, after the parameters, are read.
 
     Raises TypeError for a namespace that lacks a function which the source calls.
     """
-    missing = sorted({x for x in re.findall(r"\bxp\.(\w+)", source) if not hasattr(xp, x)})
+    text, name, params = source(kernel), kernel.name, kernel.params
+    missing = sorted({x for x in re.findall(r"\bxp\.(\w+)", text) if not hasattr(xp, x)})
     if missing:
         raise TypeError(
             f"{name} on {getattr(xp, '__name__', xp)}: it has no {', '.join(missing)}: pass a namespace of "
             "the array API standard, such as numpy, jax.numpy or array_api_compat.torch"
         )
     space: dict[str, Any] = {}
-    exec(compile(source, f"<matrix program of {name}>", "exec"), space)
-    captured = leaves[params:]
+    exec(compile(text, f"<matrix program of {name}>", "exec"), space)
+    captured = kernel.leaves[params:]
 
     def value_and_grad(flat: Any, *columns: Any) -> Any:
         if tuple(flat.shape) != (params,):

@@ -2,7 +2,7 @@
 
 All memory is owned here, and sizes are checked before any code sees an address.  Parameters are read again
 only if some Value was made or set since.  Threads take shares of the batch, which depend on the batch alone.
-Read compiled.py next, the public face.
+Machine code is made for as many samples as there are, when they are first seen.
 """
 
 import ctypes
@@ -14,40 +14,58 @@ from functools import cached_property
 from itertools import accumulate
 from typing import Any
 
+from tinygrad_bp.compiler.backends.llvm import native
 from tinygrad_bp.compiler.backends.llvm.blocks import Lanes
 from tinygrad_bp.compiler.backends.llvm.calls import FRAME, LINE, rows_size, sums_size
+from tinygrad_bp.compiler.backends.llvm.module import emit_llvm
 from tinygrad_bp.compiler.backends.llvm.updates import padded
-from tinygrad_bp.compiler.bound import Bound, Generated, Stretch
+from tinygrad_bp.compiler.bound import Bound, Stretch, Use
 from tinygrad_bp.compiler.columns import Columns
-from tinygrad_bp.compiler.kernel import Kernel, Layout
-from tinygrad_bp.compiler.rule import Rule, Update
+from tinygrad_bp.compiler.kernel import Kernel
+from tinygrad_bp.compiler.locks import compiling
+from tinygrad_bp.compiler.rule import Rule, Update, descents
 from tinygrad_bp.engine import Value, tick
+from tinygrad_bp.errors import CompileError
 from tinygrad_bp.optim import SGD
 from tinygrad_bp.undo import finish
 
 SHARES = 8  # of a batch at most: as many threads can work at once
+SHORT = 100_000  # characters: so short a text on plain numbers is worth all of LLVM's effort
+LONG, LONGEST = 20_000, 120_000  # operations in the text of the loops: less effort, then none
 BRIEF = 20_000  # operations: a call of fewer does not let other Python threads run meanwhile
 
+Layout = tuple[Lanes, Update | None]  # which machine code
 
-def bind(
-    kernel: Kernel,
-    columns: Columns,
-    threads: int = 1,
-    update: Update | None = None,
-    batch: int | None = None,
-    penalty: Bound | None = None,
-) -> Bound:
-    """A kernel with its data, in machine code where that can be made, for batches of so many samples."""
-    if columns.widths != kernel.widths:
-        raise ValueError(
-            f"{kernel.name} was compiled for {kernel.widths} numbers a sample, not {columns.widths}"
-        )
+
+def source(kernel: Kernel) -> str:
+    """The text of the machine code that was made first, or else of what a thousand samples would run."""
+    layout = next(iter(kernel.machines), (Lanes.chosen(kernel.rolled, (8, 32), 1000), None))
+    return _emitted(kernel, layout)
+
+
+def bind(kernel: Kernel, columns: Columns, use: Use) -> "Native":
+    """The kernel with its data. Raises CompileError where no machine code can be made, and where the penalty
+    is not machine code; MissingExtraError without llvmlite."""
+    penalty, update = use.penalty, use.update
     if penalty is not None and not isinstance(penalty, Native):
-        return Generated(kernel, columns, penalty)
-    layout = kernel.prepared(batch or columns.count, update)
-    if layout is None:
-        return Generated(kernel, columns, penalty)
-    return Native(kernel, columns, layout, threads, batch or columns.count, penalty)
+        raise CompileError(penalty.kernel.reason)
+    rolled, samples = kernel.rolled, use.batch or columns.count
+    if update is None and rolled.summed and len(rolled.outputs) == kernel.params + 1:
+        update = Update(descents())
+    layout = Lanes.chosen(rolled, native.vectors(), samples), update
+    with compiling:
+        if layout not in kernel.machines:
+            text, size = _emitted(kernel, layout), kernel.code.size()
+            effort = 2 if layout[0].width == 1 and len(text) < SHORT else 1 if size < LONG else 0
+            kernel.machines[layout] = native.make(text, effort)
+    return Native(kernel, columns, layout, use.threads, samples, penalty)
+
+
+def _emitted(kernel: Kernel, layout: Layout) -> str:
+    size = kernel.code.size()
+    if size > LONGEST:
+        raise CompileError(f"{size} operations that no loop covers are too many for native code")
+    return emit_llvm(kernel.code, *layout)
 
 
 @dataclass(frozen=True)
