@@ -4,15 +4,24 @@
 adjoint is a node: the dot product of the adjoints of its consumers and the local partials.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any
+from itertools import chain, islice
+from typing import Any, NamedTuple
 
 from tinygrad_bp.engine import Value, dot, newest_first
-from tinygrad_bp.ops import ne as NE, sum as SUM, where as WHERE
+from tinygrad_bp.ops import dot as DOT, ne as NE, sum as SUM, where as WHERE
 
 
-def sweep_graph(seeds: Mapping[Value, Value]) -> dict[Value, Value]:
+class WeightRow(NamedTuple):
+    """The adjoints of a dot's weights, not multiplied out: of each, g times the operand beside it."""
+
+    weights: tuple[Value, ...]
+    operands: tuple[Value, ...]
+    g: Value
+
+
+def sweep_graph(seeds: Mapping[Value, Value], rows: list[WeightRow] | None = None) -> dict[Value, Value]:
     """The adjoint of every node under the seeded roots, as Values that can be differentiated again.
 
     What makes this longer than `sweep` are cut edges (policy P4 of docs/semantics.md). The branch that
@@ -28,11 +37,16 @@ def sweep_graph(seeds: Mapping[Value, Value]) -> dict[Value, Value]:
     - Only where a partial can be infinite or nan does this matter. `fragile` is the set of nodes with such an
       operation at or below them; all others multiply plainly, and a ReLU network costs nothing extra.
 
+    With `rows`, leaves that are the weights of one dot and nothing else are left out of the answer, and
+    `rows` gets them by the dot: of a neuron `dot([w0, w1, w2], [x0, x1, x2], b)` whose adjoint is g, one
+    (w0 w1 w2, x0 x1 x2, g) in place of three products.
+
     >>> x = Value(3.0); first = sweep_graph({x**3: Value(1.0)})[x]; sweep_graph({first: Value(1.0)})[x].data
     18.0
     """
     order = newest_first(seeds)
     fragile = above_singular(order) if any(v.op.selects for v in order) else set()
+    alone = used_once(order, seeds) if rows is not None else set()
     shares: Any = defaultdict(lambda: ([], []), {root: ([1.0], [seed]) for root, seed in seeds.items()})
     paths: Any = defaultdict(list, {root: [None] for root in seeds})
     adjoint: dict[Value, Value] = {}
@@ -41,7 +55,12 @@ def sweep_graph(seeds: Mapping[Value, Value]) -> dict[Value, Value]:
             continue
         g = adjoint[v] = gather(*shares.pop(v))
         live = either(paths.pop(v, [None]))
-        for x, d in zip(v.inputs, v.op.partials(v, *v.inputs)):
+        edges = zip(v.inputs, v.op.partials(v, *v.inputs))
+        n = len(v.inputs) // 2
+        if v.op is DOT and live is None and rows is not None and alone.issuperset(v.inputs[:n]):
+            rows.append(WeightRow(v.inputs[:n], v.inputs[n : 2 * n], g))
+            edges = islice(edges, n, None)  # type: ignore[assignment]
+        for x, d in edges:
             if type(d) is float and d == 0.0:
                 continue  # the rule itself says that there is no edge
             share, path = g, live
@@ -54,6 +73,12 @@ def sweep_graph(seeds: Mapping[Value, Value]) -> dict[Value, Value]:
             if x in fragile:
                 paths[x].append(path)
     return adjoint | {x: gather(*share) for x, share in shares.items()}
+
+
+def used_once(order: Sequence[Value], seeds: Mapping[Value, Value]) -> set[Value]:
+    """The leaves that are one operand of one node, and no root."""
+    uses = Counter(chain(seeds, chain.from_iterable([v.inputs for v in order])))
+    return {x for x, n in uses.items() if n == 1 and x.op is None}
 
 
 def above_singular(order: Sequence[Value]) -> set[Value]:

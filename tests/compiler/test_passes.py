@@ -14,14 +14,26 @@ import pytest
 
 import tinygrad_bp as tg
 from tinygrad_bp import Value, ops
+from tinygrad_bp.compiler.adjoint import derivatives
 from tinygrad_bp.compiler.fuse import fuse
 from tinygrad_bp.compiler.lower import FEW, lower
 from tinygrad_bp.compiler.roll import Nest, Rolled, addresses_of, leaf_spaces, points_of, roll
 from tinygrad_bp.compiler.schedule import Kind, Schedule, Space, schedule
 from tinygrad_bp.compiler.spelling import PRIMITIVES
-from tinygrad_bp.compiler.terms import COPY, INNER, ONCE, SAMPLE, TOTAL, Program, Terms, oldest_first
+from tinygrad_bp.compiler.terms import (
+    COPY,
+    INNER,
+    ONCE,
+    SAMPLE,
+    TOTAL,
+    Products,
+    Program,
+    Terms,
+    oldest_first,
+)
 from tinygrad_bp.compiler.tracing import trace
 from tinygrad_bp.errors import CompileError
+from tinygrad_bp.graph_sweep import WeightRow
 
 Loss = Callable[[list[Any]], Any]
 
@@ -80,6 +92,53 @@ def test_a_term_has_the_highest_rate_of_its_operands() -> None:
 def test_a_formula_that_branches_is_an_error() -> None:
     with pytest.raises(CompileError, match="branches on its operand: write it with where and gt"):
         bool(Terms({}).leaf(SAMPLE))
+
+
+# ---- adjoint -----------------------------------------------------------------------------------------------
+
+
+def test_the_derivatives_by_the_weights_of_a_neuron_are_a_row() -> None:
+    params, layer = neurons(3, 4)
+    first, b0, second, b1, third, b2 = derivatives(tg.sum(*layer(numbered(4))), params)
+    for i, (row, by_bias) in enumerate([(first, b0), (second, b1), (third, b2)]):
+        assert isinstance(row, WeightRow) and row.g is by_bias
+        assert [*map(id, row.weights)] == [*map(id, params[5 * i : 5 * i + 4])]
+
+
+@pytest.mark.parametrize("by", ["reversed", "some", "tied", "scaled", "twice"])
+def test_derivatives_that_are_no_row_are_the_same_numbers(by: str) -> None:
+    w, x = numbered(4), numbered(3)
+    y = tg.dot(w[:3], x, w[3])
+    if by == "tied":
+        y = y * tg.dot(w[:3], [x[2], x[0], x[1]])
+    if by == "scaled":
+        y = y + w[1] * 2.0
+    if by == "twice":
+        y = tg.dot([w[0], w[1], w[0]], x)
+    params = {"reversed": w[::-1], "some": [w[0], w[2], w[3]]}.get(by, w)
+    found = derivatives(y, params)
+    assert not any(isinstance(g, WeightRow) for g in found)
+    assert [g.data for g in found if isinstance(g, Value)] == tg.gradients(y, params)
+
+
+def test_a_row_of_products_is_one_statement_where_all_it_takes_is_stored() -> None:
+    params, layer = neurons(3, 4)
+    program = differentiated(lambda x: tg.sum(*layer(x)), params, 4)
+    assert [len(x.xs) for x in program.outputs if isinstance(x, Products)] == [4, 4, 4]
+    assert program.count == 16
+    rows = [s for s in schedule(program).statements if s.kind is Kind.SUM and s.row]
+    assert [(s.target, s.row) for s in rows] == [(0, 4), (5, 4), (10, 4)]
+    (nest,) = [n for n in roll(schedule(program)).nests if n.kind is Kind.SUM and len(n.runs) == 2]
+    assert [trips for trips, _ in nest.loops] == [3, 4]
+
+    folded = differentiated(lambda x: tg.dot(params[:4], [tg.abs(a) for a in x]), params, 4)
+    assert [s.row for s in schedule(folded).statements if s.kind is Kind.SUM] == [0] * 5
+
+
+def differentiated(f: Loss, params: list[Value], width: int) -> Program:
+    found = trace(f, [(None,) * width], params)
+    outputs = [*derivatives(found.outputs[0], params), *found.outputs]
+    return fuse(lower(outputs, found.inputs, params, found.captured, summed=True))
 
 
 # ---- lower -------------------------------------------------------------------------------------------------

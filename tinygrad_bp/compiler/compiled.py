@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from tinygrad_bp.compiler.adjoint import derivatives
 from tinygrad_bp.compiler.backends import BACKENDS, bind
 from tinygrad_bp.compiler.backends.matrix.emit_matrix import run_on
 from tinygrad_bp.compiler.bound import Bound, Pacing, Stretch, Use, checked_pace
@@ -29,9 +30,9 @@ from tinygrad_bp.compiler.store import structure_key
 from tinygrad_bp.compiler.tracing import Trace, name_of, trace
 from tinygrad_bp.engine import Value
 from tinygrad_bp.errors import CompileError, NonFiniteError
+from tinygrad_bp.graph_sweep import WeightRow
 from tinygrad_bp.optim import SGD
 from tinygrad_bp.rows import Structure, fill, size_of, structure_of, whole_number
-from tinygrad_bp.transforms import gradients
 
 SUMMED = ("value", "grads")  # kernels that add up over the samples
 KERNELS = 64  # that one compiled function keeps: for rows of so many widths; the oldest is dropped first
@@ -139,12 +140,12 @@ class _Compiled:
             number = found.outputs[0].data
             raise TypeError(f"{self._name} returned {number!r}, not a Value: compute it from Values")
 
-    def _outputs(self, found: Trace, want: str) -> list[Value]:
+    def _outputs(self, found: Trace, want: str) -> list[Value | WeightRow]:
         """What the kernel computes: the results, or one number and its derivatives."""
         if want in ("map", "value"):
-            return found.outputs
+            return [*found.outputs]
         by = self._params if want == "grads" else found.inputs
-        return [*gradients(found.outputs[0], by, create_graph=True), found.outputs[0]]
+        return [*derivatives(found.outputs[0], by), found.outputs[0]]
 
     def _data(self, columns: Sequence[Any]) -> Columns:
         return Columns(self._name, columns)

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 
 from tinygrad_bp import ops
 from tinygrad_bp.compiler.lower import FEW
-from tinygrad_bp.compiler.terms import COPY, INNER, SAMPLE, TOTAL, Program, Term, lists_of
+from tinygrad_bp.compiler.terms import COPY, INNER, SAMPLE, TOTAL, Products, Program, Term, lists_of
 
 
 def fuse(program: Program) -> Program:
@@ -32,7 +32,10 @@ def fuse(program: Program) -> Program:
             new[term] = _fused(term, inside, uses, new)
         elif term not in inside:
             new[term] = _rebuilt(term, new)
-    outputs = [new[term] for term in program.outputs]
+    outputs = [
+        Products(tuple([new[x] for x in out.xs]), new[out.g]) if isinstance(out, Products) else new[out]
+        for out in program.outputs
+    ]
     return Program(outputs, program.leaves, program.inputs, program.summed, program.arrays)
 
 

@@ -13,9 +13,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tinygrad_bp import ops
-from tinygrad_bp.compiler.terms import INNER, ONCE, SAMPLE, TOTAL, Program, Term, Terms
+from tinygrad_bp.compiler.terms import INNER, ONCE, SAMPLE, TOTAL, Products, Program, Term, Terms
 from tinygrad_bp.engine import Value, newest_first
 from tinygrad_bp.floats import SMALLEST, SQRT_HALF, SQRT_HALF_REST, TWO_OVER_SQRT_PI, product
+from tinygrad_bp.graph_sweep import WeightRow
 from tinygrad_bp.ops import Op
 
 FEW = 4  # a sum of fewer terms is written out
@@ -23,7 +24,7 @@ erfc = Op("erfc", math.erfc, None, 1)  # a primitive that the table does not hav
 
 
 def lower(
-    outputs: Sequence[Value],
+    outputs: Sequence[Value | WeightRow],
     inputs: Sequence[Value],
     params: Sequence[Value],
     captured: Sequence[Value],
@@ -38,7 +39,8 @@ def lower(
     known: dict[Value, Term] = {x: terms.leaf(SAMPLE, place) for place, x in enumerate(inputs)}
     leaves = list(dict.fromkeys([*params, *captured]))
     known.update((x, terms.leaf(ONCE, place)) for place, x in enumerate(leaves))
-    for v in reversed(newest_first(outputs, may_be_stale=True)):
+    roots = [v for x in outputs for v in ((*x.operands, x.g) if isinstance(x, WeightRow) else (x,))]
+    for v in reversed(newest_first(roots, may_be_stale=True)):
         if v in known:
             continue  # an input or parameter that is itself the result of an operation
         operands = v.inputs
@@ -46,7 +48,13 @@ def lower(
             if x not in known:
                 known[x] = terms.constant(x._data)
         known[v] = terms.apply_to(v.op, tuple([known[x] for x in operands]))
-    found = [known[v] if v in known else terms.constant(v._data) for v in outputs]
+    for v in roots:
+        if v not in known:
+            known[v] = terms.constant(v._data)
+    found = [
+        Products(tuple([known[v] for v in x.operands]), known[x.g]) if isinstance(x, WeightRow) else known[x]
+        for x in outputs
+    ]
     return Program(found, leaves, len(inputs), summed, arrays)
 
 

@@ -9,9 +9,9 @@ in a row of places of their own, in order.
     one nest: 16 trips, strides 3 for weights and bias, 0 for the inputs, 1 for the result
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby, product, repeat
+from itertools import chain, groupby, product, repeat
 from operator import sub
 
 from tinygrad_bp.compiler.schedule import Apply, Kind, Leaf, Schedule, Shape, Space, Statement
@@ -91,7 +91,7 @@ def roll(plan: Schedule) -> Rolled:
         nests += _nests(kind, shape, statements, place, tables)
     outputs = [] if program.summed else [_located(term, place) for term in program.outputs]
     if program.summed:
-        outputs = [(Space.SCALARS, i) for i in range(len(program.outputs))]
+        outputs = [(Space.SCALARS, i) for i in range(program.count)]
     constants = [term.value for term in plan.constants]
     return Rolled(
         nests, program.inputs, outputs, program.summed, len(program.leaves), constants,
@@ -144,15 +144,19 @@ def _nests(
     at = place.__getitem__
     targets = [s.target for s in statements]
     columns = [targets if isinstance(targets[0], int) else list(map(at, targets))]
-    runs: list[list[Run | None]] = []
-    for leaves in zip(*[s.leaves for s in statements]):
-        if isinstance(leaves[0], list):
-            lying = [_run(list(map(at, leaf)), leaf[0].rate, tables) for leaf in leaves]
-            runs.append([run for run, _ in lying])
-            columns.append([first for _, first in lying])
-        else:
-            columns.append(list(map(at, leaves)))
-            runs.append([None] * len(leaves))
+    runs: list[Sequence[Run | None]] = []
+    if any(s.row for s in statements):
+        columns = _columns_of_rows(statements, place)
+        runs = [[None] * len(columns[0])] * (len(columns) - 1)
+    else:
+        for leaves in zip(*[s.leaves for s in statements]):
+            if isinstance(leaves[0], list):
+                lying = [_run(list(map(at, leaf)), leaf[0].rate, tables) for leaf in leaves]
+                runs.append([run for run, _ in lying])
+                columns.append([first for _, first in lying])
+            else:
+                columns.append(list(map(at, leaves)))
+                runs.append([None] * len(leaves))
     groups: dict[tuple[Run | None, ...], list[Point]] = {}
     for key, point in zip(zip(*runs) if runs else repeat(()), zip(*columns)):
         groups.setdefault(key, []).append(point)
@@ -165,6 +169,20 @@ def _nests(
             yield Nest(kind, shape, key, base, [(len(points), (width,) * width)], table=True)
         else:
             yield from (Nest(kind, shape, key, base, loops) for base, loops in found)
+
+
+def _columns_of_rows(statements: Sequence[Statement], place: Mapping[Term, int]) -> list[list[int]]:
+    """The addresses of each target and of each operand, where some statements stand for a row of them."""
+    at = place.__getitem__
+    targets = chain.from_iterable([range(s.target, s.target + (s.row or 1)) for s in statements])
+    columns = [[*targets]]
+    for leaves in zip(*[s.leaves for s in statements]):
+        addresses = [
+            map(at, leaf) if isinstance(leaf, list) else repeat(at(leaf), s.row or 1)
+            for s, leaf in zip(statements, leaves)
+        ]
+        columns.append([*chain.from_iterable(addresses)])
+    return columns
 
 
 def _run(addresses: list[int], rate: int, tables: _Tables) -> tuple[Run, int]:

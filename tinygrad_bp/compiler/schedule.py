@@ -18,7 +18,7 @@ from operator import attrgetter, itemgetter
 from typing import Any
 
 from tinygrad_bp import ops
-from tinygrad_bp.compiler.terms import CONSTANT, INNER, SAMPLE, TOTAL, Program, Term, lists_of
+from tinygrad_bp.compiler.terms import CONSTANT, INNER, SAMPLE, TOTAL, Products, Program, Term, lists_of
 
 LONGEST = 40  # operations in one statement: nested deeper, Python refuses to parse it
 FEW_CONSTANTS = 32  # as many different ones stand in the code itself; if there are more they get places
@@ -93,7 +93,11 @@ Shape = tuple[Token, ...]
 
 @dataclass(eq=False, slots=True)
 class Statement:
-    """Compute `target` (a term; for sums, the number of an output) as `shape` says, from `leaves`."""
+    """Compute `target` (a term; for sums, the number of an output) as `shape` says, from `leaves`.
+
+    One with a `row` stands for so many, whose targets follow each other: each takes one of a list where the
+    shape has a single operand.
+    """
 
     kind: Kind
     target: Any
@@ -101,6 +105,7 @@ class Statement:
     leaves: list[Any]  # terms, and for an accumulation lists of terms
     number: int
     level: int = 0
+    row: int = 0
 
 
 @dataclass
@@ -117,11 +122,16 @@ def schedule(program: Program) -> Schedule:
     order = program.order
     plan = Schedule(program)
     writer = _Writer(program.uses, _stands_in_code(order), plan)
-    for place, term in enumerate(program.outputs):
-        if program.summed:
-            writer.write_sum(place, term)
+    place = 0
+    for output in program.outputs:
+        if isinstance(output, Products):
+            writer.write_row(place, output)
+            place += len(output.xs)
+        elif program.summed:
+            writer.write_sum(place, output)
+            place += 1
         else:
-            writer.need(term)
+            writer.need(output)
     writer.write_needed()
     _set_levels(plan.statements)
     plan.statements = list(_in_groups(plan.statements))
@@ -167,6 +177,20 @@ class _Writer:
             self.plan.statements.append(Statement(kind, place, *self._stored(term), number=place))
         else:
             self.plan.statements.append(Statement(kind, place, *self._spelled(term, arrays), number=place))
+
+    def write_row(self, place: int, products: Products) -> None:
+        """Sums of products that have a factor in common: one statement, if all that they take is stored."""
+        rates = {x.rate for x in products.xs}
+        stored = all(map(self._is_stored, {products.g, *products.xs}))
+        if not stored or len(rates) > 1 or max(*rates, products.g.rate) < SAMPLE:
+            for i, term in enumerate(products.terms()):
+                self.write_sum(place + i, term)
+            return
+        xs, g = list(products.xs), products.g
+        for x in (*xs, g):
+            self.need(x)
+        shape, row = _of_two(ops.mul, xs[0].rate, g.rate), len(xs)
+        self.plan.statements.append(Statement(Kind.SUM, place, shape, [xs, g], number=place, row=row))
 
     def _stored(self, term: Term) -> tuple[Shape, list[Any]]:
         self.need(term)

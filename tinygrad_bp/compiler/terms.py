@@ -7,11 +7,11 @@ along every edge, as in the engine.  Two accumulations join the table here, for 
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from itertools import chain
+from itertools import chain, repeat
 from operator import attrgetter
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from tinygrad_bp import ops
 from tinygrad_bp.engine import Value
@@ -148,16 +148,28 @@ class Terms:
         return x if type(x) is Term else self.constant(to_float(x))
 
 
+class Products(NamedTuple):
+    """Outputs x0*g, x1*g, x2*g, which follow each other: the gradient by the weights of a neuron."""
+
+    xs: tuple[Term, ...]
+    g: Term
+
+    def terms(self) -> list[Term]:
+        """The outputs one by one."""
+        return [x * self.g for x in self.xs]
+
+
 def oldest_first(roots: Iterable[Term]) -> list[Term]:
     """All terms the roots are made of, operands before what uses them."""
-    seen = set(roots)
-    todo = list(seen)
+    seen = dict.fromkeys(roots)
+    todo = [x for x in seen if x.args]
     while todo:
-        fresh = [x for x in todo.pop().args if x not in seen]
+        fresh = dict.fromkeys([x for x in todo.pop().args if x not in seen])
         if fresh:
-            seen.update(fresh)
-            todo += fresh
-    return sorted(seen, key=attrgetter("number"))
+            seen |= fresh
+            todo += [x for x in fresh if x.args]
+    leaves = [x for x in seen if not x.args]
+    return leaves + sorted([x for x in seen if x.args], key=attrgetter("number"))
 
 
 def lists_of(term: Term) -> list[list[Term]]:
@@ -170,13 +182,14 @@ class Program:
     """What is computed: outputs, over the values read once a call (parameters first) and the inputs of a
     sample.
 
-    With `summed`, the outputs are sums over the samples; else there is one of each a sample. For `arrays`,
-    lowering left larger steps: sums of any length, and the outputs themselves may be such.
+    With `summed`, the outputs are sums over the samples, and some may be `Products`, which stand for several;
+    else there is one of each a sample. For `arrays`, lowering left larger steps: sums of any length, and the
+    outputs themselves may be such.
     """
 
     def __init__(
         self,
-        outputs: Sequence[Term],
+        outputs: Sequence[Any],
         leaves: Sequence[Value],
         inputs: int,
         summed: bool,
@@ -188,9 +201,23 @@ class Program:
     @cached_property
     def order(self) -> list[Term]:
         """All its terms, operands before what uses them."""
-        return oldest_first(self.outputs)
+        return oldest_first(self._read())
 
     @cached_property
     def uses(self) -> Mapping[Term, int]:
         """How often each term is an operand, or an output."""
-        return Counter(chain(chain.from_iterable([term.args for term in self.order]), self.outputs))
+        return Counter(chain(chain.from_iterable([term.args for term in self.order]), self._read()))
+
+    @property
+    def count(self) -> int:
+        """How many numbers the outputs are."""
+        return sum([len(x.xs) if type(x) is Products else 1 for x in self.outputs])
+
+    def _read(self) -> Iterator[Term]:
+        """What the outputs are, or are made of: the common factor of several counts as often."""
+        for x in self.outputs:
+            if type(x) is Products:
+                yield from x.xs
+                yield from repeat(x.g, len(x.xs))
+            else:
+                yield x

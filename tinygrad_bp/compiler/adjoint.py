@@ -1,0 +1,43 @@
+"""Adjoint: from one number's graph to its derivatives, graphs too. Those by a neuron's weights stay together.
+
+A neuron has one derivative for each of its weights, the neuron's adjoint times what comes in, and a network
+has as many as it has weights.  So they are passed on by rows, and the passes after this one work on rows too:
+
+    dot([w0, w1, w2], [x0, x1, x2], b), of the adjoint g        a neuron
+    (w0 w1 w2, x0 x1 x2, g), and g                              by its weights, and by b
+"""
+
+from collections.abc import Iterator, Sequence
+
+from tinygrad_bp.engine import Value
+from tinygrad_bp.graph_sweep import WeightRow, sweep_graph
+from tinygrad_bp.modes import entered
+
+
+def derivatives(output: Value, by: Sequence[Value]) -> list[Value | WeightRow]:
+    """The derivatives of `output` in the order of `by`; a row stands for as many as it has weights."""
+    rows: list[WeightRow] = []
+    with entered(record=True):
+        adjoint = sweep_graph({output: Value(1.0)}, rows)
+        place = {x: i for i, x in enumerate(by)}
+        whole = {}
+        for row in rows:
+            first = place.get(row.weights[0], 0)
+            if [*map(id, by[first : first + len(row.weights)])] == [*map(id, row.weights)]:
+                whole[first] = row
+            else:  # in another order, or partly
+                adjoint.update([(w, x * row.g) for w, x in zip(row.weights, row.operands) if w in place])
+        return list(_in_order(by, adjoint, whole))
+
+
+def _in_order(
+    by: Sequence[Value], adjoint: dict[Value, Value], whole: dict[int, WeightRow]
+) -> Iterator[Value | WeightRow]:
+    i = 0
+    while i < len(by):
+        if i in whole:
+            yield whole[i]
+            i += len(whole[i].weights)
+        else:
+            yield adjoint[by[i]] if by[i] in adjoint else Value(0.0)
+            i += 1
