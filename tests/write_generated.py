@@ -119,7 +119,7 @@ def call(row: Op) -> str:
 def formula(row: Op) -> str:
     names = operands(row)
     constants = [rf"\text{{{name}}}" for name in row.constants]
-    return row.tex.format(*names, *constants, xs=", ".join(names)).replace("|", r"\vert ")
+    return row.tex.format(*names, *constants, xs=", ".join(names)).replace("|", r"\vert ").strip()
 
 
 def slopes(row: Op) -> str:
