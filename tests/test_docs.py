@@ -43,11 +43,20 @@ def test_every_file_in_the_picture_of_the_architecture_exists():
         assert any(path.endswith("/" + name.rstrip("/")) for path in there), name
 
 
-def test_the_chinese_readme_has_the_same_code():
-    def blocks(path):
-        return CODE.findall(path.read_text(encoding="utf-8"))
+TRANSLATED = {"README.md": "docs/README.zh.md"} | {
+    f"docs/tutorial/{page.name}": f"docs/zh/tutorial/{page.name}"
+    for page in sorted((ROOT / "docs" / "tutorial").glob("*.md"))
+}
 
-    assert blocks(ROOT / "docs" / "README.zh.md") == blocks(ROOT / "README.md")
+
+@pytest.mark.parametrize("page", TRANSLATED)
+def test_a_translation_has_the_same_code_and_headings_of_the_same_levels(page):
+    def parts(path):
+        text = path.read_text(encoding="utf-8").replace(', lang="zh")', ")")
+        levels = re.findall(r"^(#+) ", CODE.sub("", text), re.MULTILINE)
+        return CODE.findall(text), levels, len(re.findall("<details", text))
+
+    assert parts(ROOT / TRANSLATED[page]) == parts(ROOT / page)
 
 
 def test_two_commands_begin_as_they_are_looked_for():

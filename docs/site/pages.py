@@ -168,7 +168,7 @@ def repository_pages() -> dict[Path, str]:
     """Every Markdown file that is a page, and its place on the site."""
     docs = ROOT / "docs"
     found = {ROOT / "README.md": "index.md", docs / "README.zh.md": "zh/index.md"}
-    for file in sorted(docs.rglob("*.md")):
+    for file in sorted(docs.rglob("*.md")):  # docs/zh/ is zh/ on the site
         found.setdefault(file, file.relative_to(docs).as_posix())
     for name in ("CHANGELOG", "CONTRIBUTING"):
         found[ROOT / ".github" / f"{name}.md"] = f"{name.lower()}.md"
