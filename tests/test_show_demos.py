@@ -11,7 +11,7 @@ import pytest
 from matplotlib.image import imread
 from support.demos import DEMOS, run
 
-OUTPUTS = {"draw_neuron": ".svg", "step_through": ".html", "moons": ".png", "digits": ".png"}
+OUTPUTS = {"draw_neuron": ".svg", "step_through": ".html", "moons": ".png", "digits": ".png", "gpt": ".png"}
 
 
 @pytest.fixture(scope="module", params=list(OUTPUTS))
@@ -48,6 +48,13 @@ def test_it_says_what_it_shows(demo):
             r"\d+\.\d\d s in .+; \d+ of 359 unseen digits are read right, (\S+) %", lines[-2]
         )
         assert float(share[1]) >= 95.0
+    elif name == "gpt":
+        assert lines[0] == "4192 parameters, 4130 names, seed 0"
+        unseen, table = map(
+            float, re.search(r"unseen names (\S+), of a table of pairs (\S+)$", lines[-3]).groups()
+        )
+        assert unseen < table - 0.15
+        assert len(lines[-2].split(", ")) == 20
     else:
         assert lines[0] == "2-16-16-1, 337 parameters, 100 points, seed 0"
         losses = [float(line.split()[-1]) for line in lines if line.startswith("iteration")]

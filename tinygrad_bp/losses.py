@@ -9,9 +9,9 @@ the mean.
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tinygrad_bp.engine import Value
+from tinygrad_bp.engine import Value, dot
 from tinygrad_bp.floats import to_float
-from tinygrad_bp.modes import require
+from tinygrad_bp.modes import named, require
 from tinygrad_bp.ops import (
     abs as ABS,
     eq as EQ,
@@ -114,6 +114,50 @@ def cross_entropy(logits: Any, target: Any) -> Value:
     if isinstance(target, Value):  # while a compiler traces: the class is in the data
         return _surprise_of_any(logits, target)
     return _surprise(logits, int(target))
+
+
+class SequenceLoss:
+    """The mean over the places of a sequence of a loss of each place: `loss(predictions[t], targets[t])`.
+
+    With it `fit` takes sequences of different lengths. Raises ValueError if there are not as many predictions
+    as targets.
+
+    >>> SequenceLoss(mse)([Value(3.0), Value(1.0)], [1.0, 1.0]).data
+    2.0
+    """
+
+    def __init__(self, loss: Loss) -> None:
+        if not callable(loss):
+            raise TypeError(f"SequenceLoss takes the loss of one place, such as cross_entropy, not {loss!r}")
+        self.loss = loss
+
+    def __call__(self, predictions: Any, targets: Any) -> Value:
+        return _sum(self.of_places(predictions, targets)) / len(targets)
+
+    def weighted(self, predictions: Any, targets: Any, weights: Sequence[Any]) -> Value:
+        """The sum over the places of their losses, each times its weight."""
+        return dot(weights, self.of_places(predictions, targets))
+
+    def of_places(self, predictions: Any, targets: Any) -> list[Value]:
+        """The loss of each place."""
+        if not isinstance(predictions, Sequence) or not hasattr(targets, "__len__"):
+            wrong = predictions if hasattr(targets, "__len__") else targets
+            raise TypeError(
+                f"SequenceLoss: predictions and targets are lists, an entry for each place, not {wrong!r:.60}"
+            )
+        if len(predictions) != len(targets) or not predictions:
+            raise ValueError(
+                f"SequenceLoss: {len(predictions)} predictions for {len(targets)} targets; give one for each "
+                "place of the sequence"
+            )
+        losses = []
+        for place, (p, t) in enumerate(zip(predictions, targets)):
+            with named(f"place {place}"):
+                losses.append(self.loss(p, t))
+        return losses
+
+    def __repr__(self) -> str:
+        return f"SequenceLoss({getattr(self.loss, '__name__', self.loss)})"
 
 
 def _surprise(logits: Sequence[Any], k: int) -> Value:

@@ -122,3 +122,29 @@ def require(v: Any, check: Callable[[float], object]) -> None:
     watch = mode.get().tracing
     if watch:
         watch.checks.append((v, check))
+
+
+@contextmanager
+def named(place: str) -> Iterator[None]:
+    """Inside, the message of a ValueError begins with this place; also of what is checked later.
+
+    >>> with named("place 3"): raise ValueError("it is not there")
+    Traceback (most recent call last):
+    ValueError: place 3: it is not there
+    """
+    watch = mode.get().tracing
+    begin = len(watch.checks) if watch else 0
+    try:
+        yield
+    except ValueError as error:
+        raise type(error)(f"{place}: {error}") from error
+    if watch:
+        watch.checks[begin:] = [(v, _named(place, check)) for v, check in watch.checks[begin:]]
+
+
+def _named(place: str, check: Callable[[float], object]) -> Callable[[float], object]:
+    def run(number: float) -> None:
+        with named(place):
+            check(number)
+
+    return run

@@ -74,11 +74,12 @@ def read(x: Any, place: str, depth: int = 0) -> Any:
     return [read(entry, f"{place}[{i}]", depth + 1) for i, entry in enumerate(x)]
 
 
-def read_samples(data: Any, name: str) -> list[tuple[list[Any], Any]]:
+def read_samples(data: Any, name: str, sequences: bool = False) -> list[tuple[list[Any], Any]]:
     """Pairs of an input, which is a row, and a target, from data = (xs, ys); `name` is who takes them.
 
-    Raises TypeError and ValueError, which name the sample, for what `read` refuses, for inputs of unequal
-    lengths, and for numbers that are not finite.
+    If they are `sequences`, a row has a target for each entry, and rows may be of different lengths. Raises
+    TypeError and ValueError, which name the sample, for what `read` refuses, for inputs of unequal lengths
+    otherwise, and for numbers that are not finite.
 
     >>> read_samples(([0.5, 1.5], [0, 1]), "fit")
     [([0.5], 0), ([1.5], 1)]
@@ -100,11 +101,24 @@ def read_samples(data: Any, name: str) -> list[tuple[list[Any], Any]]:
         raise ValueError(f"{name}: the dataset is empty; there must be at least one sample")
     rows = [x if isinstance(x, list) else [x] for x in xs]
     for i, row in enumerate(rows):
-        if len(row) != len(rows[0]):
+        if sequences:
+            _refuse_no_sequence(row, ys[i], i, name)
+        elif len(row) != len(rows[0]):
             raise ValueError(
-                f"{name}: xs[{i}] has {len(row)} numbers, xs[0] {len(rows[0])}; give all as many"
+                f"{name}: xs[{i}] has {len(row)} numbers, xs[0] {len(rows[0])}; give all as many, or, for "
+                "sequences with a target for each entry, a losses.SequenceLoss"
             )
     return list(zip(rows, ys))
+
+
+def _refuse_no_sequence(x: list[Any], y: Any, i: int, name: str) -> None:
+    if not x:
+        raise ValueError(f"{name}: xs[{i}] is empty; a sequence has at least one entry")
+    if not isinstance(y, list) or len(y) != len(x):
+        found = f"{len(y)}" if isinstance(y, list) else f"the number {y!r}"
+        raise ValueError(
+            f"{name}: xs[{i}] has {len(x)} entries, ys[{i}] {found}; a sequence has a target for each entry"
+        )
 
 
 def _refuse_non_finite(x: Any, place: str) -> None:

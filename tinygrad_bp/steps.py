@@ -4,7 +4,9 @@ Both leave the same: parameters moved, `.grad` of the last step, the loss before
 the parameters as they were before that step.  What went wrong in compiled code is found out on graphs.
 """
 
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any
@@ -13,9 +15,9 @@ from tinygrad_bp.batches import Batches
 from tinygrad_bp.diagnosis import non_finite
 from tinygrad_bp.engine import Value
 from tinygrad_bp.errors import NonFiniteError, describe
-from tinygrad_bp.losses import Loss
-from tinygrad_bp.modes import entered
-from tinygrad_bp.nn import Module
+from tinygrad_bp.losses import Loss, SequenceLoss
+from tinygrad_bp.modes import entered, named
+from tinygrad_bp.nn import Dropout, Module, drawing_from
 from tinygrad_bp.optim import Optimizer
 from tinygrad_bp.undo import finish, undoing
 
@@ -26,7 +28,7 @@ Sample = tuple[list[float], Any]
 class Task:
     """What is trained, on what, how."""
 
-    model: Callable[[list[float]], Any]
+    model: Callable[[Any], Any]
     samples: list[Sample]
     loss: Loss
     optimizer: Optimizer
@@ -36,10 +38,49 @@ class Task:
     taken: list[float] = field(
         default_factory=list
     )  # the losses of the last call of take(), also if that was interrupted
+    chance: str = "0"  # what the random numbers of its steps depend on, beside the number of the step
+    drawn: int = 0  # how many random numbers the loss of a sample takes, at most
 
     def loss_of_sample(self, x: list[float], y: Any) -> Value:
         """The loss of the prediction for x."""
         return self.loss(self.model(x), y)
+
+    def rows(self, samples: list[Sample]) -> list[tuple[Any, ...]]:
+        """The samples as `loss_of_row` takes them, all of one shape.
+
+        Sequences are filled up to the longest with copies of their last place, and get a weight for each
+        place: one over their length, and 0 for the copies.
+        """
+        longest = max(len(x) for x, _ in samples)
+        if not isinstance(self.loss, SequenceLoss) or all(len(x) == longest for x, _ in samples):
+            return [*samples]
+        rows = []
+        for x, y in samples:
+            n, more = len(x), longest - len(x)
+            rows.append((x + x[-1:] * more, y + y[-1:] * more, [1.0 / n] * n + [0.0] * more))
+        return rows
+
+    def loss_of_row(self, x: list[float], y: Any, weights: list[float] | None = None) -> Value:
+        """The same as `loss_of_sample`, for one of the rows."""
+        if weights is None:
+            return self.loss_of_sample(x, y)
+        assert isinstance(self.loss, SequenceLoss)
+        return self.loss.weighted(self.model(x), y, weights)
+
+    def loss_of_drawn(self, *row_and_numbers: Any) -> Value:
+        """The same, with the random numbers that it takes."""
+        *row, numbers = row_and_numbers
+        with drawing_from(numbers):
+            return self.loss_of_row(*row)
+
+    def draw(self, samples: int, step: int) -> Sequence[list[float] | None]:
+        """The random numbers of a step, even between 0 and 1, for each of its samples: the same ones
+        whenever this step is taken."""
+        if not self.drawn:
+            return [None] * samples
+        counts = type(self.optimizer).step is Optimizer.step  # else nobody says that it counts its steps
+        number = random.Random(f"{self.chance}, step {self.optimizer.t if counts else step}").random
+        return [[number() for _ in range(self.drawn)] for _ in range(samples)]
 
     def share(self, batch: list[int]) -> float:
         """What a sample's loss counts."""
@@ -71,9 +112,8 @@ class Eager:
         if isinstance(task.model, Module):
             task.model.zero_grad()  # also of what the optimizer leaves alone
         total, share = 0.0, task.share(batch)
-        for i in batch:
-            x, y = task.samples[i]
-            total += _backward(task.loss(task.model(x), y), share, f"sample {i}", step)
+        for i, loss in self.losses(batch, step):
+            total += _backward(loss, share, f"sample {i}", step)
         if task.penalty:
             total += _backward(task.penalty(), 1.0, "the penalty", step)
         if not isfinite(total):
@@ -83,10 +123,17 @@ class Eager:
         move(task.optimizer, step)
         return total
 
+    def losses(self, batch: list[int], step: int) -> Iterator[tuple[int, Value]]:
+        """The number of each sample and its loss."""
+        for i, numbers in zip(batch, self.task.draw(len(batch), step)):
+            with named(f"fit: sample {i}"), drawing_from(numbers):
+                loss = self.task.loss_of_sample(*self.task.samples[i])
+            yield i, loss
+
     def loss_of(self, samples: list[Sample]) -> float:
         """The loss on other samples, summed or averaged as that of a batch, without the penalty."""
         share = 1.0 / len(samples) if self.task.reduce == "mean" else 1.0
-        with entered(record=False):
+        with entered(record=False), mode_of(self.task.model, training=False):
             return share * sum([self.task.loss_of_sample(x, y).data for x, y in samples])
 
     def verify(self, i: int, undo: Callable[[], None]) -> None:
@@ -95,14 +142,48 @@ class Eager:
     def _blame_gradient(self, batch: list[int], step: int) -> None:
         """Every loss was finite and yet a gradient is not: build them again, one by one, to find where."""
         task = self.task
-        for i in batch:
-            x, y = task.samples[i]
-            report = non_finite(task.loss(task.model(x), y))
+        for i, loss in self.losses(batch, step):
+            report = non_finite(loss)
             if report:
                 raise stopped(step, f"sample {i}", report)
         report = non_finite(task.penalty()) if task.penalty else ""
         report = report or "it is beyond the floats: scale the data or the loss down"
         raise stopped(step, "the sum of the gradients", report)
+
+
+@contextmanager
+def mode_of(model: Any, training: bool) -> Iterator[None]:
+    """Inside, the modules of the model are in this mode; afterwards each is in its own again."""
+    modules = [module for _, module in model.modules()] if isinstance(model, Module) else []
+    before = [module.training for module in modules]
+    for module in modules:
+        module.training = training
+    try:
+        yield
+    finally:
+        for module, own in zip(modules, before):
+            module.training = own
+
+
+def try_longest(task: Task, samples: Sequence[Sample], name: str) -> int:
+    """Compute the loss of the longest sample, and say how many random numbers it takes.
+
+    Raises ValueError, which names the sample, where the model or the loss does so.
+    """
+    drops = isinstance(task.model, Module) and any(isinstance(x, Dropout) for _, x in task.model.modules())
+    if not drops and not isinstance(task.loss, SequenceLoss):
+        return 0
+    longest = max(range(len(samples)), key=lambda i: len(samples[i][0]))
+    taken: list[float] = []
+
+    def numbers() -> Iterator[float]:
+        while True:
+            taken.append(0.5)
+            yield 0.5
+
+    with named(f"{name}: sample {longest}"), entered(record=False), drawing_from(numbers()):
+        task.loss_of_sample(*samples[longest])
+    return len(taken)
 
 
 def move(optimizer: Optimizer, step: int) -> None:

@@ -10,7 +10,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +18,12 @@ from tinygrad_bp.batches import Batches
 from tinygrad_bp.checkpoint import Saved, check_room, restore, save
 from tinygrad_bp.engine import Value
 from tinygrad_bp.errors import CheckpointError, CompileError
-from tinygrad_bp.losses import Loss
+from tinygrad_bp.losses import Loss, SequenceLoss
 from tinygrad_bp.modes import entered
 from tinygrad_bp.nn import Module
 from tinygrad_bp.optim import Optimizer
 from tinygrad_bp.rows import read_samples, whole_number
-from tinygrad_bp.steps import Eager, Task
+from tinygrad_bp.steps import Eager, Task, mode_of, try_longest
 from tinygrad_bp.undo import undoing
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class State:
 
 
 def fit(
-    model: Callable[[list[float]], Any],
+    model: Callable[[Any], Any],
     data: tuple[Sequence[Any], Sequence[Any]],
     loss: Loss,
     optimizer: Optimizer,
@@ -88,8 +88,9 @@ def fit(
     """Train `model` for `steps` steps on data = (xs, ys), and return the history of the loss.
 
     Each x is a number or a row of numbers, and the model is called with a list; each y is what
-    `loss(prediction, y)` takes.  A batch is all samples, or `batch_size` of them, shuffled anew each epoch by
-    `seed`, or with `seed=None` by what the optimizer's last run has left; its loss is the sum or the mean
+    `loss(prediction, y)` takes. With a `losses.SequenceLoss` an x is a sequence, of any length, and y has a
+    target for each of its places.  A batch is all samples, or `batch_size` of them, shuffled anew each epoch
+    by `seed`, or with `seed=None` by what the optimizer's last run has left; its loss is the sum or the mean
     ("sum", "mean") over its samples, plus `penalty()`, evaluated once a step.  The engine is "eager",
     "compiled", or "auto", which compiles where it pays; compiled code divides large batches among `threads`,
     with the same bits.
@@ -120,7 +121,8 @@ def fit(
     >>> round(line.w[0].data, 3), round(line.b.data, 3), len(history.losses)
     (2.0, 1.0, 300)
     """
-    samples = read_samples(data, "fit")
+    sequences = isinstance(loss, SequenceLoss)
+    samples = read_samples(data, "fit", sequences)
     if not callable(loss) or not isinstance(optimizer, Optimizer):
         wrong = optimizer if callable(loss) else loss
         raise TypeError(
@@ -149,8 +151,8 @@ def fit(
     reports = every or 1
     if callback is not None and not callable(callback):
         raise TypeError(f"fit: callback is a function of the state, not {callback!r}")
-    checked = read_samples(validation, "fit, validation") if validation is not None else []
-    if checked and len(checked[0][0]) != len(samples[0][0]):
+    checked = read_samples(validation, "fit, validation", sequences) if validation is not None else []
+    if checked and not sequences and len(checked[0][0]) != len(samples[0][0]):
         raise ValueError(
             f"fit: the inputs of validation have {len(checked[0][0])} numbers, those of data "
             f"{len(samples[0][0])}; give both as many"
@@ -175,16 +177,21 @@ def fit(
     on_terminal = sys.stderr is not None and sys.stderr.isatty()
     with (
         entered(record=True),
+        mode_of(model, training=True),
         saver or nullcontext(),
         _Progress(steps, progress and on_terminal, begin) as shown,
     ):
         assert optimizer.batches
         task = Task(model, samples, loss, optimizer, reduce, penalty, optimizer.batches)
+        task.chance, task.drawn = str(seed), try_longest(task, samples, "fit")
+        if checked:
+            try_longest(task, checked, "fit, validation")
         chosen_engine = _choose_engine(engine, task, steps, threads)
         while (done := len(history.losses)) < steps:
             at_most = steps - done
             if recorder:
-                recorder.take(done)
+                with mode_of(model, training=False):
+                    recorder.take(done)
                 at_most = min(at_most, recorder.until_next(done))
             if saver:
                 at_most = min(at_most, saver.until_next(done))
@@ -214,7 +221,8 @@ def fit(
                 if callback and callback(state) is True:
                     break
         if recorder:
-            recorder.take(len(history.losses), last=True)
+            with mode_of(model, training=False):
+                recorder.take(len(history.losses), last=True)
     return history
 
 
@@ -294,7 +302,7 @@ def _choose_engine(engine: str, task: Task, steps: int, threads: int = 1) -> "Ea
     threads = whole_number(threads, 1, "fit: threads is a whole number from 1 up")
     work = steps * task.batches.size * len(task.optimizer.parameters)
     if engine == "eager" or (engine == "auto" and work < WORTH_COMPILING):
-        return Eager(task)
+        return _checked(Eager(task))
     from tinygrad_bp.stretches import Compiled  # with the compiler, which is large: loaded where it is used
 
     try:
@@ -306,7 +314,21 @@ def _choose_engine(engine: str, task: Task, steps: int, threads: int = 1) -> "Ea
         warnings.warn(
             f"fit uses the eager engine, since compiling failed: {reason}", RuntimeWarning, stacklevel=3
         )
-        return Eager(task)
+        return _checked(Eager(task))
+
+
+def _checked(engine: Eager) -> Eager:
+    """The engine, if the model and the loss take every sequence; they say so before a step is taken."""
+    task = engine.task
+    if isinstance(task.loss, SequenceLoss):
+        from tinygrad_bp.compiler.columns import Columns
+        from tinygrad_bp.compiler.tracing import trace
+
+        data = Columns("fit", [*map(list, zip(*task.rows(task.samples)))])
+        with mode_of(task.model, training=False), suppress(CompileError):  # of a model that cannot be traced
+            for check in trace(task.loss_of_row, data.structures, task.optimizer.parameters).checks:
+                check.run(data)
+    return engine
 
 
 def _batches(n: int, size: int | None, seed: int | None, before: Batches | None) -> Batches:

@@ -22,7 +22,7 @@ from tinygrad_bp.compiler.columns import Columns
 from tinygrad_bp.compiler.locks import nudging
 from tinygrad_bp.engine import Value, newest_first, tick
 from tinygrad_bp.errors import CompileError
-from tinygrad_bp.modes import Watch, describe_line, entered, forbid, users_frame
+from tinygrad_bp.modes import Watch, describe_line, entered, forbid, named, users_frame
 from tinygrad_bp.rows import Structure, fill, flat, structure_of
 
 Check = Callable[[float], object]  # raises an error for a number that a loss does not take
@@ -258,11 +258,16 @@ class DataCheck:
         """Raise the error of the check for the first sample that it does not allow."""
         columns = [data.numbers_of(place) for place in self.places.values()]
         numbers = {x: x._data for x in self.leaves}
-        for sample in dict.fromkeys(zip(*columns)):
+        seen = set()
+        for i, sample in enumerate(zip(*columns)):
+            if sample in seen:
+                continue
+            seen.add(sample)
             numbers.update(zip(self.places, sample))
             for v in self.nodes:
                 numbers[v] = v.op.value(*[numbers[x] for x in v.inputs])
-            self.check(numbers[self.root])
+            with named(f"{data.name}: sample {i}"):
+                self.check(numbers[self.root])
 
 
 def _data_checks(call: _Call, params: Sequence[Value]) -> list[DataCheck]:

@@ -1,6 +1,7 @@
-"""Networks: what has parameters, and what is made of neurons."""
+"""Networks: what has parameters, what is made of neurons, what takes sequences, and what joins them."""
 
-from tinygrad_bp.nn.base import MODULES, Module, check_state
+from tinygrad_bp.nn.base import CALLS, MODULES, Module, ModuleCall, check_state
+from tinygrad_bp.nn.parts import Dropout, Each, Residual, Sequential, Sum, draw, drawing_from
 from tinygrad_bp.nn.perceptron import (
     MLP,
     Activation,
@@ -13,8 +14,10 @@ from tinygrad_bp.nn.perceptron import (
     xavier,
     zeros,
 )
+from tinygrad_bp.nn.sequence import Attention, Embedding, LayerNorm, Positions, RMSNorm
 
 __all__ = [
-    "MLP", "MODULES", "Activation", "Initialiser", "Layer", "Module", "Neuron", "check_state", "he", "normal",
-    "uniform", "xavier", "zeros",
+    "CALLS", "MLP", "MODULES", "Activation", "Attention", "Dropout", "Each", "Embedding",
+    "Initialiser", "Layer", "LayerNorm", "Module", "ModuleCall", "Neuron", "Positions", "RMSNorm", "Residual",
+    "Sequential", "Sum", "check_state", "draw", "drawing_from", "he", "normal", "uniform", "xavier", "zeros",
 ]  # fmt: skip

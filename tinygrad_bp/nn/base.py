@@ -1,17 +1,34 @@
-"""Module: something with parameters, which has paths for them, and can be saved and copied."""
+"""Module: something with parameters, which has paths for them, and can be saved and copied.
+
+A call of a module with a `forward` is noted, with the numbers of the first and the last node it made: that is
+how drawings and explanations find its nodes, also where it has no parameters.
+"""
 
 import copy
+import random
+from collections import deque
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeVar
-from weakref import WeakValueDictionary
+from typing import Any, NamedTuple, TypeVar
+from weakref import ReferenceType, WeakValueDictionary, ref
 
-from tinygrad_bp.engine import Value
+from tinygrad_bp.engine import Value, tick
 from tinygrad_bp.errors import CheckpointError, printable
 from tinygrad_bp.floats import NO_GRAD, to_float
 
 M = TypeVar("M", bound="Module")
 
 MODULES: "WeakValueDictionary[int, Module]" = WeakValueDictionary()  # all there are: drawings ask for owners
+
+
+class ModuleCall(NamedTuple):
+    """A module at work: the nodes that it made have numbers between these two."""
+
+    begin: int
+    end: int
+    module: "ReferenceType[Module]"
+
+
+CALLS: "deque[ModuleCall]" = deque(maxlen=20_000)  # the last ones, in the order in which they ended
 
 
 class Module:
@@ -22,16 +39,44 @@ class Module:
     ...     def __call__(self, x): return self.slope * x + self.shift
     >>> [name for name, _ in Line().named_parameters()]
     ['slope', 'shift']
+
+    A subclass that has `forward(x)` in place of `__call__(x)` is drawn as one box at the level of layers.
     """
+
+    training = True  # train() and eval() set it, in the modules inside too
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         module = super().__new__(cls)
         MODULES[id(module)] = module
         return module
 
+    def __call__(self, x: Any) -> Any:
+        begin = tick()
+        out = self.forward(x)
+        CALLS.append(ModuleCall(begin, tick(), ref(self)))
+        return out
+
+    def forward(self, x: Any) -> Any:
+        """What the module makes of x."""
+        raise TypeError(f"{type(self).__name__} does not say what it computes: write forward(self, x)")
+
+    def modules(self) -> list[tuple[str, "Module"]]:
+        """(path, module) of the modules inside, itself first with the path ''; each is named once."""
+        return [(path, part) for path, part in _walk(self, "", set()) if isinstance(part, Module)]
+
+    def train(self: M, training: bool = True) -> M:
+        """Set `training` here and in all modules inside: a Dropout drops then, and passes on in eval()."""
+        for _, module in self.modules():
+            module.training = training
+        return self
+
+    def eval(self: M) -> M:
+        """As the model is used, and not as it is trained: what `train(False)` does."""
+        return self.train(False)
+
     def named_parameters(self) -> list[tuple[str, Value]]:
         """(path, parameter) in the order of the attributes; one that occurs twice is named once."""
-        return list(_walk(self, "", set()))
+        return [(path, part) for path, part in _walk(self, "", set()) if isinstance(part, Value)]
 
     def parameters(self) -> list[Value]:
         return [p for _, p in self.named_parameters()]
@@ -88,7 +133,8 @@ def check_state(module: Module, state: Mapping[str, float]) -> dict[str, float]:
     return numbers
 
 
-def _walk(part: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Value]]:
+def _walk(part: Any, path: str, seen: set[int]) -> Iterator[tuple[str, "Value | Module"]]:
+    """The parameters and modules in this part, with their paths, in the order of the attributes."""
     if isinstance(part, Module):
         branches: Any = vars(part).items()
     elif isinstance(part, dict):
@@ -100,6 +146,8 @@ def _walk(part: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Value]]:
     if id(part) in seen:  # a module that knows its parent
         return
     seen.add(id(part))
+    if isinstance(part, Module):
+        yield path, part
     for name, branch in branches:
         place = f"{path}.{name}" if path else str(name)
         if not isinstance(branch, Value):
@@ -107,3 +155,21 @@ def _walk(part: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Value]]:
         elif branch.op is None and id(branch) not in seen:  # not one that is tied to an earlier one
             seen.add(id(branch))
             yield place, branch
+
+
+# --- what modules check when they are made ------------------------------------------------------------------
+
+
+def whole_size(n: Any, name: str) -> int:
+    """n, a size. Raises ValueError for what is no whole number from 1 up."""
+    if not isinstance(n, int) or isinstance(n, bool) or n < 1:
+        raise ValueError(f"{name} is a whole number from 1 up, not {n!r}")
+    return n
+
+
+def generator(rng: Any) -> Any:
+    """A generator to draw from: rng, or the random module. Raises TypeError for what draws nothing."""
+    rng = random if rng is None else rng
+    if not hasattr(rng, "gauss"):
+        raise TypeError(f"rng is a generator such as random.Random(0), not {rng!r}")
+    return rng

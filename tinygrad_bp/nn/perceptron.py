@@ -6,14 +6,13 @@ like the layer one draws on paper. The label of a parameter is its path in the m
 """
 
 import math
-import random
 from collections.abc import Callable, Mapping, Sequence
 from inspect import signature
 from typing import Any, NoReturn
 
 from tinygrad_bp.engine import Value, dot
 from tinygrad_bp.errors import misspelled, printable
-from tinygrad_bp.nn.base import Module
+from tinygrad_bp.nn.base import Module, generator, whole_size
 from tinygrad_bp.ops import OPS, Op
 
 Activation = Callable[[Value], Value]
@@ -80,10 +79,8 @@ class Neuron(Module):
         **unknown: NoReturn,
     ) -> None:
         _refuse_unknown(Neuron, unknown)
-        rng = random if rng is None else rng
-        if not hasattr(rng, "gauss"):
-            raise TypeError(f"rng is a generator such as random.Random(0), not {rng!r}")
-        self.w = [Value(weights(rng, nin, nout)) for _ in range(_size(nin, "nin"))]
+        rng = generator(rng)
+        self.w = [Value(weights(rng, nin, nout)) for _ in range(whole_size(nin, "nin"))]
         self.b = Value(biases(rng, nin, nout)) if bias else None
         self.nonlin = nonlin and act is not None
         self.act = _activation(act) if self.nonlin and act is not None else None
@@ -104,7 +101,7 @@ class Layer(Module):
     """`nout` neurons side by side, each seeing all `nin` inputs; one output is a Value, more are a list."""
 
     def __init__(self, nin: int, nout: int, **kwargs: Any) -> None:
-        self.neurons = [Neuron(nin, nout=nout, **kwargs) for _ in range(_size(nout, "nout"))]
+        self.neurons = [Neuron(nin, nout=nout, **kwargs) for _ in range(whole_size(nout, "nout"))]
         self.label_parameters()
 
     def __call__(self, x: Sequence[Any]) -> Any:
@@ -125,6 +122,7 @@ class MLP(Module):
     itself, so that random.seed works. Raises ValueError for sizes below 1, an unknown activation, the wrong
     number of inputs.
 
+    >>> import random
     >>> model = MLP(2, [3, 1], rng=random.Random(0)); len(model.parameters())
     13
     >>> model.named_parameters()[3][0]
@@ -207,12 +205,6 @@ def _refuse_unknown(module: type, unknown: Mapping[str, Any]) -> None:
             raise TypeError(f"{module.__name__} has no {name!r}: write rng=random.Random({value!r})")
         known = [p for p in signature(module).parameters if p not in ("self", "unknown")]
         raise TypeError(f"{misspelled(module.__name__, name, known)} (it takes {', '.join(known)})")
-
-
-def _size(n: Any, name: str) -> int:
-    if not isinstance(n, int) or isinstance(n, bool) or n < 1:
-        raise ValueError(f"{name} is a whole number from 1 up, not {n!r}")
-    return n
 
 
 def _activation(act: str | Activation) -> Activation:

@@ -244,6 +244,31 @@ def weight_matrices(
     return figure
 
 
+def attention_maps(
+    maps: Sequence[Sequence[Sequence[float]]], tokens: Sequence[str], axes: Any = None
+) -> Figure:
+    """What each head of an attention looks at: a row for each place, dark where it takes most.
+
+    `maps` is what `Attention.maps` gives, `tokens` names the places. Raises ValueError for maps of another
+    size.
+
+    >>> figure = attention_maps([[[1.0, 0.0], [0.5, 0.5]]], "ab"); figure.axes[0].get_title()
+    'head 1'
+    """
+    if not len(maps) or any(len(row) != len(tokens) for of_head in maps for row in (of_head, *of_head)):
+        raise ValueError(f"attention_maps: a head has a square of {len(tokens)} rows, as there are tokens")
+    axes = axes if axes is not None else side_by_side(len(maps), width=3.0 * len(maps), height=3.4)[1]
+    axes = list(axes) if hasattr(axes, "__len__") else [axes]
+    for number, (ax, of_head) in enumerate(zip(axes, maps), 1):
+        ax.imshow([_floats(row) for row in of_head], cmap="Greys", vmin=0.0, vmax=1.0)
+        ax.set_title(f"head {number}")
+        ax.set_xticks(range(len(tokens)), list(tokens))
+        ax.set_yticks(range(len(tokens)), list(tokens))
+        ax.set_xlabel("looks at")
+    axes[0].set_ylabel("at")
+    return _figure(axes[0])
+
+
 # --- difference quotients -----------------------------------------------------------------------------------
 
 
