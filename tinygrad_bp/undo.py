@@ -6,7 +6,7 @@ was, in the same objects.
 """
 
 from array import array
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from random import Random
 from types import BuiltinFunctionType, FunctionType, ModuleType
@@ -118,8 +118,10 @@ def _put_numbers_of_one(v: Value, number: float) -> None:
 
 
 def _put_items(x: Any, items: dict[Any, Any]) -> None:
-    dict.clear(x)
-    dict.update(x, items)
+    kind = OrderedDict if isinstance(x, OrderedDict) else dict  # which keeps an order that dict's methods do not know
+    kind.clear(x)
+    for key, value in items.items():
+        kind.__setitem__(x, key, value)
 
 
 def _put_entries(x: Any, entries: list[Any]) -> None:

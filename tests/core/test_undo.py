@@ -162,6 +162,24 @@ def test_what_did_not_move_is_not_stale():
     assert (p.grad, q.data) == (3.0, 2.0)
 
 
+def test_an_ordered_dict_comes_back_in_order_however_often():
+    class Loud(OrderedDict):
+        def __setitem__(self, key, value):
+            raise AssertionError("the user's own method is not called")
+
+    for state in OrderedDict(b=2, a=1), Loud():
+        OrderedDict.__setitem__(state, "c", 3)
+        before = repr(state)
+        for _ in range(3):
+            undo = undoing(state)
+            OrderedDict.__setitem__(state, "d", 4)
+            state.move_to_end("c")
+            OrderedDict.__delitem__(state, "c")
+            undo()
+            assert repr(state) == before
+            assert [*reversed(state)] == [*reversed([*state])]
+
+
 def test_deep_and_circular_state():
     deep = []
     for _ in range(100_000):
