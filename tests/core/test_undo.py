@@ -180,6 +180,7 @@ def test_an_ordered_dict_comes_back_in_order_however_often():
             assert [*reversed(state)] == [*reversed([*state])]
 
 
+@pytest.mark.deep
 def test_deep_and_circular_state():
     deep = []
     for _ in range(100_000):

@@ -1,5 +1,5 @@
 // Run pytest in Pyodide under node: node pyodide.mjs PYODIDE SITE REPOSITORY [pytest arguments ...]
-// What this platform lacks (processes, threads, and NumPy where it cannot be downloaded) is skipped and counted.
+// Tests marked deep are left out: they would end the process. What this platform lacks (processes, threads, terminals, timers, and NumPy where it cannot be downloaded) is skipped and counted.
 import { pathToFileURL } from "node:url";
 
 const [module, site, repository, ...args] = process.argv.slice(2);
@@ -12,23 +12,51 @@ for (const [at, folder] of [["/site", site], ["/repository", repository]]) {
 }
 py.globals.set("args", py.toPy(args));
 const code = py.runPython(`
-import importlib.util, os, sys
+import builtins, importlib.util, os, sys, types
 sys.dont_write_bytecode = True
 sys.path[:0] = ["/site", "/repository"]
 os.chdir("/repository")
 os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = "/tmp/hypothesis"
 import pytest
 
-LACKS = "can't start new thread", "emscripten does not support processes"
+LACKS = (
+    "can't start new thread",
+    "emscripten does not support processes",
+    "out of pty devices",
+    "has no attribute 'setitimer'",
+    "No module named 'numpy'",
+)
 MISSING = [name for name in ("numpy", "venv") if importlib.util.find_spec(name) is None]
 left_out = []
 
+class Absent(types.ModuleType):
+    """Stands for a module that is not here, so that only those tests are left out that use it."""
+
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise ModuleNotFoundError(f"No module named '{self.__name__}'")
+
+def import_in_tests(name, globals=None, *more, ordinary=builtins.__import__, **named):
+    of_tests = str((globals or {}).get("__file__")).startswith("/repository/tests/")
+    return Absent(name) if name == "numpy" and of_tests else ordinary(name, globals, *more, **named)
+
+if "numpy" in MISSING:
+    builtins.__import__ = import_in_tests
+
 class Platform:
     @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_setup(self, item):
+        return (yield from self.lacking())
+
+    @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item):
+        return (yield from self.lacking())
+
+    def lacking(self):
         try:
             return (yield)
-        except (RuntimeError, OSError) as error:
+        except (RuntimeError, OSError, AttributeError, ImportError) as error:
             if not any(text in str(error) for text in LACKS):
                 raise
             pytest.skip(str(error))
@@ -51,6 +79,6 @@ class Platform:
             terminalreporter.write_line(f"NOT RUN: {', '.join(sorted(left_out))}: not in this Pyodide")
 
 print("Python", sys.version.split()[0], "on", sys.platform, flush=True)
-int(pytest.main([*args, "-p", "no:cacheprovider"], plugins=[Platform()]))
+int(pytest.main([*args, "-m", "not slow and not peers and not deep", "-p", "no:cacheprovider"], plugins=[Platform()]))
 `);
 process.exit(code);
