@@ -257,6 +257,7 @@ def test_settings_and_memory_are_checked(tmp_path):
     change(name=None)
 
 
+@pytest.mark.not_wasm
 def test_what_is_too_large_is_refused_before_it_is_read(tmp_path):
     path = tmp_path / "a.json"
     with path.open("wb") as file:

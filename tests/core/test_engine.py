@@ -240,7 +240,7 @@ def test_the_windows_of_the_sweep_change_no_bit(monkeypatch, graph, window, gap,
     assert got.keys() == {*seeds, *newest_first(seeds), *(x for v in newest_first(seeds) for x in v.inputs)}
 
 
-@pytest.mark.deep
+@pytest.mark.not_wasm
 def test_a_graph_with_old_and_far_parts():
     x = Value(2.0)
     old = x * x

@@ -180,7 +180,7 @@ def test_an_ordered_dict_comes_back_in_order_however_often():
             assert [*reversed(state)] == [*reversed([*state])]
 
 
-@pytest.mark.deep
+@pytest.mark.not_wasm
 def test_deep_and_circular_state():
     deep = []
     for _ in range(100_000):

@@ -1,5 +1,5 @@
 // Run pytest in Pyodide under node: node pyodide.mjs PYODIDE SITE REPOSITORY [pytest arguments ...]
-// Tests marked deep are left out: they would end the process. What this platform lacks (processes, threads, terminals, timers, and NumPy where it cannot be downloaded) is skipped and counted.
+// Tests marked not_wasm are left out. What this platform lacks (processes, threads, terminals, timers, and NumPy where it cannot be downloaded) is skipped and counted.
 import { pathToFileURL } from "node:url";
 
 const [module, site, repository, ...args] = process.argv.slice(2);
@@ -79,6 +79,6 @@ class Platform:
             terminalreporter.write_line(f"NOT RUN: {', '.join(sorted(left_out))}: not in this Pyodide")
 
 print("Python", sys.version.split()[0], "on", sys.platform, flush=True)
-int(pytest.main([*args, "-m", "not slow and not peers and not deep", "-p", "no:cacheprovider"], plugins=[Platform()]))
+int(pytest.main([*args, "-m", "not slow and not peers and not not_wasm", "-p", "no:cacheprovider"], plugins=[Platform()]))
 `);
 process.exit(code);
