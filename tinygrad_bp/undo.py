@@ -118,7 +118,7 @@ def _put_numbers_of_one(v: Value, number: float) -> None:
 
 
 def _put_items(x: Any, items: dict[Any, Any]) -> None:
-    kind = OrderedDict if isinstance(x, OrderedDict) else dict  # which keeps an order that dict's methods do not know
+    kind = OrderedDict if isinstance(x, OrderedDict) else dict  # an order is not dict's to keep
     kind.clear(x)
     for key, value in items.items():
         kind.__setitem__(x, key, value)
