@@ -46,6 +46,15 @@ def test_every_size_of_layer(size: int) -> None:
         assert distance(net, step, n) < 1e-13, n
 
 
+def test_a_sum_of_a_constant_times_an_operand() -> None:
+    """It has a multiplication, and one operand."""
+    ws = [Value(0.5) for _ in range(12)]
+    step = compile(lambda x: 2.0 * tg.dot(ws, x), ws)
+    value, grads = step.value_and_grad([[float(i) for i in range(12)]] * 2)
+    assert value == 132.0
+    assert list(grads) == [4.0 * i for i in range(12)]
+
+
 def numbers(net: Net, n: int, processor: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> list[float]:
     monkeypatch.setattr(native, "vectors", lambda: processor)
     step = compile(net.loss, net.params)

@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from tinygrad_bp import ops
 from tinygrad_bp.compiler.backends.llvm.functions import applied
 from tinygrad_bp.compiler.backends.llvm.text import Index, Text
 from tinygrad_bp.compiler.roll import Nest, Rolled, leaf_spaces
-from tinygrad_bp.compiler.schedule import Kind, Space
+from tinygrad_bp.compiler.schedule import Apply, Kind, Space
 from tinygrad_bp.compiler.spelling import fold, start_of
 from tinygrad_bp.ops import Op
 
@@ -111,6 +112,10 @@ class Block:
         self.live: Index = "%live" if lanes.tile > 1 else 1
         self.loops = nest.loops or [(1, (0,) * len(nest.base))]
         self.trips = self.loops[-1][0]
+        last = nest.shape[-1]  # the product of two operands: a sum of it is a fused multiply-add
+        self.product = (
+            len(nest.shape) == 3 and len(self.spaces) == 2 and isinstance(last, Apply) and last.op is ops.mul
+        )
 
     # --- addresses and operands ----------------------------------------------------------------------------
 

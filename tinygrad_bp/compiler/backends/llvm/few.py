@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
-from tinygrad_bp import ops
 from tinygrad_bp.compiler.backends.llvm.blocks import EIGHT, Block, Counters, Lanes, cut
 from tinygrad_bp.compiler.backends.llvm.text import Index, Text
 from tinygrad_bp.compiler.roll import Nest, Point
-from tinygrad_bp.compiler.schedule import Apply, Kind, Space
+from tinygrad_bp.compiler.schedule import Kind, Space
 
 Loop = tuple[int, Point]
 Operand = Callable[[int], str]
@@ -36,8 +35,6 @@ class Few(Block):
         self.count = min(EIGHT, self.trips)  # results in a vector
         self.samples = lanes.tile if nest.kind is Kind.SAMPLE else 1
         self.apply, self.apart, self.pitch, self.near, self.wrong = False, 0, 0, "", ""  # see write_and_move
-        last = nest.shape[-1]
-        self.product = len(nest.shape) == 3 and isinstance(last, Apply) and last.op is ops.mul
 
     def cost(self, loops: Sequence[Loop], terms: bool) -> float:
         """About how many vectors are loaded and stored, with lanes along terms or along results."""

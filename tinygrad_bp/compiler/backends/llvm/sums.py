@@ -6,10 +6,9 @@ neighbouring results, and the samples come one by one.  The first tile of a buff
 add to them.
 """
 
-from tinygrad_bp import ops
 from tinygrad_bp.compiler.backends.llvm.blocks import Block, cut
 from tinygrad_bp.compiler.backends.llvm.text import Index, choose
-from tinygrad_bp.compiler.schedule import Apply, Space
+from tinygrad_bp.compiler.schedule import Space
 
 Kept = dict[tuple[int, int], str]  # sums in registers, by their place in the block
 
@@ -21,8 +20,6 @@ class Sums(Block):
         """All of them: transposed where that is cheaper."""
         if len(self.loops) == 1:
             self.loops = [(1, (0,) * len(self.nest.base)), *self.loops]
-        last = self.nest.shape[-1]
-        self.product = len(self.nest.shape) == 3 and isinstance(last, Apply) and last.op is ops.mul
         if self.can_be_transposed():
             self.write_transposed()
         else:
@@ -72,7 +69,7 @@ class Sums(Block):
                     for k in range(len(self.spaces))
                 ]
                 old = text.get(variable)
-                if self.product and len(x) == 2:  # both are 0 beyond the last sample
+                if self.product:  # both are 0 beyond the last sample
                     new = text.intrinsic("fmuladd", [*x, old])
                 else:
                     share = self.value(x.__getitem__)
