@@ -289,7 +289,7 @@ def reads(nest: Nest, program: Rolled) -> list[tuple[int, list[list[int]]]]:
     for target, *firsts in points_of(nest, program.table):
         operands = []
         for first, run in zip(firsts, nest.runs):
-            operands.append([*addresses_of(run, first, nest.length, program.table)] if run else [first])
+            operands.append([*addresses_of(run, first, program.table)] if run else [first])
         found.append((target, operands))
     return found
 
@@ -367,4 +367,26 @@ def test_for_arrays_a_sum_of_like_terms_is_one_step_however_short() -> None:
     assert operations(loss) == {"mul": 2, "total": 1}
     assert [len(s.leaves) for s in schedule(fuse(loss)).statements if s.kind is Kind.SUM] == [1]
     unlike = lowered(lambda x: tg.sum(x[0] * x[0], tg.sin(x[1])), [], 2, arrays=True)
-    assert operations(unlike) == {"mul": 1, "sin": 1, "add": 2}
+    assert operations(unlike) == {"mul": 1, "sin": 1, "add": 1}
+
+
+def test_for_arrays_parameters_times_samples_are_one_product_however_few() -> None:
+    """With operators or dot, and what else is in the sum is added to it."""
+    ws = [Value(0.5) for _ in range(3)]
+    by_hand = lowered(lambda x: tg.tanh(ws[0] * x[0] + x[1] * ws[1] + ws[2]), ws, 2, arrays=True)
+    by_dot = lowered(lambda x: tg.tanh(tg.dot(ws[:2], x, ws[2])), ws, 2, arrays=True)
+    for program in (by_hand, by_dot):
+        (loss,) = [s for s in schedule(fuse(program)).statements if s.kind is Kind.SUM]
+        assert [len(leaf) for leaf in loss.leaves if isinstance(leaf, list)] == [2, 2]
+    mixed = lowered(lambda x: tg.dot([ws[0], x[0], 3.0], [x[1], x[1], x[0]]), ws, 2, arrays=True)
+    assert operations(mixed) == {"inner": 1, "mul": 2, "add": 2}
+
+
+def test_for_arrays_a_choice_needs_no_factor_that_is_1() -> None:
+    """The slope of ReLU chooses between the adjoint and 0; the adjoint is not multiplied by 1 before."""
+
+    def slope(x: list[Any]) -> Any:
+        return tg.gradients(tg.exp(tg.relu(x[0])), x, create_graph=True)[0]
+
+    assert operations(lowered(slope, [], 1, arrays=True))["mul"] == 0
+    assert operations(lowered(slope, [], 1))["mul"] == 1

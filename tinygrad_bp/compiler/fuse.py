@@ -12,7 +12,7 @@ all parameters or all values of a sample; others are copied.
 from collections.abc import Mapping, Sequence
 
 from tinygrad_bp import ops
-from tinygrad_bp.compiler.lower import FEW
+from tinygrad_bp.compiler.lower import FEW, matrix_product
 from tinygrad_bp.compiler.terms import COPY, INNER, SAMPLE, TOTAL, Products, Program, Term, lists_of
 
 
@@ -20,6 +20,7 @@ def fuse(program: Program) -> Program:
     """The same program with its chains of additions fused."""
     order, uses = program.order, program.uses
     inside, changes = _links(order, uses)
+    changes = changes or program.arrays
     if not changes and not any(
         term.op in (TOTAL, INNER) and any(map(_mixed, lists_of(term))) for term in order
     ):
@@ -29,7 +30,7 @@ def fuse(program: Program) -> Program:
         if not term.args:
             new[term] = term
         elif term.op is ops.add and term not in inside:
-            new[term] = _fused(term, inside, uses, new)
+            new[term] = _fused(term, inside, uses, new, program.arrays)
         elif term not in inside:
             new[term] = _rebuilt(term, new)
     outputs = [
@@ -62,7 +63,9 @@ def _partial_sum(term: Term, uses: Mapping[Term, int]) -> Term | None:
     return None
 
 
-def _fused(root: Term, inside: set[Term], uses: Mapping[Term, int], new: dict[Term, Term]) -> Term:
+def _fused(
+    root: Term, inside: set[Term], uses: Mapping[Term, int], new: dict[Term, Term], arrays: bool
+) -> Term:
     chain = []  # the summands, last first
     term = root
     while True:
@@ -75,6 +78,8 @@ def _fused(root: Term, inside: set[Term], uses: Mapping[Term, int], new: dict[Te
         chain.append(y if before is x else x)
         term = before
     summands = chain[::-1]
+    if arrays:
+        summands = _with_one_product(summands, uses, new)
     products = [_is_product(x, uses) for x in summands[1:]]
     start, rest = summands[0], summands[1:]
     if len(rest) < FEW or not (any(products) or len(rest) >= 2 * FEW):
@@ -86,6 +91,16 @@ def _fused(root: Term, inside: set[Term], uses: Mapping[Term, int], new: dict[Te
     ws = [new[w] if x is not None else one for w, x in pairs]
     xs = [new[x] if x is not None else new[w] for w, x in pairs]
     return _accumulation(INNER, new[start], ws, xs)
+
+
+def _with_one_product(summands: list[Term], uses: Mapping[Term, int], new: dict[Term, Term]) -> list[Term]:
+    """The summands, of which single products of a parameter and a sample's value become one of matrices."""
+    singles = [x for x in summands if x.op is INNER and len(x.args) == 3 and uses[x] == 1]
+    if len(singles) < 2:
+        return summands
+    product = matrix_product([(new[x].args[1], new[x].args[2]) for x in singles])
+    new[product] = product
+    return [product, *[x for x in summands if x not in singles]]
 
 
 def _is_product(term: Term, uses: Mapping[Term, int]) -> bool:

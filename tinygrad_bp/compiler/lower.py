@@ -13,12 +13,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tinygrad_bp import ops
-from tinygrad_bp.compiler.terms import INNER, ONCE, SAMPLE, TOTAL, Products, Program, Term, Terms
+from tinygrad_bp.compiler.terms import CONSTANT, INNER, ONCE, SAMPLE, TOTAL, Products, Program, Term, Terms
 from tinygrad_bp.engine import Value, newest_first
 from tinygrad_bp.floats import SMALLEST, SQRT_HALF, SQRT_HALF_REST, TWO_OVER_SQRT_PI, product
 from tinygrad_bp.graph_sweep import WeightRow
 from tinygrad_bp.ops import Op
 
+FLAGS = (ops.gt, ops.ge, ops.eq, ops.ne, ops.step)  # their results are 0 or 1, or nan
 FEW = 4  # a sum of fewer terms is written out
 erfc = Op("erfc", math.erfc, None, 1)  # a primitive that the table does not have
 
@@ -33,7 +34,8 @@ def lower(
 ) -> Program:
     """The outputs as terms. Leaves that are no inputs, no parameters and not captured are constants.
 
-    For `arrays`, sums are one step and sigmoid and the slopes of sigmoid and tanh are as in textbooks.
+    For `arrays`, sums and products of matrices are one step, and sigmoid and the slopes of sigmoid and tanh
+    are as in textbooks.
     """
     terms = Terms(FOR_ARRAYS if arrays else EXPANSIONS)
     known: dict[Value, Term] = {x: terms.leaf(SAMPLE, place) for place, x in enumerate(inputs)}
@@ -166,10 +168,62 @@ def _normal_cdf(x: Any) -> Any:
     return ops.where(ops.gt(40.0, ops.abs(x)), near, ops.nan_if(x, ops.gt(x, 0.0)))
 
 
-# --- textbook forms, for arrays ----------------------------------------------------------------------------
-# A sum of like terms is one step, however short.  Where the output is there, a slope is read off it, as other
-# libraries do: right to 16 digits of 1, and not of itself.  The engine keeps all digits of a slope near 0; it
-# computes `exp` once more for them.
+# --- for arrays --------------------------------------------------------------------------------------------
+# Larger steps: parameters times samples are one product of matrices, however few they are, and a sum of like
+# terms is one step.  Only the signs of zeros, and what overflows on the way, may differ.  Where the output is
+# there, a slope is read off it, as in textbooks and other libraries: right to 16 digits of 1, and not of
+# itself.  The engine keeps all digits of a slope near 0; it computes `exp` once more for them.
+
+
+def _product_and_rest(*xs: Term) -> Any:
+    """A dot product as up to three: parameters times samples, constants times anything, and the others."""
+    zero, n = xs[0].graph.constant(0.0), len(xs) // 2
+    pairs = [pair if pair[0].rate <= pair[1].rate else pair[::-1] for pair in zip(xs, xs[n : 2 * n])]
+    groups: dict[int, list[Any]] = {2: [], 1: [], 0: []}
+    for w, x in pairs:
+        groups[0 if w.rate == CONSTANT else 2 if w.rate < x.rate else 1].append((w, x))
+    total: Any = zero
+    for kind, group in groups.items():
+        if group:
+            total = total + (matrix_product(group) if kind == 2 else accumulated(zero, *zip(*group)))
+    return total + xs[-1] if len(xs) % 2 else total
+
+
+def matrix_product(pairs: Sequence[tuple[Term, Term]]) -> Term:
+    """The sum of the products of these pairs of a parameter and a value of the sample, as one term."""
+    ws, xs = zip(*pairs)
+    zero: Term = ws[0].graph.constant(0.0)
+    return zero.graph.make(INNER, (zero, *ws, *xs), SAMPLE)
+
+
+def _is(x: Term, number: float) -> bool:
+    return x.rate == CONSTANT and x.value == number
+
+
+def _add_of_arrays(x: Term, y: Term) -> Term:
+    # a sum starts from 0; but x + 0.0 is written to turn -0.0 into 0.0
+    return y if _is(x, 0.0) else x.graph.make(ops.add, (x, y), max(x.rate, y.rate))
+
+
+def _sub_of_arrays(x: Term, y: Term) -> Any:
+    return ops.neg(y) if _is(x, 0.0) else x.graph.make(ops.sub, (x, y), max(x.rate, y.rate))
+
+
+def _mul_of_arrays(x: Term, y: Term) -> Any:
+    if {x.rate, y.rate} == {ONCE, SAMPLE}:
+        return matrix_product([(x, y) if x.rate == ONCE else (y, x)])
+    if x.op is ops.mul and _is(x.args[1], 2.0) and _is(y, 0.5):
+        return x.args[0]  # the slope of x**2 / 2
+    return x.graph.make(ops.mul, (x, y), max(x.rate, y.rate))
+
+
+def _where_of_arrays(c: Term, x: Term, y: Term) -> Term:
+    if c.op is ops.ne and _is(c.args[1], 0.0):
+        c = c.args[0]  # where asks for no more
+    factors = x.args[-2:] if x.op is ops.mul or (x.op is INNER and len(x.args) == 3) else ()
+    if c in factors and c.op in FLAGS:
+        x = factors[factors[0] is c]  # the other one: this is 1 where it counts
+    return c.graph.make(ops.where, (c, x, y), max(c.rate, x.rate, y.rate))
 
 
 def _sum_of_any_length(*xs: Term) -> Any:
@@ -219,6 +273,11 @@ EXPANSIONS: dict[Op, Callable[..., Any]] = {
 }
 FOR_ARRAYS: dict[Op, Callable[..., Any]] = {
     **{op: expansion for op, expansion in EXPANSIONS.items() if op is not ops.sigmoid},
+    ops.add: _add_of_arrays,
+    ops.sub: _sub_of_arrays,
+    ops.mul: _mul_of_arrays,
+    ops.where: _where_of_arrays,
+    ops.dot: _product_and_rest,
     ops.sum: _sum_of_any_length,
     ops.sech2: _sech2_as_in_textbooks,
     ops.dsigmoid: _dsigmoid_as_in_textbooks,

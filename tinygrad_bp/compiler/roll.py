@@ -11,10 +11,11 @@ in a row of places of their own, in order.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain, groupby, product, repeat
 from operator import sub
 
-from tinygrad_bp.compiler.schedule import Apply, Kind, Leaf, Schedule, Shape, Space, Statement
+from tinygrad_bp.compiler.schedule import Kind, Leaf, Schedule, Shape, Space, Statement
 from tinygrad_bp.compiler.terms import CONSTANT, SAMPLE, Term
 
 Point = tuple[int, ...]  # addresses: of the result, then of each operand (of a list: its first, or its table)
@@ -26,6 +27,7 @@ class Run:
 
     space: Space
     stride: int | None
+    length: int
 
 
 @dataclass
@@ -54,7 +56,7 @@ class Nest:
     @property
     def length(self) -> int:
         """Of its accumulation; 0 without one."""
-        return max((token.length for token in self.shape if isinstance(token, Apply)), default=0)
+        return max((run.length for run in self.runs if run), default=0)
 
 
 @dataclass
@@ -190,15 +192,13 @@ def _run(addresses: list[int], rate: int, tables: _Tables) -> tuple[Run, int]:
     stride = addresses[1] - addresses[0] if len(addresses) > 1 else 0
     if addresses == list(range(addresses[0], addresses[0] + stride * len(addresses), stride) if stride else
                          addresses[:1] * len(addresses)):  # fmt: skip
-        return _runs(space, stride), addresses[0]
-    return _runs(space, None), tables.place(addresses)
+        return _runs(space, stride, len(addresses)), addresses[0]
+    return _runs(space, None, len(addresses)), tables.place(addresses)
 
 
-_known_runs: dict[tuple[Space, int | None], Run] = {}
-
-
-def _runs(space: Space, stride: int | None) -> Run:
-    return _known_runs.setdefault((space, stride), Run(space, stride))
+@lru_cache(10_000)
+def _runs(space: Space, stride: int | None, length: int) -> Run:
+    return Run(space, stride, length)
 
 
 def progressions(points: Sequence[Point]) -> Iterator[tuple[Point, list[tuple[int, Point]]]]:
@@ -254,8 +254,8 @@ def points_of(nest: Nest, table: Sequence[int]) -> Iterator[Point]:
         yield tuple([table[a] for a in point] if nest.table else point)
 
 
-def addresses_of(run: Run, first: int, length: int, table: Sequence[int]) -> Sequence[int]:
+def addresses_of(run: Run, first: int, table: Sequence[int]) -> Sequence[int]:
     """The addresses of a list's operands."""
     if run.stride is None:
-        return table[first : first + length]
-    return [first + run.stride * k for k in range(length)]
+        return table[first : first + run.length]
+    return [first + run.stride * k for k in range(run.length)]

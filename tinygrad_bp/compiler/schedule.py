@@ -226,7 +226,7 @@ class _Writer:
                 shape.append(LEAF[term.rate])
                 leaves.append(term)
             elif long:
-                may_accumulate = False
+                may_accumulate = self.plan.program.arrays
                 lists = lists_of(term)
                 shape.append(_token(Apply, term.op, 1, len(lists[0])))
                 for operands in reversed(lists):

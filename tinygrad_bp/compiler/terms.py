@@ -124,12 +124,11 @@ class Terms:
                 return args[1]  # 1 * x is x, to the bit
             if args[1].value == 1.0 and args[1].rate == CONSTANT:
                 return args[0]
-        elif op.formula:
+        if op.formula:
             return self._as_term(op.formula(*args))
-        else:
-            expansion = self.expansions.get(OPS[op.name] if op.constant_values else op)
-            if expansion:
-                return self._as_term(expansion(*args, *op.constant_values))
+        expansion = self.expansions.get(OPS[op.name] if op.constant_values else op)
+        if expansion:
+            return self._as_term(expansion(*args, *op.constant_values))
         return self.make(op, args, rate)
 
     def make(self, op: Op, args: tuple[Term, ...], rate: int) -> Term:

@@ -249,9 +249,7 @@ def _assignments(nest: Nest, rolled: Rolled, functions: FloatFunctions) -> Itera
             if run is None:
                 leaves.append(_variable(space, address))
             else:
-                leaves.append(
-                    [_variable(space, a) for a in addresses_of(run, address, nest.length, rolled.table)]
-                )
+                leaves.append([_variable(space, a) for a in addresses_of(run, address, rolled.table)])
         yield _assigned(nest, point[0], _expression(nest, leaves, functions))
 
 
@@ -396,7 +394,7 @@ class _NestLines:
     def _operand(self, k: int, address: str) -> str:
         """The operand at an address: a single one, or a list."""
         run, memory = self.nest.runs[k], self.spaces[k].value
-        return f"{memory}[{address}]" if run is None else _listed(memory, run, address, self.nest.length)
+        return f"{memory}[{address}]" if run is None else _listed(memory, run, address)
 
     def _address(self, k: int, counter: str) -> str:
         """Of operand k (-1: of the result), at the outer counter and 0."""
@@ -472,8 +470,9 @@ def _loop(running: Sequence[tuple[str, str]]) -> str:
     return f"for {', '.join(names)} in zip({', '.join(sources)})"
 
 
-def _listed(memory: str, run: Run, first: str, n: int) -> str:
+def _listed(memory: str, run: Run, first: str) -> str:
     """A list of operands."""
+    n = run.length
     if run.stride is None:
         return f"[{memory}[k] for k in T[{_span(first, 1, n)}]]"
     if not run.stride:

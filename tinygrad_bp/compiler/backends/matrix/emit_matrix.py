@@ -87,7 +87,7 @@ class _ArrayProgram:
         labels: Sequence[str],
         arguments: Sequence[str],
     ) -> None:
-        self.rolled, self.params = rolled, params
+        self.rolled, self.params, self.beyond = rolled, params, rolled.rows
         self.names = VariableNames()
         self.has_gradient = rolled.summed and len(rolled.outputs) == params + 1
         self.loss = params if self.has_gradient else 0
@@ -148,11 +148,12 @@ class _ArrayProgram:
         if s.kind is Kind.SAMPLE and isinstance(f, fm.Applied) and f.op is ops.sub:
             x, y = f.operands
             if fm.is_layer(x):
-                block = Variable(
-                    tuple((-1 - row,) for row in range(s.rows))
-                )  # at no address: nobody else asks
+                grid = tuple((self.beyond + row,) for row in range(s.rows))  # where nothing else lies
+                self.beyond += s.rows
+                block = Variable(grid)
+                self.variables.settle(Space.ROWS, block)
                 yield ArrayStatement(s.kind, x, block, s.rows)
-                s.formula = fm.Applied(ops.sub, (fm.Stored(block), y))
+                s.formula = fm.Applied(ops.sub, (fm.Operand(Space.ROWS, grid), y))
         yield s
 
     # --- text ----------------------------------------------------------------------------------------------

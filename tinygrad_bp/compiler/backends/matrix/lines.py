@@ -60,12 +60,12 @@ class LineWriter:
         if not is_loss:
             self.gradient.append(s.block)
         if s.factors:
-            x, y = (self.variables.rows(factor.space, factor.addresses) for factor in s.factors)
+            x, y = (self.variables.rows(Space.ROWS, factor) for factor in s.factors)
             more = f" + n * {self.variables.matrix(s.more).text}" if s.more else ""
             return f"{s.block.name} = {x} @ {y}.T{more}"
         counted = s.kind is Kind.COUNT or not fm.differs(s.formula)
         if is_loss and isinstance(s.formula, fm.Total) and not counted:
-            return f"loss = xp.sum({self._terms(self._ascending(s.formula))})"
+            return f"loss = xp.sum({self._terms(s.formula)})"
         found = self.text(s.formula, s.rows)
         alike = found.scalar or (s.rows > 1 and not fm.varies(s.formula))
         if counted:
@@ -120,12 +120,8 @@ class LineWriter:
             return literal(f.value)
         if isinstance(f, fm.Operand):
             return self.variables.read(f.space, f.addresses)
-        if isinstance(f, fm.Stored):
-            return ArrayText(f.block.name)
         if isinstance(f, fm.Total):
             return self._total(f)
-        if f.op is ops.mul and (product := self._single_product(f)):
-            return product
         self.called.add(f.op)
         operands = [self.text(x, rows) for x in f.operands[f.op is ops.where :]]
         if f.op is ops.where:
@@ -143,57 +139,35 @@ class LineWriter:
                 return both(*[self._flag(x, rows) for x in f.operands])
         return condition(self.text(f, rows))
 
-    def _single_product(self, f: fm.Applied) -> ArrayText | None:
-        """A matrix of one column times one row of samples."""
-        total = fm.as_total(f)
-        if total is None or total.ws is None or len(set(total.xs.lists)) > 1:
-            return None
-        if (total.ws.space, total.xs.space) != (Space.SCALARS, Space.ROWS):
-            return None
-        found = self.variables.part_of_a_matrix(total.ws.lists)
-        return self._total(total) if found and found[0].layer is not None else None
-
     def _total(self, f: fm.Total) -> ArrayText:
-        f = self._ascending(f)
         points, n = len(f.xs.lists), len(f.xs.lists[0])
-        if f.ws is None:
-            return self._summed(self._terms(f), points, n)
-        matrix, columns = list(dict.fromkeys(f.ws.lists)), list(dict.fromkeys(f.xs.lists))
-        if f.ws.space is Space.SCALARS and len(columns) == 1:
-            rows = self.variables.rows(f.xs.space, columns[0])
-            return ArrayText(f"{self.variables.matrix(f.ws.lists).text} @ {rows}", PRODUCT)
-        pairs = list(zip(f.ws.lists, f.xs.lists))
-        if f.ws.space is Space.SCALARS and f.xs.space is Space.ROWS:
-            stack = f"xp.reshape({self._entries(f.xs, columns)}, ({len(columns)}, {n}, -1))"
-            if pairs == [(w, x) for x in columns for w in matrix]:
-                return ArrayText(
-                    f"xp.reshape({self.variables.matrix(tuple(matrix)).text} @ {stack}, ({points}, -1))"
-                )
-            if pairs == [(w, x) for w in matrix for x in columns]:
+        columns = list(dict.fromkeys(f.xs.lists))
+        if f.ws and f.ws.space is Space.SCALARS:
+            matrix = list(dict.fromkeys(f.ws.lists))
+            if n == 1 and not (len(columns) == 1 and self.variables.is_matrix(f.ws.lists)):
+                return spelled(ops.mul, [self.text(f.ws, points), self.text(f.xs, points)], points)
+            if len(columns) == 1:
+                rows = self.variables.rows(f.xs.space, columns[0])
+                return ArrayText(f"{self.variables.matrix(f.ws.lists).text} @ {rows}", PRODUCT)
+            pairs = list(zip(f.ws.lists, f.xs.lists))
+            by_column = pairs == [(w, x) for x in columns for w in matrix]
+            if by_column or pairs == [(w, x) for w in matrix for x in columns]:
+                rows = self.variables.rows(f.xs.space, [a for x in columns for a in x])
+                stack = f"xp.reshape({rows}, ({len(columns)}, {n}, -1))"
                 product = f"{self.variables.matrix(tuple(matrix)).text} @ {stack}"
-                return ArrayText(f"xp.reshape(xp.permute_dims({product}, (1, 0, 2)), ({points}, -1))")
+                if not by_column:
+                    product = f"xp.permute_dims({product}, (1, 0, 2))"
+                return ArrayText(f"xp.reshape({product}, ({points}, -1))")
         return self._summed(self._terms(f), points, n)
 
     def _terms(self, f: fm.Total) -> str:
         """What is summed, one below the other."""
-        return f"{self._entries(f.ws)} * {self._entries(f.xs)}" if f.ws else self._entries(f.xs)
-
-    def _entries(self, x: fm.Listed, lists: Sequence[tuple[int, ...]] | None = None) -> str:
-        """All entries of all lists, one below the other."""
-        return self.variables.rows(x.space, [a for row in (lists or x.lists) for a in row])
+        return " * ".join([self.variables.rows(x.space, x.addresses) for x in (f.ws, f.xs) if x])
 
     def _summed(self, entries: str, points: int, n: int) -> ArrayText:
         if points == 1:
             return ArrayText(f"xp.sum({entries}, axis=0, keepdims=True)")
         return ArrayText(f"xp.sum(xp.reshape({entries}, ({points}, {n}, -1)), axis=1)")
-
-    def _ascending(self, f: fm.Total) -> fm.Total:
-        """The summands in the order in which the samples' rows lie."""
-        first, last = f.xs.lists[0][0], f.xs.lists[0][-1]
-        places = [self.variables.place(f.xs.space, a) for a in (first, last)]
-        if places[0][0] is not places[1][0] or places[0][1:] <= places[1][1:]:
-            return f
-        return fm.Total(f.ws and f.ws.reversed(), f.xs.reversed())
 
 
 # --- names --------------------------------------------------------------------------------------------------
@@ -206,16 +180,15 @@ def matrices_found(
     count = 0
     for s in statements:
         layer = ""
-        for total in fm.products(s.formula):
-            assert total.ws
-            grid = tuple(dict.fromkeys(total.ws.lists))
+        for ws, _ in fm.products(s.formula):
+            grid = tuple(dict.fromkeys(ws))
             if len(grid) * len(grid[0]) > 1 and _is_free(grid, variables):
                 count += 1
                 layer = str(count)
                 yield _settled(Variable(grid, names.new(f"W{layer}"), layer, True), variables)
-        for f in fm.parts(s.formula):
-            if isinstance(f, fm.Operand) and f.space is Space.SCALARS and (layer or len(f.addresses) > 1):
-                column = tuple((a,) for a in dict.fromkeys(f.addresses))
+        for x in fm.operands(s.formula):
+            if x.space is Space.SCALARS and len(x.lists[0]) == 1 and (layer or len(x.lists) > 1):
+                column = tuple(dict.fromkeys(x.lists))
                 if _is_free(column, variables):
                     name = names.new(f"b{layer}") if layer else names.counted("p")
                     yield _settled(Variable(column, name, given=True), variables)
@@ -242,12 +215,10 @@ def give_names(
     """Every result its name, and every part of the gradient."""
     wanted: dict[Variable, str] = {}
     for s in statements:
-        for total in fm.products(s.formula):
-            assert total.ws
-            if total.ws.space is Space.SCALARS and len(set(total.xs.lists)) == 1:
-                found = variables.part_of_a_matrix(total.ws.lists)
-                if found and found[0].layer is not None and not found[1]:
-                    _name_forward(s, total, found[0].layer, variables, wanted)
+        for ws, xs in fm.products(s.formula):
+            found = variables.part_of_a_matrix(ws)
+            if found and found[0].layer is not None and not found[1] and not fm.varies(xs):
+                _name_forward(s, xs, found[0].layer, variables, wanted)
         if s.factors:
             _name_delta(s, variables, wanted)
     matrix = {tuple(a for row in block.grid for a in row): block for block in matrices}
@@ -265,11 +236,11 @@ def give_names(
 
 
 def _name_forward(
-    s: ArrayStatement, total: fm.Total, layer: str, variables: Variables, wanted: dict[Variable, str]
+    s: ArrayStatement, xs: fm.Operand, layer: str, variables: Variables, wanted: dict[Variable, str]
 ) -> None:
     if s.kind is Kind.SAMPLE:
         wanted.setdefault(s.block, f"{'Z' if fm.is_layer(s.formula) else 'A'}{layer}")
-    before = variables.whole(total.xs.space, total.xs.lists[0])
+    before = variables.whole(xs.space, xs.lists[0])
     if before and not before.given:
         wanted.setdefault(before, f"A{int(layer) - 1 if layer else ''}")
 
@@ -283,6 +254,6 @@ def _name_delta(s: ArrayStatement, variables: Variables, wanted: dict[Variable, 
         s.factors = (s.factors[1], s.factors[0])
         s.block.grid = found[0].grid
         s.more = s.more and tuple(zip(*s.more))
-    delta = variables.whole(Space.ROWS, s.factors[0].addresses)
+    delta = variables.whole(Space.ROWS, s.factors[0])
     if delta and not delta.given and wanted.get(delta, "Z")[0] not in "A":
         wanted[delta] = f"D{found[0].layer}"

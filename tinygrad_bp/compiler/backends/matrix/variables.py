@@ -157,6 +157,11 @@ class Variables:
             return block, False
         return (block, True) if grid == tuple(zip(*block.grid)) else None
 
+    def is_matrix(self, grid: Grid) -> bool:
+        """Whether this grid is all of a matrix of weights, perhaps turned over."""
+        found = self.part_of_a_matrix(grid)
+        return found is not None and found[0].layer is not None
+
     def matrix(self, grid: Grid) -> ArrayText:
         """A grid of scalars as a matrix."""
         m, n = len(grid), len(grid[0])
