@@ -110,6 +110,8 @@ def operands(row: Op) -> list[str]:
 def call(row: Op) -> str:
     if row.name == "dot":
         return "dot(ws, xs, bias=None)"
+    if row.name == "take":
+        return "take(rows, index)"
     if row.operands is None:
         return f"{row.name}(xs)"
     given = [name if default is None else f"{name}={default:g}" for name, default in row.constants.items()]

@@ -52,6 +52,7 @@ from tinygrad_bp.lists import (
     log_softmax as log_softmax,
     mean as mean,
     softmax as softmax,
+    take as take,
 )
 from tinygrad_bp.nn import (
     MLP as MLP,
@@ -279,6 +280,7 @@ __all__ = [
     "step",
     "stepper",
     "sub",
+    "take",
     "tan",
     "tanh",
     "to_dot",

@@ -276,6 +276,11 @@ def where(condition: float, x: float, y: float) -> float:
     return x if condition else y  # nan counts as true, since it is not 0
 
 
+def take(index: float = nan, *xs: float) -> float:
+    """The number at an index, counted from 0; nan where there is none."""
+    return xs[int(index)] if 0.0 <= index < len(xs) and index % 1.0 == 0.0 else nan
+
+
 def nan_if(o: float, d: float) -> float:
     """d, or nan where o is nan: what a result of nan hands on (policy P3)."""
     return nan if o != o else d

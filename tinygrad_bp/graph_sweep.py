@@ -10,7 +10,7 @@ from itertools import chain, islice
 from typing import Any, NamedTuple
 
 from tinygrad_bp.engine import Value, dot, newest_first
-from tinygrad_bp.ops import dot as DOT, ne as NE, sum as SUM, where as WHERE
+from tinygrad_bp.ops import dot as DOT, ne as NE, sum as SUM, take as TAKE, where as WHERE
 
 
 class WeightRow(NamedTuple):
@@ -50,12 +50,18 @@ def sweep_graph(seeds: Mapping[Value, Value], rows: list[WeightRow] | None = Non
     shares: Any = defaultdict(lambda: ([], []), {root: ([1.0], [seed]) for root, seed in seeds.items()})
     paths: Any = defaultdict(list, {root: [None] for root in seeds})
     adjoint: dict[Value, Value] = {}
+    flags: dict[Any, Any] = {}
     for v in order:
         if v not in shares or v.op.partials is None:
             continue
         g = adjoint[v] = gather(*shares.pop(v))
         live = either(paths.pop(v, [None]))
-        edges = zip(v.inputs, v.op.partials(v, *v.inputs))
+        if v.op is TAKE:  # 1 by the row that is taken: the same flags for all columns of a table
+            key = v.inputs[0], len(v.inputs)
+            ds = flags[key] = flags.get(key) or v.op.partials(v, *v.inputs)
+        else:
+            ds = v.op.partials(v, *v.inputs)
+        edges = zip(v.inputs, ds)
         n = len(v.inputs) // 2
         if v.op is DOT and live is None and rows is not None and alone.issuperset(v.inputs[:n]):
             rows.append(WeightRow(v.inputs[:n], v.inputs[n : 2 * n], g))
@@ -64,7 +70,9 @@ def sweep_graph(seeds: Mapping[Value, Value], rows: list[WeightRow] | None = Non
             if type(d) is float and d == 0.0:
                 continue  # the rule itself says that there is no edge
             share, path = g, live
-            if v.op.selects and type(d) is not float:
+            if v.op is TAKE and live is None:
+                path = d if x in fragile else None
+            elif v.op.selects and type(d) is not float:
                 path = NE(d, 0.0) if live is None else live * NE(d, 0.0)
             if path is not None:
                 d, share = 1.0, WHERE(path, d * g, 0.0)

@@ -1,12 +1,14 @@
-"""Functions of lists, made of operations of the table: softmax, log_softmax and mean.
+"""Functions of lists, made of operations of the table: softmax, log_softmax, mean and take.
 
 They take numbers or Values and return floats or Values, as the operations do.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from tinygrad_bp.ops import div, expdiff, logsumexp, sub, sum as SUM
+from tinygrad_bp.modes import check_number
+from tinygrad_bp.ops import div, expdiff, logsumexp, sub, sum as SUM, take as TAKE
+from tinygrad_bp.rows import is_row
 
 
 def softmax(xs: Iterable[Any]) -> list[Any]:
@@ -47,6 +49,35 @@ def mean(xs: Iterable[Any]) -> Any:
     """
     numbers = _given("mean", xs)
     return div(SUM(*numbers), float(len(numbers)))
+
+
+def take(rows: Sequence[Any], index: Any) -> Any:
+    """The row at an index, or the number, counted from 0: an embedding, where rows are lists of parameters.
+
+    The index is data: a number, or an input of a compiled function, and it gets no gradient. The row that is
+    taken gets it all. Raises ValueError for an index that is no whole number or has no row, for data that
+    is bound to compiled code too, and for rows of unequal lengths.
+
+    >>> from tinygrad_bp import compile
+    >>> table = [[0.5, 1.5], [2.5, 3.5]]
+    >>> take(table, 1), compile(lambda i: take(table, i)).map([1, 0])
+    ([2.5, 3.5], [[2.5, 3.5], [0.5, 1.5]])
+    """
+    entries = _given("take", rows)
+    if is_row(index):
+        raise TypeError("take: the index is one number, not a list: write [take(rows, i) for i in indices]")
+    n = len(entries)
+    wrong = f"take: the index is a whole number from 0 to {n - 1}, not {{:g}}"
+    check_number(index, lambda i: i in range(n), wrong)
+    if not is_row(entries[0]):
+        return TAKE(index, *entries) if hasattr(index, "apply_op") else entries[int(index)]
+    for k, row in enumerate(entries):
+        if not is_row(row) or len(row) != len(entries[0]):
+            size = f"{len(row)} numbers" if is_row(row) else "one number"
+            raise ValueError(f"take: row {k} has {size}, row 0 has {len(entries[0])}; give all as many")
+    if hasattr(index, "apply_op"):
+        return [TAKE(index, *column) for column in zip(*entries)]
+    return [*entries[int(index)]]
 
 
 def _given(name: str, xs: Any) -> list[Any]:

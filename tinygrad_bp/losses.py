@@ -10,8 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tinygrad_bp.engine import Value, dot
-from tinygrad_bp.floats import to_float
-from tinygrad_bp.modes import named, require
+from tinygrad_bp.modes import check_number, named
 from tinygrad_bp.ops import (
     abs as ABS,
     eq as EQ,
@@ -77,7 +76,7 @@ def hinge(prediction: Any, target: Any) -> Value:
     """
     pairs = _pairs("hinge", prediction, target)
     for _, t in pairs:
-        _check(
+        check_number(
             t, lambda t: t in (-1.0, 1.0), "hinge: a target is -1 or 1, not {}: for 0 and 1 write 2 * y - 1"
         )
     return _sum([RELU(1.0 - t * p) for p, t in pairs]) / len(pairs)
@@ -92,7 +91,7 @@ def bce_with_logits(logit: Any, target: Any) -> Value:
     pairs = _pairs("bce_with_logits", logit, target)
     wrong = "bce_with_logits: a target is from 0 to 1, not {}: for -1 and 1 write (y + 1) / 2"
     for _, t in pairs:
-        _check(t, lambda t: 0.0 <= t <= 1.0, wrong)
+        check_number(t, lambda t: 0.0 <= t <= 1.0, wrong)
     return _sum([t * SOFTPLUS(-z) + (1.0 - t) * SOFTPLUS(z) for z, t in pairs]) / len(pairs)
 
 
@@ -110,7 +109,7 @@ def cross_entropy(logits: Any, target: Any) -> Value:
         pairs = _pairs("cross_entropy", logits, target)
         return _sum([t * _surprise(logits, i) for i, (_, t) in enumerate(pairs)])
     wrong = f"cross_entropy: the target is a class from 0 to {len(logits) - 1}, not {{}}"
-    _check(target, lambda t: t in range(len(logits)), wrong)
+    check_number(target, lambda t: t in range(len(logits)), wrong)
     if isinstance(target, Value):  # while a compiler traces: the class is in the data
         return _surprise_of_any(logits, target)
     return _surprise(logits, int(target))
@@ -173,19 +172,6 @@ def _surprise_of_any(logits: Sequence[Any], target: Value) -> Value:
     own = SUM(*[WHERE(hit, z, 0.0) for hit, z in zip(hits, logits)]) / SUM(*hits)
     out: Value = LOGSUMEXP(*[z - own for z in logits])
     return out
-
-
-def _check(target: Any, is_allowed: Callable[[float], bool], wrong: str) -> None:
-    """Raise ValueError for a target that a loss does not take; while a compiler traces, for the data's."""
-
-    def check(number: Any) -> None:
-        if not is_allowed(to_float(number)):
-            raise ValueError(wrong.format(repr(number)))
-
-    if isinstance(target, Value):
-        require(target, check)
-    else:
-        check(target)
 
 
 def _pairs(name: str, prediction: Any, target: Any) -> list[tuple[Any, Any]]:

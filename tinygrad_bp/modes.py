@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Any, NamedTuple
 
 from tinygrad_bp.errors import CompileError, NonFiniteError, describe_result
+from tinygrad_bp.floats import to_float
 
 
 class Watch:
@@ -148,3 +149,22 @@ def _named(place: str, check: Callable[[float], object]) -> Callable[[float], ob
             check(number)
 
     return run
+
+
+def check_number(x: Any, is_allowed: Callable[[float], bool], wrong: str) -> None:
+    """Raise ValueError, `wrong` with the number in it, for a number that is not allowed.
+
+    Of a Value while a function is traced, the data's numbers are checked, when they are bound.
+    """
+
+    def check(number: Any) -> None:
+        number = to_float(number)
+        if not is_allowed(number):
+            raise ValueError(wrong.format(number))
+
+    if not hasattr(x, "apply_op"):
+        check(x)
+    elif mode.get().tracing:
+        require(x, check)
+    else:
+        check(x.data)

@@ -430,6 +430,9 @@ where      = op("where",      floats.where,      lambda o, c, x, y: (0.0, where(
                                                                           where(c, 0.0, nan_if(o, 1.0))),
                 tex=r"\left({1} \text{{ if }} {0} \text{{ else }} {2}\right)",
                 kink=lambda c, x, y: c, selects=True)
+take       = op("take",       floats.take,       lambda o, *xs: take_partials(xs),
+                tex=r"\operatorname{{take}}({xs})", sign="take", selects=True,
+                hint="the index is a whole number, from 0 to the number of rows less one")
 nan_if     = op("nan_if",     floats.nan_if,     lambda o, r, d: (0.0, nan_if(r, 1.0)),
                 tex="{1}")
 
@@ -490,6 +493,11 @@ def ratios(es: Sequence[Any]) -> tuple[Any, ...]:
     return tuple([div(e, total) for e in es])
 
 
+def take_partials(xs: Sequence[Any]) -> tuple[Any, ...]:
+    """1 by what is taken, and 0 by the index and all others."""
+    return (0.0, *[eq(xs[0], float(k)) for k in range(len(xs) - 1)])[: len(xs)]
+
+
 def share(x: Any, y: Any) -> Any:
     """Of max(x, y), the part of the slope that is x's: 1, 0, or half at a tie."""
     return gt(x, y) + 0.5 * eq(x, y)
@@ -543,6 +551,7 @@ PARTS = (
     dot_partials,
     turns,
     ratios,
+    take_partials,
     share,
     within,
     over_squared,

@@ -1,5 +1,6 @@
 """Functions of lists against NumPy: values, gradients, infinities, compiled code, and what is refused."""
 
+from functools import partial
 from math import inf, nan
 
 import numpy as np
@@ -72,3 +73,117 @@ def test_floor_division():
     assert np.float64(16.0) // x == 2.0
     with pytest.raises(TypeError, match="unsupported operand"):
         x // "a"
+
+
+# --- take ---------------------------------------------------------------------------------------------------
+
+BAD = [-1, -0.5, 1.5, 3, 1e30, nan, inf, -inf]
+
+
+def table():
+    return [[Value(10.0 * k + d) for d in range(2)] for k in range(3)]
+
+
+def test_take_is_the_row_at_an_index():
+    rows = table()
+    assert tg.take(rows, 2) == rows[2] and tg.take(rows, np.int64(1))[0] is rows[1][0]
+    assert tg.take(rows, True)[1] is rows[1][1] and tg.take([4.0, 5.0], -0.0) == 4.0
+    assert tg.take(np.arange(6.0).reshape(3, 2), 1) == [2.0, 3.0]
+    assert tg.take(np.arange(3.0), 1) == 1.0
+    sum(tg.take(rows, 1), 0.0).backward()
+    assert [p.grad for row in rows for p in row] == [0.0, 0.0, 1.0, 1.0, 0.0, 0.0]
+
+
+def test_an_index_in_the_graph_gets_no_gradient_and_the_row_gets_it_all():
+    rows, i = table(), Value(2.0)
+    a, b = tg.take(rows, i)
+    (a * b).backward()
+    assert (a.data, b.data, i.grad) == (20.0, 21.0, 0.0)
+    assert [p.grad for row in rows for p in row] == [0.0, 0.0, 0.0, 0.0, 21.0, 20.0]
+    assert tg.take([Value(4.0), 5.0], i - 1.0).data == 5.0
+
+
+def test_what_is_not_taken_gets_nothing_not_even_a_nan():
+    x = Value(0.0)
+    for create_graph in (False, True):
+        o = tg.take([tg.log(x), x + 1.0], Value(1.0))
+        assert tg.gradients(o, x, create_graph=create_graph) == 1.0
+    f = tg.compile(lambda i, x: tg.take([tg.log(x), x + 1.0], i), example=(1.0, 0.5))
+    assert f.value_and_grad(1.0, 0.0) == (1.0, (0.0, 1.0))
+    assert f.value_and_grad(0.0, 2.0)[1] == (0.0, 0.5)
+
+
+def test_second_derivatives_go_through_take():
+    f = tg.grad(tg.grad(lambda x: tg.take([x**2, x**3], Value(1.0))))
+    assert f(2.0) == 12.0
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_an_index_that_is_none_is_the_same_error_eagerly_and_compiled(bad):
+    rows = table()
+    step = tg.compile(lambda i: tg.sum(*tg.take(rows, i)), [p for row in rows for p in row])
+    single = tg.compile(lambda i: tg.take([1.0, 2.0, 3.0], i))
+    ways = [
+        lambda: tg.take(rows, bad),
+        lambda: tg.take(rows, Value(bad)),
+        lambda: step.value([0, bad]),
+        lambda: step.value_and_grad([bad]),
+        lambda: step.bind([0.0] * 9 + [bad]),
+        lambda: single(bad),
+        lambda: single.map([1, bad]),
+        lambda: single.value_and_grad(bad),
+    ]
+    model = tg.MLP(1, [1])
+    optimizer = tg.optim.SGD([*model.parameters(), *(p for row in rows for p in row)], lr=0.1)
+    before = [p.data for p in optimizer.parameters]
+
+    def embedded(x):
+        return model(tg.take(rows, x[0])[:1])
+
+    for engine in ("eager", "compiled"):
+        data = [[0.0], [bad if abs(bad) < inf else 3.0]], [0.0, 0.0]
+        ways.append(partial(tg.fit, embedded, data, tg.losses.squared_error, optimizer, 2, engine=engine))
+    for way in ways:
+        with pytest.raises(ValueError, match="take: the index is a whole number from 0 to 2, not "):
+            way()
+    assert [p.data for p in optimizer.parameters] == before
+
+
+def test_an_index_that_parameters_make_reads_no_other_memory():
+    """It is known only while the code runs: nan, as the operation has it."""
+    pytest.importorskip("llvmlite")
+    rows, w = [Value(1.0), Value(2.0)], Value(0.0)
+    step = tg.compile(lambda x: tg.take(rows, w + 0.0 * x), [*rows, w])
+    for bad in (-1.0, 2.0, 0.5, nan, inf, 1e300):
+        w.data = bad
+        for n in (1, 5, 40):
+            assert step.value([1.0] * n) != step.value([1.0] * n)
+    w.data = 1.0
+    assert step.value([1.0] * 5) == 10.0
+
+
+def test_a_take_is_one_statement_of_each_entry():
+    rows = [[Value(0.1 * k + d) for d in range(4)] for k in range(9)]
+    f = tg.compile(lambda i, j: [a * b for a, b in zip(tg.take(rows, i), tg.take(rows, j))], example=(1, 2))
+    assert sum("take(" in line for line in f.source().splitlines()) == 2  # eight entries, in two loops
+    assert f(3, 4) == [a.data * b.data for a, b in zip(rows[3], rows[4])]
+    matrices = {}
+    exec(f.source("matrix"), matrices)
+    flat = np.array([p.data for row in rows for p in row])
+    found = matrices["run"](np, flat, np.array([3.0, 0.0]), np.array([4.0, 8.0]))
+    assert np.allclose(found, [f(3, 4), f(0, 8)], rtol=1e-15)
+
+
+def test_what_take_refuses():
+    with pytest.raises(ValueError, match=r"^take: row 1 has 1 numbers, row 0 has 2; give all as many$"):
+        tg.take([[1.0, 2.0], [1.0]], 0)
+    with pytest.raises(ValueError, match=r"^take: row 1 has one number, row 0 has 2; give all as many$"):
+        tg.take([[1.0, 2.0], 3.0], 0)
+    with pytest.raises(TypeError, match=r"^take: the index is one number, not a list: write \[take"):
+        tg.take([1.0, 2.0], [0, 1])
+    with pytest.raises(ValueError, match=r"^take needs at least one number, and the list is empty$"):
+        tg.take([], 0)
+    with pytest.raises(TypeError, match=r"^take takes a list of numbers or Values, not 1.0"):
+        tg.take(1.0, 0)
+    with pytest.raises(TypeError, match="one real number"):
+        tg.take([1.0], "a")

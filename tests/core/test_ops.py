@@ -51,7 +51,8 @@ def random_number(rng, low, high):
 def random_operands(row, rng):
     count = rng.randint(1, 6) if row.operands is None else row.operands
     domain = row.domain or ((-inf, inf),) * count
-    return [random_number(rng, *interval) for interval in domain]
+    xs = [random_number(rng, *interval) for interval in domain]
+    return [float(rng.randrange(count)), xs[0], *xs[1:]] if row.name == "take" else xs
 
 
 def cases(name, count):
@@ -195,6 +196,7 @@ def smooth_points(row, rng):
         xs = [rng.uniform(0.2, 0.9) * rng.choice((1, 1, -1)) + (row.name == "acosh") for _ in range(count)]
         for zeroed in ([], [(i % count, 0.0)], [(i % count, -0.0)]):
             ys = [dict(zeroed).get(k, x) for k, x in enumerate(xs)]
+            ys = [float(i), *ys[1:]] if row.name == "take" else ys
             inside = all(low < y < high for y, (low, high) in zip(ys, row.domain))
             if inside and not (row.kink and not abs(row.kink(*ys)) > 0):
                 yield ys
@@ -285,11 +287,11 @@ def test_singular_is_said_where_a_partial_can_be_non_finite_and_nowhere_else(nam
 
 def test_partials_of_what_selects_are_constant_between_the_kinks():
     rows = [name for name in sorted(TABLE) if OPS[name].selects]
-    assert rows == ["clip", "max", "min", "relu", "where"]
+    assert rows == ["clip", "max", "min", "relu", "take", "where"]
     for name in rows:
         for row, xs in cases(name, 200):
             ys = [x * (1.0 + 1e-9) for x in xs]
-            if row.kink(*xs) * row.kink(*ys) > 0:
+            if not row.kink or row.kink(*xs) * row.kink(*ys) > 0:
                 assert row.slopes(row.value(*xs), *xs) == row.slopes(row.value(*ys), *ys), (row, xs)
 
 

@@ -145,6 +145,10 @@ def rows():
     yield "E50", ops.logaddexp, [inf, -inf], inf, [1.0, 0.0]
     yield "E50", ops.logaddexp, [-inf, 3.0], 3.0, [0.0, 1.0]
     yield "E50", ops.logaddexp, [-inf, -inf], -inf, [nan, nan]
+    for i, o, ds in ((1.0, 7.0, [0.0, 0.0, 1.0]), (-0.0, inf, [0.0, 1.0, 0.0])):
+        yield "E51", ops.take, [i, inf, 7.0], o, ds
+    for i in (2.0, -1.0, 0.5, nan):
+        yield "E51", ops.take, [i, inf, 7.0], nan, [0.0, 0.0, 0.0]
     yield "E47", lambda x: x * 2 + 1, [3], 7.0, [2.0]
 
 
@@ -178,7 +182,7 @@ def test_row(row, asked):
 
 
 def test_every_row_is_asked():
-    assert {name for name, *_ in ROWS} == {f"E{i}" for i in range(1, 51)}
+    assert {name for name, *_ in ROWS} == {f"E{i}" for i in range(1, 52)}
 
 
 # --- P1: total ----------------------------------------------------------------------------------------------
@@ -225,7 +229,7 @@ def test_p2_the_slope_of_least_norm_between_the_two_sides(f, left, least):
 
 # --- P3: a nan has nan partials -----------------------------------------------------------------------------
 
-PLAIN = {"identity", "add", "sub", "mul", "neg", "sum", "dot", "div"}
+PLAIN = {"identity", "take", "add", "sub", "mul", "neg", "sum", "dot", "div"}
 
 
 @pytest.mark.parametrize("name", sorted(name for name in TABLE - PLAIN if OPS[name].partials))

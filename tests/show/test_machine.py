@@ -20,7 +20,7 @@ import tinygrad_bp as tg
 from tinygrad_bp import Value
 from tinygrad_bp.compiler.backends.page import page_rule
 from tinygrad_bp.compiler.spelling import EXPANDED, PRIMITIVES
-from tinygrad_bp.compiler.terms import INNER, TOTAL
+from tinygrad_bp.compiler.terms import LISTS
 from tinygrad_bp.engine import newest_first
 from tinygrad_bp.ops import OPS, TABLE
 from tinygrad_bp.show.stepper import PAGE
@@ -206,7 +206,7 @@ def test_each_primitive_is_within_its_bound(op, answers):
 
 def test_every_primitive_has_its_function():
     script = (PAGE / "machine.js").read_text(encoding="utf-8")
-    for op in (*SPELLED, INNER, TOTAL):
+    for op in (*SPELLED, *LISTS):
         assert op.name == "copy" or any(f" {op.name}{end}" in script for end in (":", "(", ",")), op.name
 
 

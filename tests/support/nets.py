@@ -205,6 +205,21 @@ def choices() -> Net:
     return Net(loss, w, (0, 0))
 
 
+def embedding() -> Net:
+    """Rows of a table, of the samples' own numbers, and of both, at indices that come with the data."""
+    table, ws = [leaves(6) for _ in range(5)], leaves(6)
+
+    def loss(x: Any, y: Any) -> Any:
+        places = [tg.floor(tg.abs(a) * 4.0) for a in x]
+        rows = [tg.take(table, i) for i in places]
+        mixed = [tg.sum(*column) + tg.take(ws, places[0]) for column in zip(*rows)]
+        hidden = [tg.tanh(m * w) for m, w in zip(mixed, ws)]
+        own = tg.take(hidden, places[1]) + tg.take([x[0], ws[1], hidden[0], 0.5, y], places[2])
+        return (tg.dot(ws, hidden) + own - y) ** 2
+
+    return Net(loss, [*(p for row in table for p in row), *ws], (6, 0))
+
+
 NETS: dict[str, Callable[[], Net]] = {
     "dense 1-1": lambda: dense(1, 1),
     "dense 3-7-11-1": lambda: dense(3, 7, 11, 1),
@@ -223,6 +238,7 @@ NETS: dict[str, Callable[[], Net]] = {
     "mixture": mixture,
     "long sum": long_sum,
     "mixed sum": mixed_sum,
+    "embedding": embedding,
     "deep chain": deep_chain,
     "choices": choices,
 }

@@ -217,6 +217,11 @@ def gap(x: float, y: float) -> float:
     return abs(x - y)
 
 
+def known_place(index: float, *xs: float) -> float:
+    """Where an index is one for certain: a number without any error."""
+    return 1e-300 if index % 1.0 == 0.0 and 0.0 <= index < len(xs) else -1.0
+
+
 def powers(x: float, y: float) -> float:
     return min(x, FAR - abs(y * math.log(x))) if x > 0 else x
 
@@ -333,6 +338,9 @@ RULES: dict[str, Rule] = {
     "where":     choice(3, lambda m, c, x, y: x if c else y,
                       lambda m, o, c, x, y: (0, int(c != 0), int(c == 0)),
                       lambda c, x, y: abs(c)),
+    "take":      Rule(None, lambda m, i, *xs: xs[int(i)],
+                      lambda m, o, i, *xs: (0, *[int(i == k) for k in range(len(xs))]),
+                      known_place, exact=True),
     "floor":     choice(1, lambda m, x: m.floor(x),          None, lambda x: abs(x - round(x))),
     "ceil":      choice(1, lambda m, x: m.ceil(x),           None, lambda x: abs(x - round(x))),
     "round":     choice(1, lambda m, x: m.round(x),          None, lambda x: abs(x - math.floor(x) - 0.5)),

@@ -67,6 +67,14 @@ def exact_logsumexp(*xs):
     return top + mp.log(mp.fsum(mp.exp(x - top) for x in xs))
 
 
+def exact_take(index, *xs):
+    """Of a place near by, so that a difference quotient by the index is 0."""
+    place = int(mp.nint(index))
+    if abs(index - place) > 1e-9 or not 0 <= place < len(xs):
+        raise ValueError
+    return xs[place]
+
+
 def exact_cdf(x):
     return mp.erfc(-x / mp.sqrt(2)) / 2 if abs(x) < 1000 else mpf(x > 0)
 
@@ -199,6 +207,7 @@ ROWS: dict[str, Row] = {
         lambda x, low, high: min(max(x, low), high), constants=[(-1.0, 1.0), (0.0, 1.0), (-0.25, 1e9)]
     ),
     "where": Row(lambda c, x, y: x if c else y),
+    "take": Row(exact_take),
     "nan_if": Row(lambda o, d: d),
     "gt": Row(lambda x, y: mpf(x > y)),
     "ge": Row(lambda x, y: mpf(x >= y)),

@@ -395,6 +395,11 @@ def chosen(c: Ends, x: Ends, y: Ends) -> Ends:
     return x if not c[0] <= 0.0 <= c[1] else (min(x[0], y[0]), max(x[1], y[1]))
 
 
+def taken(index: Ends, *xs: Ends) -> Ends:
+    places = [x for k, x in enumerate(xs) if index[0] <= k <= index[1]]
+    return (min(x[0] for x in places), max(x[1] for x in places)) if places else (-inf, inf)
+
+
 def truth(sure: bool, possible: bool) -> Ends:
     return float(sure), float(possible)
 
@@ -481,6 +486,7 @@ COLUMN: dict[str, Callable[..., Ends]] = {
         (ops.min, smaller),
         (ops.clip, clipped),
         (ops.where, chosen),
+        (ops.take, taken),
         (ops.nan_if, lambda o, d: o if o == (-inf, inf) else d),
         (ops.gt, lambda x, y: truth(x[0] > y[1], x[1] > y[0])),
         (ops.ge, lambda x, y: truth(x[0] >= y[1], x[1] >= y[0])),

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 
 from tinygrad_bp import ops
 from tinygrad_bp.compiler.lower import FEW, matrix_product
-from tinygrad_bp.compiler.terms import COPY, INNER, SAMPLE, TOTAL, Products, Program, Term, lists_of
+from tinygrad_bp.compiler.terms import COPY, INNER, LISTS, SAMPLE, TOTAL, Products, Program, Term, lists_of
 
 
 def fuse(program: Program) -> Program:
@@ -21,9 +21,7 @@ def fuse(program: Program) -> Program:
     order, uses = program.order, program.uses
     inside, changes = _links(order, uses)
     changes = changes or program.arrays
-    if not changes and not any(
-        term.op in (TOTAL, INNER) and any(map(_mixed, lists_of(term))) for term in order
-    ):
+    if not changes and not any(term.op in LISTS and any(map(_mixed, lists_of(term))) for term in order):
         return program  # as it is
     new: dict[Term, Term] = {}
     for term in order:
@@ -116,8 +114,8 @@ def _written_out(summands: Sequence[Term], new: dict[Term, Term]) -> Term:
 
 def _rebuilt(term: Term, new: dict[Term, Term]) -> Term:
     args = [new[x] for x in term.args]
-    if term.op is TOTAL:
-        return _accumulation(TOTAL, args[0], [], args[1:])
+    if term.op is TOTAL or term.op is ops.take:
+        return _accumulation(term.op, args[0], [], args[1:])
     if term.op is INNER:
         n = len(args) // 2
         return _accumulation(INNER, args[0], args[1 : n + 1], args[n + 1 :])

@@ -232,6 +232,14 @@ def _sum_of_any_length(*xs: Term) -> Any:
     return start.graph.make(TOTAL, (start, *xs), max(x.rate for x in xs)) if alike else _sum(*xs)
 
 
+def _take_of_arrays(index: Term, *xs: Term) -> Any:
+    """The product with a row that is 1 in one place and 0 elsewhere; nan if there is no such place."""
+    if index.rate == CONSTANT:
+        return _take(index, *xs)
+    hits = [ops.eq(index, float(k)) for k in range(len(xs))]
+    return ops.div(ops.dot(*hits, *xs), ops.sum(*hits))
+
+
 def _sech2_as_in_textbooks(x: Any) -> Any:
     output = x.graph.find(ops.tanh, (x,))
     return x.graph.make(ops.sech2, (x,), x.rate) if output is None else 1.0 - ops.powc(output, 2.0)
@@ -243,6 +251,13 @@ def _dsigmoid_as_in_textbooks(x: Any) -> Any:
 
 
 # --- choices -----------------------------------------------------------------------------------------------
+
+
+def _take(index: Term, *xs: Term) -> Any:
+    if index.rate == CONSTANT:
+        place = ops.take(index.value, *range(len(xs)))
+        return xs[int(place)] if place == place else place
+    return index.graph.make(ops.take, (index, *xs), max(x.rate for x in (index, *xs)))
 
 
 def _clip(x: Any, low: float, high: float) -> Any:
@@ -268,6 +283,7 @@ EXPANSIONS: dict[Op, Callable[..., Any]] = {
     ops.sech2: _sech2,
     ops.gauss: _gauss,
     ops.normal_cdf: _normal_cdf,
+    ops.take: _take,
     ops.clip: _clip,
     ops.sign: _sign,
 }
@@ -279,6 +295,7 @@ FOR_ARRAYS: dict[Op, Callable[..., Any]] = {
     ops.where: _where_of_arrays,
     ops.dot: _product_and_rest,
     ops.sum: _sum_of_any_length,
+    ops.take: _take_of_arrays,
     ops.sech2: _sech2_as_in_textbooks,
     ops.dsigmoid: _dsigmoid_as_in_textbooks,
 }

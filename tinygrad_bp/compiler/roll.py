@@ -15,7 +15,8 @@ from functools import lru_cache
 from itertools import chain, groupby, product, repeat
 from operator import sub
 
-from tinygrad_bp.compiler.schedule import Kind, Leaf, Schedule, Shape, Space, Statement
+from tinygrad_bp import ops
+from tinygrad_bp.compiler.schedule import Apply, Kind, Leaf, Schedule, Shape, Space, Statement
 from tinygrad_bp.compiler.terms import CONSTANT, SAMPLE, Term
 
 Point = tuple[int, ...]  # addresses: of the result, then of each operand (of a list: its first, or its table)
@@ -55,8 +56,13 @@ class Nest:
 
     @property
     def length(self) -> int:
-        """Of its accumulation; 0 without one."""
+        """Of its lists; 0 without any."""
         return max((run.length for run in self.runs if run), default=0)
+
+    @property
+    def takes(self) -> bool:
+        """Whether its list is there to take one entry, and not to be added up."""
+        return any(isinstance(token, Apply) and token.op is ops.take for token in self.shape)
 
 
 @dataclass

@@ -1,9 +1,9 @@
 """Schedule: from terms to statements: which terms are stored, in what order, and what each statement does.
 
 A statement computes one stored term from others, with the operands that nothing else needs folded in; it has
-one accumulation at most.  Its shape, tokens in postfix order, says what it does but not to which operands:
-statements of one shape at one level differ only in addresses.  Values that are the same for all samples are
-computed once a call; sums over the samples come last.
+one operation on lists at most.  Its shape, tokens in postfix order, says what it does but not to which
+operands: statements of one shape at one level differ only in addresses.  Values that are the same for all
+samples are computed once a call; sums over the samples come last.
 
     tanh(inner(b, w..., x...)), of 16 neurons                 terms
     16 statements of the shape: once, inner of 2, tanh        at level 1, for each sample
@@ -18,7 +18,7 @@ from operator import attrgetter, itemgetter
 from typing import Any
 
 from tinygrad_bp import ops
-from tinygrad_bp.compiler.terms import CONSTANT, INNER, SAMPLE, TOTAL, Products, Program, Term, lists_of
+from tinygrad_bp.compiler.terms import CONSTANT, LISTS, SAMPLE, Products, Program, Term, lists_of
 
 LONGEST = 40  # operations in one statement: nested deeper, Python refuses to parse it
 FEW_CONSTANTS = 32  # as many different ones stand in the code itself; if there are more they get places
@@ -64,11 +64,11 @@ class Literal:
 @dataclass(eq=False)
 class Apply:
     """A token: an operation on the results before it; an accumulation also takes the next one or two
-    lists."""
+    lists, and `take` one."""
 
     op: Any
     operands: int
-    length: int = 0  # of an accumulation's lists
+    length: int = 0  # of its lists
 
 
 @cache
@@ -173,7 +173,7 @@ class _Writer:
         if term.rate == CONSTANT and term.value == 0.0:
             return  # an output that is 0
         arrays = self.plan.program.arrays  # there, a sum over samples may go over terms as well
-        if term.rate < SAMPLE or self.uses[term] > 1 or (term.op in (INNER, TOTAL) and not arrays):
+        if term.rate < SAMPLE or self.uses[term] > 1 or (term.op in LISTS and not arrays):
             self.plan.statements.append(Statement(kind, place, *self._stored(term), number=place))
         else:
             self.plan.statements.append(Statement(kind, place, *self._spelled(term, arrays), number=place))
@@ -218,7 +218,7 @@ class _Writer:
         while stack:
             term, alone = stack.pop()
             alone = alone and (term is root or self.uses[term] == 1)
-            long = term.op is INNER or term.op is TOTAL
+            long = term.op in LISTS
             if term.rate == CONSTANT and term.value.hex() in self.literals:
                 shape.append(_token(Literal, term.value.hex()))
             elif not self._folds(term, root, alone, size) or (long and not may_accumulate):

@@ -1,6 +1,6 @@
 """Spelling: how every backend reads a statement, and how each primitive is written in it.
 
-`fold` walks the shape of a statement; a backend implements the four methods of a `Speller`, and is given the
+`fold` walks the shape of a statement; a backend implements the five methods of a `Speller`, and is given the
 operands of each operation as it wrote them itself.  `PRIMITIVES` has one record for each operation that
 lowering leaves.  A new primitive needs a line there, and in LLVM, if neither an instruction nor the C library
 has it, a function in llvm/functions.py.
@@ -32,6 +32,9 @@ class Speller(Protocol[T]):
     def applied(self, op: Op, operands: Sequence[T]) -> T:
         """A primitive on its operands."""
 
+    def taken(self, index: T, k: int) -> T:
+        """The entry at an index of the list that is operand number k; nan where there is none."""
+
     def accumulated(self, start: T, lists: Sequence[int]) -> T:
         """The start plus the sum of a list, or of the products of two, given as numbers of operands."""
 
@@ -48,6 +51,9 @@ def fold(shape: Shape, speller: Speller[T], first: int = 0) -> T:
             stack.append(speller.number(token.number))
         elif isinstance(token, Leaf):
             stack.append(speller.operand(k))
+            k += 1
+        elif token.op is ops.take:
+            stack[-1] = speller.taken(stack[-1], k)
             k += 1
         elif token.length:
             lists = [k, k + 1] if token.op is INNER else [k]

@@ -38,6 +38,7 @@ def _inner(start: float, *xs: float) -> float:
 # An accumulation of any length: its start, then one list of operands or two. They are no rows of the table.
 TOTAL = Op("total", _total, None, None)  # start + x0 + x1 + ...
 INNER = Op("inner", _inner, None, None)  # start + w0*x0 + w1*x1 + ...
+LISTS = frozenset({TOTAL, INNER, ops.take})  # operations that take lists, after a first operand
 COPY = Op("copy", lambda x: x, None, 1)  # a value that is the same for all samples, as one of each sample
 
 
@@ -172,7 +173,7 @@ def oldest_first(roots: Iterable[Term]) -> list[Term]:
 
 
 def lists_of(term: Term) -> list[list[Term]]:
-    """The operands of an accumulation after its start: two lists, or one."""
+    """The operands that are lists: two of a sum of products, else one."""
     n = len(term.args) // 2 + 1
     return [list(term.args[1:n]), list(term.args[n:])] if term.op is INNER else [list(term.args[1:])]
 

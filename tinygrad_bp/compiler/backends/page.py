@@ -12,7 +12,7 @@ from typing import Any
 
 from tinygrad_bp.compiler.lower import EXPANSIONS
 from tinygrad_bp.compiler.spelling import PRIMITIVES
-from tinygrad_bp.compiler.terms import INNER, SAMPLE, TOTAL, Term, Terms, oldest_first
+from tinygrad_bp.compiler.terms import LISTS, SAMPLE, Term, Terms, oldest_first
 from tinygrad_bp.ops import TABLE, Op
 
 Rule = dict[str, Any]
@@ -38,7 +38,7 @@ def page_rule(op: Op, operands: int) -> Rule | None:
         return None
     made = oldest_first([value])
     made += [term for term in oldest_first(partials or []) if term not in {*made}]
-    if any(term.args and term.op not in (*PRIMITIVES, INNER, TOTAL) for term in made):
+    if any(term.args and term.op not in (*PRIMITIVES, *LISTS) for term in made):
         return None
     leaves = [*xs, result]
     constants = [term for term in made if not term.args and term not in {*leaves}]

@@ -175,6 +175,12 @@ class _Expression(NamedTuple):
             text = pattern.format(*numbers)
         return _Text(text, text)
 
+    def taken(self, index: _Text, k: int) -> _Text:
+        listed = self.operands[k]
+        entries = f"*{listed}" if isinstance(listed, str) else ", ".join(listed)
+        text = f"{self.functions.name(ops.take)}({index.number}, {entries})"
+        return _Text(text, text)
+
     def accumulated(self, start: _Text, lists: Sequence[int]) -> _Text:
         found = [self.operands[k] for k in lists]
         if isinstance(found[0], str):

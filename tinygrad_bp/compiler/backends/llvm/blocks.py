@@ -9,10 +9,11 @@ loops, are in few.py.
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import nan
 
 from tinygrad_bp import ops
 from tinygrad_bp.compiler.backends.llvm.functions import applied
-from tinygrad_bp.compiler.backends.llvm.text import Index, Text
+from tinygrad_bp.compiler.backends.llvm.text import Index, Text, choose, compare
 from tinygrad_bp.compiler.roll import Nest, Rolled, leaf_spaces
 from tinygrad_bp.compiler.schedule import Apply, Kind, Space
 from tinygrad_bp.compiler.spelling import fold, start_of
@@ -146,14 +147,45 @@ class Block:
         return fold(self.nest.shape, _Registers(self.text, fetch, accumulated))
 
     def start(self, fetch: Fetch) -> str:
-        """Write what the accumulation starts from."""
+        """Write what the accumulation starts from, or the index."""
         shape, first = start_of(self.nest.shape)
         return fold(shape, _Registers(self.text, fetch), first)
+
+    # --- an entry of a list --------------------------------------------------------------------------------
+
+    def located(self, index: str) -> tuple[str, str]:
+        """The place that an index says, as integers, and a mask of where there is one; 0 elsewhere."""
+        text, zero = self.text, self.text.constant(0.0)
+        inside = compare(text, "oeq", index, text.intrinsic("floor", [index]))
+        for how, limit in (("oge", zero), ("olt", text.constant(float(self.nest.length)))):
+            inside = text.let(f"and {text.mask} {inside}, {compare(text, how, index, limit)}")
+        return text.let(f"fptosi {text.type} {choose(text, inside, index, zero)} to {text.ints}"), inside
+
+    def entry(self, index: str, fetch: Callable[[int, str], str], lanes: int) -> str:
+        """What `fetch` has for each of so many lanes at its place in the list; nan where there is none."""
+        text = self.text
+        places, inside = self.located(index)
+        found = text.constant(0.0)
+        for lane in range(lanes):
+            if text.width == 1:
+                found = fetch(lane, places)
+            else:
+                x = fetch(lane, text.let(f"extractelement {text.ints} {places}, i32 {lane}"))
+                found = text.let(f"insertelement {text.type} {found}, double {x}, i32 {lane}")
+        return choose(text, inside, found, text.constant(nan))
+
+    def entry_address(self, k: int, first: Index, place: Index) -> Index:
+        """Where the entry at a place of list k is."""
+        run = self.nest.runs[k]
+        assert run
+        if run.stride is None:
+            return self.text.load("@table", self.text.index(first, place), "i64")
+        return self.text.index(first, (run.stride, place))
 
 
 @dataclass
 class _Registers:
-    """A statement's values in registers; that of its accumulation is given."""
+    """A statement's values in registers; what comes of its lists is given."""
 
     text: Text
     operand: Fetch
@@ -164,6 +196,9 @@ class _Registers:
 
     def applied(self, op: Op, operands: Sequence[str]) -> str:
         return applied(self.text, op, operands)
+
+    def taken(self, index: str, k: int) -> str:
+        return self.sum
 
     def accumulated(self, start: str, lists: Sequence[int]) -> str:
         return self.sum
@@ -228,7 +263,9 @@ class Rows(Block):
         text = self.text
         cells = [(r, c) for r in range(size) for c in range(len(at))]
         sums: dict[tuple[int, int], str] = {}
-        if self.nest.length:
+        if self.nest.takes:
+            sums = {(r, c): self.taken(counters, r, at[c]) for r, c in cells}
+        elif self.nest.length:
             kept = {cell: text.variable(text.type) for cell in cells}
             for r, c in cells:
                 start = self.start(self.single(counters, r, at[c]))
@@ -247,6 +284,19 @@ class Rows(Block):
 
     def single(self, counters: Counters, ahead: int, samples: Index) -> Fetch:
         return lambda k: self.fetched(self.spaces[k], self.address(k, counters, ahead), samples)
+
+    def taken(self, counters: Counters, ahead: int, samples: Index) -> str:
+        """The entry of the list at the index, which each sample has its own of."""
+        text, (k,) = self.text, [k for k, run in enumerate(self.nest.runs) if run]
+        first = self.address(k, counters, ahead)
+
+        def fetch(lane: int, place: str) -> str:
+            address = self.entry_address(k, first, place)
+            if self.spaces[k] is Space.SCALARS:
+                return text.load("%S", address)
+            return text.load("%R", self.row(address, text.index(samples, lane)))
+
+        return self.entry(self.start(self.single(counters, ahead, samples)), fetch, text.width)
 
     def accumulate(self, counters: Counters, kept: dict[tuple[int, int], str], at: Sequence[Index]) -> None:
         """Add all products (or summands) to the sums, each operand loaded once for the whole block."""

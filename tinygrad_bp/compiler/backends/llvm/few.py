@@ -9,11 +9,13 @@ terms is eight sums, of the terms k, k + 8, k + 16 ..., added pairwise: so the b
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from math import nan
 
 from tinygrad_bp.compiler.backends.llvm.blocks import EIGHT, Block, Counters, Lanes, cut
 from tinygrad_bp.compiler.backends.llvm.text import Index, Text
 from tinygrad_bp.compiler.roll import Nest, Point
-from tinygrad_bp.compiler.schedule import Kind, Space
+from tinygrad_bp.compiler.schedule import Kind, Leaf, Space
+from tinygrad_bp.compiler.spelling import start_of
 
 Loop = tuple[int, Point]
 Operand = Callable[[int], str]
@@ -46,9 +48,9 @@ class Few(Block):
 
         singles = sum(loads(strides[k + 1]) for k in range(-1, len(self.spaces)) if k not in self.lists)
         if not terms:
-            inside = length * sum(loads(strides[k + 1]) for k in self.lists)
+            inside = (1 if self.nest.takes else length) * sum(loads(strides[k + 1]) for k in self.lists)
             cost = vectors * (inside + singles)
-        elif length:
+        elif length and not self.nest.takes:
             inside = sum(loads(run.stride) for run in self.nest.runs if run)
             cost = trips * (-(-length // EIGHT) * inside + 2) + vectors * singles
         else:
@@ -164,14 +166,38 @@ class Few(Block):
                 cells = [(a, b) for a in range(size) for b in range(group)]
                 fetches = {(a, b): partial(self.operand, starts[a], samples[b]) for a, b in cells}
                 kept: dict[tuple[int, int], str] = {}
-                if self.nest.length:
+                if self.nest.length and not self.nest.takes:
                     for cell in cells:
                         kept[cell] = text.variable(text.type)
                         text.set(kept[cell], self.start(fetches[cell]))
                     self.accumulate(kept, starts, samples)
                 for a, b in cells:
                     total = text.get(kept[a, b]) if kept else ""
+                    if self.nest.takes:
+                        total = self.taken(fetches[a, b], starts[a], samples[b])
                     self.store(self.value(fetches[a, b], total), starts[a], samples[b])
+
+    def taken(self, fetch: Operand, start: list[Index], sample: Index) -> str:
+        """The entries of a vector of results: neighbours of one row, where all have the same index."""
+        text, (k,), inner = self.text, self.lists, len(self.loops) - 1
+        run, stride = self.nest.runs[k], self.loops[-1][1][k + 1]
+        assert run
+        shape, at = start_of(self.nest.shape)
+        leaves = range(at, at + sum(isinstance(token, Leaf) for token in shape))
+        if stride in NEIGHBOURS and run.stride is not None and not any(self.moves(x, inner) for x in leaves):
+            with text.as_wide_as(1):
+                places, inside = self.located(self.start(fetch))
+            first = self.entry_address(k, self.address(k, start), places)
+            x = self.at(run.space, first, stride, self.count, sample)
+            return text.let(f"select i1 {inside}, {text.type} {x}, {text.type} {text.constant(nan)}")
+        lanes = self.count if text.width > 1 else 1
+        firsts = [self.address(k, start, lane) for lane in range(lanes)]
+        base = self.base(run.space, sample)
+
+        def entry(lane: int, place: str) -> str:
+            return text.load(base, self.entry_address(k, firsts[lane], place))
+
+        return self.entry(self.start(fetch), entry, lanes)
 
     def accumulate(
         self, kept: dict[tuple[int, int], str], starts: list[list[Index]], samples: list[Index]

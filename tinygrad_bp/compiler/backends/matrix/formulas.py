@@ -154,6 +154,9 @@ class _FormulaReader:
     def applied(self, op: Op, operands: Sequence[Formula]) -> Formula:
         return Applied(op, tuple(operands))
 
+    def taken(self, index: Formula, k: int) -> Formula:
+        raise AssertionError("for arrays, lowering wrote it as a product")
+
     def accumulated(self, start: Formula, lists: Sequence[int]) -> Formula:
         *ws, xs = sorted(map(self.operand, lists), key=lambda x: x.space is Space.ROWS)  # parameters first
         total = self.in_order(ws[0] if ws else None, xs)

@@ -43,8 +43,8 @@ const PRIMITIVES = {
   sinh: Math.sinh, cosh: Math.cosh, tanh: Math.tanh, asinh: Math.asinh, acosh: Math.acosh, atanh: Math.atanh,
 };
 
-// Sums of any length: a start, and one list of operands or two.
-const SUMS = {
+// What takes lists: sums of any length, from a start on, and the entry at an index.
+const ON_LISTS = {
   total(t, step) {
     let sum = t[step[1]];
     for (let i = 2; i < step.length; i++) sum += t[step[i]];
@@ -56,6 +56,10 @@ const SUMS = {
     for (let i = 2; i < n + 2; i++) sum += t[step[i]] * t[step[i + n]];
     return sum;
   },
+  take(t, step) {
+    const k = t[step[1]];
+    return Number.isInteger(k) && k >= 0 && k < step.length - 2 ? t[step[k + 2]] : NaN;
+  },
 };
 
 // Runs a rule on the operands in t, in place: they come first, then the result, the constants, and the steps.
@@ -66,7 +70,7 @@ function runRule(rule, t) {
     if (i === split) t[n] = t[rule.value];  // the partials may use the result
     if (i === steps.length) break;
     const step = steps[i], f = PRIMITIVES[step[0]];
-    t[first + i] = !f ? SUMS[step[0]](t, step) : step.length === 2 ? f(t[step[1]])
+    t[first + i] = !f ? ON_LISTS[step[0]](t, step) : step.length === 2 ? f(t[step[1]])
       : step.length === 3 ? f(t[step[1]], t[step[2]]) : f(t[step[1]], t[step[2]], t[step[3]]);
   }
 }
