@@ -72,6 +72,18 @@ def widths() -> Iterator[Group]:
         yield from net(f"width {width}", named, ("NumPy by hand", "PyTorch", "JAX"), rounds=7)
 
 
+def courses(work: str, found: Sequence[works.Course]) -> Iterator[Group]:
+    """Steps of an optimizer on batches, from few samples to many, beside JAX."""
+    entered = [p for p in (ours, *peers.installed()) if hasattr(p, "course_contenders")]
+    for course in found:
+        contenders = [c for p in entered for c in p.course_contenders(course)]
+        agree([c for c in contenders if c.gradient], contenders[0])
+        batch = f"batches of {course.batch}" if course.listed else f"all {course.batch} samples"
+        title = f"{course.net.name}, {course.rule}, {batch}: one step"
+        rows = compared(f"{work} {course.batch}", contenders, in_turns(contenders, rounds=7), 1, 0.0, None)
+        yield title, rows
+
+
 def formula() -> Iterator[Group]:
     entered = [p for p in (ours, *peers.installed()) if hasattr(p, "formula_contenders")]
     contenders = [c for p in entered for c in p.formula_contenders()]
@@ -110,6 +122,9 @@ WORKS: dict[str, Callable[[], Iterator[Group]]] = {
     "sigmoid": lambda: net("sigmoid", works.quadratic(act="sigmoid")),
     "widths": widths,
     "digits": lambda: net("digits", works.digits()),
+    "adam16": lambda: courses("adam16", works.courses((16, 16))),
+    "adam64": lambda: courses("adam64", works.courses((64, 64))),
+    "descent": lambda: courses("descent", works.descents()),
     "formula": formula,
     "eager": eager.steps,
     "depth": eager.chains,

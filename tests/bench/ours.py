@@ -1,13 +1,17 @@
 """Our own way to do each work: what a user writes.  The files in peers/ are its counterparts."""
 
+import random
 from array import array
 from collections.abc import Callable
+from functools import partial
+from itertools import chain
 from typing import Any
 
 from timing import Contender
-from works import LR, POINT, Net, formula
+from works import CHECKED, CHECKED_AT, LR, POINT, Course, Net, formula
 
 import tinygrad_bp as tg
+from tinygrad_bp.batches import Batches
 
 NAME = "tinygrad_bp"
 VERSION = tg.__version__
@@ -66,6 +70,49 @@ def contenders(net: Net, threads: int) -> list[Contender]:
             lambda: list(bound.params),
         ),
     ]
+
+
+class Drawn(Batches):
+    """Batches that were drawn before."""
+
+    def __init__(self, course: Course) -> None:
+        super().__init__(course.net.samples, course.batch, random.Random(0))
+        self.numbers, self.taken = array("q", chain.from_iterable(course.lists)), 0
+
+    def take_many(self, steps: int) -> tuple["array[int]", "array[int]"]:
+        begin, self.taken = self.taken, self.taken + steps
+        numbers = self.numbers[begin * self.size : self.taken * self.size]
+        return numbers, array("q", [self.size]) * steps
+
+
+def course_contenders(course: Course) -> list[Contender]:
+    """What `fit` takes, without drawing and with it."""
+    net, each = course.net, course.net.steps
+
+    def trained(steps: int, drawn: bool = True, lr: float = LR) -> tuple[list[float], list[Any]]:
+        model = model_of(net)
+        kind = {"Adam": tg.optim.Adam, "SGD": tg.optim.SGD}[course.rule]
+        optimizer = kind(model.parameters(), lr=lr)
+        optimizer.batches = Drawn(course) if drawn and course.listed else None
+        data = net.inputs, net.targets
+        history = tg.fit(
+            model, data, tg.losses.squared_error, optimizer, steps=steps, reduce="mean", engine="compiled",
+            batch_size=course.batch, seed=None, progress=False,
+        )  # fmt: skip
+        return history.losses, model.parameters()
+
+    def numbers() -> list[float]:
+        losses, parameters = trained(CHECKED, lr=CHECKED_AT)
+        return [*losses, *[p.data for p in parameters]]
+
+    ways = {"tinygrad_bp, drawn before": True, "tinygrad_bp, with drawing": False}
+    if not course.listed:
+        ways = {"tinygrad_bp": True}
+    return [
+        Contender(name, partial(trained, each, drawn), each, numbers if drawn else None, looped=True,
+                  twice=partial(trained, 2 * each, drawn))
+        for name, drawn in ways.items()
+    ]  # fmt: skip
 
 
 def formula_contenders() -> list[Contender]:

@@ -97,7 +97,7 @@ def compared(
             1.0 if own else ratio, None if own else low, None if own else high,
             rate, rate / peak if rate and peak else None, c.note,
         )  # fmt: skip
-        mark = MARKS.get(work, {}).get(c.name)
+        mark = marked(work, c, contenders, times)
         if mark and c.collecting:
             most = (
                 f"; at the peak it would be {short(1.0 / row.part)}" if row.part and row.part > 0.01 else ""
@@ -105,6 +105,14 @@ def compared(
             row = replace(row, mark=DISTURBED if disturbed(row) else mark.told(ratio) + most)
         rows.append(row)
     return rows if work in ALONE else _ahead(rows)
+
+
+def marked(work: str, c: Contender, contenders: Sequence[Contender], times: Sequence[Times]) -> Mark | None:
+    """The mark of a contender, or of its peer, where that has no faster one."""
+    marks = MARKS.get(work, {})
+    peer = c.name.split(",")[0]
+    fastest = min((t.median, x.name) for x, t in zip(contenders, times) if x.name.split(",")[0] == peer)
+    return marks.get(c.name) or (marks.get(peer) if fastest[1] == c.name else None)
 
 
 def disturbed(row: Row) -> bool:

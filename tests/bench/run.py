@@ -23,8 +23,8 @@ HERE = Path(__file__).parent
 PAGE = HERE.parent.parent / "docs" / "figures.md"
 BEGIN, END = "<!-- figures begin: written by tests/bench/run.py --write-docs -->", "<!-- figures end -->"
 
-ONE = ("tiny", "moons", "quadratic", "sigmoid", "widths", "digits", "formula", "eager", "depth", "compile",
-       "random")  # fmt: skip
+ONE = ("tiny", "moons", "quadratic", "sigmoid", "widths", "digits", "adam16", "adam64", "descent", "formula",
+       "eager", "depth", "compile", "random")  # fmt: skip
 TWO = ("quadratic", "sigmoid")
 SEVERAL = 2  # threads
 NAMES = (*ONE, "threads", "python")

@@ -36,6 +36,7 @@ class Contender:
     collecting: bool = True  # Python's garbage collector is on, as it starts
     looped: bool = False  # its steps are made inside
     least: int = 1  # calls in a turn: more where what a call leaves behind burdens the next
+    twice: Callable[[], Any] | None = None  # as many steps again: what counts is how much longer that takes
     note: str = ""
 
 
@@ -75,7 +76,7 @@ def in_turns(contenders: Sequence[Contender], wall: bool = False, rounds: int = 
     gc.freeze()  # what the others have imported is not for this one's collector to look through
     try:
         first = [_turn(c, 1, clock) for c in contenders]
-        calls = [c.least if t > TURN else _calls(c, clock) for c, t in zip(contenders, first)]
+        calls = [c.least if t > TURN or c.twice else _calls(c, clock) for c, t in zip(contenders, first)]
         for i in range(rounds):
             for c, n, t, mine in zip(contenders, calls, first, times):
                 if t < SLOW or i < FEW:
@@ -94,7 +95,12 @@ def _turn(contender: Contender, calls: int, clock: Callable[[], float]) -> float
         start = clock()
         for _ in each:
             call()
-        return clock() - start
+        taken = clock() - start
+        if contender.twice:
+            start = clock()
+            contender.twice()
+            taken = clock() - start - taken
+        return taken
     finally:
         if not contender.collecting:
             gc.enable()

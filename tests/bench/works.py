@@ -9,11 +9,13 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from functools import cached_property
 from typing import Any
 
 import tinygrad_bp as tg
 
 LR = 1e-11  # a step is taken in full and moves next to nothing, so every step costs the same
+CHECKED, CHECKED_AT = 20, 1e-3  # steps of a course by which it is checked, and their rate
 
 # of each layer the weights, a row for each neuron, and the biases
 Matrices = list[tuple[list[list[float]], list[float]]]
@@ -53,6 +55,32 @@ class Net:
         return 2.0 * self.samples * (2 * sum(pairs) + sum(pairs[1:]))
 
 
+@dataclass(frozen=True)
+class Course:
+    """Steps of an optimizer on batches of a net's samples, by lists of their numbers that are drawn before.
+
+    The loss is the mean over the batch. A batch of all samples is not drawn.
+    """
+
+    net: Net
+    rule: str  # "Adam" or "SGD"
+    batch: int
+
+    @property
+    def listed(self) -> bool:
+        return self.batch < self.net.samples
+
+    @cached_property
+    def lists(self) -> list[list[int]]:
+        """For twice the net's steps: an epoch takes every sample once, what is left of it is left out."""
+        rng, found = random.Random(3), []
+        while len(found) < 2 * self.net.steps:
+            order = rng.sample(range(self.net.samples), self.net.samples)
+            starts = range(0, self.net.samples - self.batch + 1, self.batch)
+            found += [order[at : at + self.batch] for at in starts]
+        return found[: 2 * self.net.steps]
+
+
 def flat(layers: Any) -> list[float]:
     """Numbers of all layers in the order of our parameters: of each neuron its weights, then its bias."""
     numbers: list[float] = []
@@ -76,6 +104,33 @@ def quadratic(width: int = 100, act: str = "relu", steps: int = 300) -> Net:
     xs, ys = tg.data.quadratic()
     name = f"1-{width}-{width}-{width}-1 {act}, {len(xs)} samples"
     return Net(name, (1, width, width, width, 1), [[x] for x in xs], ys, steps, act)
+
+
+def courses(hidden: Sequence[int]) -> list[Course]:
+    """Adam on two moons, with hidden layers of tanh."""
+    xs, ys = tg.data.moons(400)
+    sizes, weights = (2, *hidden, 1), 2 * hidden[0] + hidden[0] * hidden[1] + hidden[1]
+    name = "-".join(map(str, sizes))
+    batches = [400, 32, 8, 1] if hidden[0] < 32 else [32, 8, 1]
+    return [
+        Course(Net(f"{name} tanh", sizes, xs, ys, _steps(weights, batch), "tanh"), "Adam", batch)
+        for batch in batches
+    ]
+
+
+def descents() -> list[Course]:
+    """Gradient descent on a quadratic, from one sample a step to many."""
+    found = []
+    for batch in (1, 2, 4, 8, 16, 32, 240, 1000):
+        xs, ys = tg.data.quadratic(step=12.0 / max(batch, 240))
+        net = Net("1-100-100-100-1 relu", (1, 100, 100, 100, 1), [[x] for x in xs], ys, _steps(20_200, batch))
+        found.append(Course(net, "SGD", batch))
+    return found
+
+
+def _steps(weights: int, batch: int) -> int:
+    """That take JAX about a tenth of a second."""
+    return min(30_000, max(120, int(6e8 / weights / (batch + 8))))
 
 
 def digits() -> Net:

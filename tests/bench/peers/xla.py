@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from timing import Contender, seconds
-from works import LR, POINT, Net, flat, formula, tangle
+from works import CHECKED, CHECKED_AT, LR, POINT, Course, Net, flat, formula, tangle
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_platforms", "cpu")
@@ -74,6 +74,63 @@ def _advancing(function: Any, layers: Any) -> Any:
 
 def numbers_of(layers: Any) -> list[float]:
     return flat((w.tolist(), b.tolist()) for w, b in layers)
+
+
+def course_contenders(course: Course) -> list[Contender]:
+    """Steps inside `lax.scan`, samples as rows and as columns; batches are gathered there."""
+    each = course.net.steps
+    found = []
+    for name, rows in (("JAX, samples as rows", True), ("JAX, samples as columns", False)):
+        once, again = (_scanned(course, rows, steps, LR) for steps in (each, 2 * each))
+        check = _scanned(course, rows, CHECKED, CHECKED_AT)
+
+        def numbers(check: Any = check, rows: bool = rows) -> list[float]:
+            layers, losses = check()
+            return [*losses.tolist(), *flat(((w.T if rows else w).tolist(), b.tolist()) for w, b in layers)]
+
+        found.append(Contender(name, once, each, numbers, looped=True, twice=again))
+    return found
+
+
+def _scanned(course: Course, rows: bool, steps: int, lr: float) -> Any:
+    net, tree = course.net, jax.tree.map
+    layers = [(w.T if rows else w, b) for w, b in start(net)]
+    x, y = jnp.array(net.inputs), jnp.array(net.targets)
+    x = x if rows else x.T
+    act = {"relu": jax.nn.relu, "tanh": jnp.tanh}[net.act]
+    lists = jnp.array(course.lists[:steps]) if course.listed else None
+
+    def loss(layers: Any, h: Any, y: Any) -> Any:
+        for k, (w, b) in enumerate(layers):
+            h = h @ w + b if rows else w @ h + b[:, None]
+            h = act(h) if k < len(layers) - 1 else h
+        return 0.5 * jnp.mean(jnp.square((h[:, 0] if rows else h[0]) - y))
+
+    def descend(p: Any, g: Any) -> Any:
+        return p - lr * g
+
+    def moved(p: Any, m: Any, v: Any, t: Any) -> Any:
+        return p - lr * (m / (1.0 - 0.9**t)) / (jnp.sqrt(v / (1.0 - 0.999**t)) + 1e-8)
+
+    def step(state: Any, batch: Any) -> Any:
+        p, m, v, t = state
+        samples = (x, y) if batch is None else (x[batch] if rows else x[:, batch], y[batch])
+        value, g = jax.value_and_grad(loss)(p, *samples)
+        if course.rule == "SGD":
+            return (tree(descend, p, g), m, v, t), value
+        t = t + 1.0
+        m = tree(lambda m, g: 0.9 * m + 0.1 * g, m, g)
+        v = tree(lambda v, g: 0.999 * v + 0.001 * g * g, v, g)
+        return (tree(lambda p, m, v: moved(p, m, v, t), p, m, v), m, v, t), value
+
+    zeros = tree(jnp.zeros_like, layers) if course.rule == "Adam" else ()
+    train = jax.jit(lambda state, lists: jax.lax.scan(step, state, lists, length=steps))
+
+    def call() -> Any:
+        (layers_after, *_), losses = jax.block_until_ready(train((layers, zeros, zeros, 0.0), lists))
+        return layers_after, losses
+
+    return call
 
 
 def formula_contenders() -> list[Contender]:

@@ -36,7 +36,7 @@ class Few(Block):
         self.trips = self.loops[-1][0]
         self.count = min(EIGHT, self.trips)  # results in a vector
         self.samples = lanes.tile if nest.kind is Kind.SAMPLE else 1
-        self.apply, self.apart, self.pitch, self.near, self.wrong = False, 0, 0, "", ""  # see write_and_move
+        self.apply, self.apart, self.near, self.wrong = False, 0, "", ""  # see write_and_move
 
     def cost(self, loops: Sequence[Loop], terms: bool) -> float:
         """About how many vectors are loaded and stored, with lanes along terms or along results."""
@@ -121,7 +121,7 @@ class Few(Block):
     def start_of(self, vector: Index) -> Index:
         """The first result of a vector: the last one begins so that it ends with them, and repeats some."""
         first = self.text.index((EIGHT, vector))
-        if self.trips <= EIGHT or not self.trips % EIGHT or self.apply:
+        if self.trips <= EIGHT or not self.trips % EIGHT:
             return first
         return self.text.smallest(first, self.trips - EIGHT)
 
@@ -359,26 +359,23 @@ class Few(Block):
         """The sums, row by row: each moves its parameters while it is near. Not 0 where one is not finite."""
         text = self.text
         self.apply, self.apart = True, self.loops[0][1][0]
-        self.pitch = -(-self.apart // EIGHT) * EIGHT
-        self.near = text.panel(f"[{4 * self.pitch} x double]")
+        self.near = text.panel(f"[{4 * self.apart} x double]")
         self.wrong = text.variable("i64")
         text.set(self.wrong, "0", "i64")
         self.sums([])
         text.do(f"ret i64 {text.get(self.wrong, 'i64')}")
 
     def move_rows(self, rows: list[Index]) -> None:
+        """The parameters of some rows that follow one another."""
         text = self.text
-        for r, row in enumerate(rows):
-            first = self.address(-1, [row, 0])
-            for between in range(self.trips, self.apart):
-                with text.as_wide_as(1):
-                    x = text.load("%G", text.index(first, between))
-                    text.store(x, self.near, r * self.pitch + between)
-            g = text.place(self.near, r * self.pitch)
-            found = text.let(
-                f"call i64 %apply(ptr %frame, ptr %once, ptr {g}, i64 {first}, i64 {self.apart})"
-            )
-            text.set(self.wrong, text.let(f"or i64 {text.get(self.wrong, 'i64')}, {found}"), "i64")
+        first = self.address(-1, [rows[0], 0])
+        with text.as_wide_as(1):
+            for r in range(len(rows)):
+                for between in range(r * self.apart + self.trips, (r + 1) * self.apart):
+                    text.store(text.load("%G", text.index(first, between)), self.near, between)
+        given = f"ptr %frame, ptr %once, ptr {self.near}, i64 {first}, i64 {len(rows) * self.apart}"
+        found = text.let(f"call i64 %apply({given})")
+        text.set(self.wrong, text.let(f"or i64 {text.get(self.wrong, 'i64')}, {found}"), "i64")
 
     def sum_block(self, rows: list[Index], starts: list[Index]) -> None:
         text = self.text
@@ -399,7 +396,7 @@ class Few(Block):
                 self.add(variable, [cell(0), cell(1)] if self.product else [self.value(cell)])
         for (r, a), variable in kept.items():
             if self.apply:
-                text.store_lanes(text.get(variable), self.near, text.index(r * self.pitch, starts[a]))
+                text.store_lanes(text.get(variable), self.near, text.index(r * self.apart, starts[a]), 8)
             else:
                 self.store(text.get(variable), [rows[r], starts[a]], 0)
 

@@ -22,6 +22,8 @@ def applied(text: Text, op: Op, operands: Sequence[str]) -> str:
     """Write an operation; its result. Raises CompileError for one that only Python can compute."""
     if op not in PRIMITIVES:
         raise CompileError(f"the operation {op.name!r} is a Python function, and has no machine code")
+    if op is ops.pow and operands[1] == text.constant(2.0):  # x * x rounds once, too
+        return text.let(f"fmul {text.type} {operands[0]}, {operands[0]}")
     how = PRIMITIVES[op].llvm
     if how == OURS:
         return WRITTEN[op](text, *operands)
