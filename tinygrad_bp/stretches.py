@@ -17,6 +17,7 @@ from tinygrad_bp.compiler.rule import Update, rule_of
 from tinygrad_bp.compiler.verify import verify
 from tinygrad_bp.engine import Value, newest_first
 from tinygrad_bp.errors import CompileError
+from tinygrad_bp.floats import NO_GRAD
 from tinygrad_bp.nn import Module, drawing_from
 from tinygrad_bp.optim import Optimizer
 from tinygrad_bp.rows import fill, flat, structure_of
@@ -41,6 +42,10 @@ class Compiled:
                 refuse_looking_ahead(task.model, task.samples)
         except (ArithmeticError, AttributeError, ValueError) as error:  # on graphs it may be right
             raise CompileError(f"{type(error).__name__}: {error}") from error
+        self.left_alone: list[Value] = []  # parameters that the optimizer does not move
+        if isinstance(task.model, Module):
+            moved = {*parameters}
+            self.left_alone = [p for p in task.model.parameters() if p not in moved]
         self.update: Update | None = None  # that `bound` is made for
         self.own_step = type(task.optimizer).step is not Optimizer.step
         if self.own_step:
@@ -89,7 +94,7 @@ class Compiled:
 
         try:
             if not batches.whole:
-                stretch.samples, stretch.lengths = batches.take_many(len(rates))
+                stretch.samples, stretch.lengths = batches.take_many(len(rates), self.bound.shuffle)
             self.numbers.write(stretch.samples or range(batches.n), task, step)
             self.pacing.take(self.bound, stretch)
         finally:
@@ -112,8 +117,8 @@ class Compiled:
         return rates
 
     def _leave_gradient(self, gradient: list[float]) -> None:
-        if isinstance(self.task.model, Module):
-            self.task.model.zero_grad()
+        for p in self.left_alone:
+            p.grad = NO_GRAD
         for p, g in zip(self.task.optimizer.parameters, gradient):
             p.grad = g
 

@@ -1,7 +1,8 @@
 """Goals and floors: what the ratios are to be, written beside the figures, and whether they are.
 
-A mark belongs to one contender of one work, or to the fastest of those whose names begin with a peer's.  Besides, all others are to be behind in every work but those
-ALONE.  No verdict is given where other processes disturbed the rounds.
+A mark belongs to one contender of one work, or to the fastest of those whose names begin with a peer's.
+Besides, all others are to be behind in every work but those ALONE.  No verdict is given where other processes
+disturbed the rounds.
 """
 
 from dataclasses import dataclass
@@ -53,7 +54,10 @@ MARKS: dict[str, dict[str, Mark]] = {
     "descent 32": {"JAX": Mark(1.5, 1.2)},
     "descent 240": {"JAX": Mark(1.5, 1.3)},
     "descent 1000": {"JAX": Mark(1.5, 1.3)},
-    "formula": {"CasADi, bound buffers": Mark(1.5, 1.0), "CasADi and gcc -O3, bound buffers": Mark(1.001, 1.0)},
+    "formula": {
+        "CasADi, bound buffers": Mark(1.5, 1.0),
+        "CasADi and gcc -O3, bound buffers": Mark(1.001, 1.0),
+    },
     "python": {"tinygrad_bp, the engine": Mark(10, 8)},
     "compile 1-100-100-100-1": {OURS: Mark(0.4, 0.6, at_most=True)},
     "compile 784-100-10": {OURS: Mark(2.0, 3.0, at_most=True)},

@@ -79,7 +79,7 @@ class Drawn(Batches):
         super().__init__(course.net.samples, course.batch, random.Random(0))
         self.numbers, self.taken = array("q", chain.from_iterable(course.lists)), 0
 
-    def take_many(self, steps: int) -> tuple["array[int]", "array[int]"]:
+    def take_many(self, steps: int, shuffle: Any = None) -> tuple["array[int]", "array[int]"]:
         begin, self.taken = self.taken, self.taken + steps
         numbers = self.numbers[begin * self.size : self.taken * self.size]
         return numbers, array("q", [self.size]) * steps

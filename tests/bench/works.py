@@ -8,8 +8,8 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import tinygrad_bp as tg

@@ -21,12 +21,14 @@ import pytest
 
 import tinygrad_bp as tg
 from tinygrad_bp import Value
+from tinygrad_bp.batches import shuffled
 from tinygrad_bp.compiler import compile, locks
 from tinygrad_bp.compiler.backends import bind
 from tinygrad_bp.compiler.backends.llvm import calls, frame, native
 from tinygrad_bp.compiler.backends.llvm.blocks import Lanes
 from tinygrad_bp.compiler.backends.llvm.module import emit_llvm
 from tinygrad_bp.compiler.bound import Stretch
+from tinygrad_bp.compiler.columns import Columns
 from tinygrad_bp.compiler.kernel import CODES
 from tinygrad_bp.compiler.rule import Update, descents
 from tinygrad_bp.errors import CompileError, MissingExtraError, NonFiniteError, StaleGraphError
@@ -482,6 +484,41 @@ def test_training_in_parts_keeps_its_momentum() -> None:
         found += stretch.losses
     assert found == losses
     assert [p.data for p in params] == [p.data for p in again]
+
+
+def on_batches(xs: list[float], size: int) -> tuple[Any, list[Value], Update]:
+    step, params = line()
+    update = Update(descents()[:1], listed=True)
+    return step.prepare(Columns("line", [xs, xs]), update, size, None), params, update
+
+
+@pytest.mark.parametrize("size", [1, 3, 8, 20])
+def test_a_batch_that_names_a_sample_beyond_the_last(size: int) -> None:
+    bound, params, update = on_batches([0.1 * i for i in range(20)], size)
+    before = [p.data for p in params]
+    for place in (0, size - 1, 2 * size - 1):
+        for wrong in (20, -1, 1 << 62):
+            samples = array("q", [19, 0] * size)
+            samples[place] = wrong
+            stretch = Stretch(update, array("d", [0.1, 0.1]), [0.0] * 9, samples=samples,
+                              lengths=array("q", [size, size]))  # fmt: skip
+            with pytest.raises(IndexError, match="a batch names a sample beyond the last, number 19"):
+                bound.take(stretch)
+    assert [p.data for p in params] == before
+    for lengths in ([size], [size, size + 1], [0, 2 * size]):
+        stretch = Stretch(update, array("d", [0.1, 0.1]), [0.0] * 9, samples=array("q", [0] * 2 * size),
+                          lengths=array("q", lengths))  # fmt: skip
+        with pytest.raises(ValueError, match="a stretch needs a batch for each step|and is bound for 1 to"):
+            bound.take(stretch)
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 400])
+def test_machine_code_shuffles_as_python_does(n: int) -> None:
+    bound, _, _ = on_batches([0.5, 0.25], 1)
+    seeds = array("Q", [0, 1, 0x9E3779B97F4A7C15, (1 << 64) - 1])
+    orders = bound.shuffle(seeds, n)
+    assert orders == shuffled(seeds, n)
+    assert all(sorted(orders[i : i + n]) == list(range(n)) for i in range(0, 4 * n, n))
 
 
 def test_training_that_diverges_stops_before_the_step() -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
+from tinygrad_bp.batches import shuffled
 from tinygrad_bp.compiler.columns import Columns
 from tinygrad_bp.compiler.kernel import Kernel
 from tinygrad_bp.compiler.rule import Rule, Update
@@ -87,16 +88,16 @@ class Stretch:
         numbers = iter(self.samples)
         return (array("q", islice(numbers, length)) for length in self.lengths)
 
-    def check(self, count: int, most: int) -> None:
-        """Raises IndexError for samples that are not there, ValueError for batches that are too large."""
+    def sizes(self, most: int) -> list[int]:
+        """The sizes of batches that occur. Raises ValueError for batches that are too large, or too few."""
         if self.samples is None or self.lengths is None:
-            return
+            return []
+        found = [*{*self.lengths}]
         if len(self.lengths) != len(self.rates) or sum(self.lengths) != len(self.samples):
             raise ValueError("a stretch needs a batch for each step")
-        if not 0 < min(self.lengths) <= max(self.lengths) <= most:
-            raise ValueError(f"a batch has {max(self.lengths)} samples, and is bound for 1 to {most}")
-        if not 0 <= min(self.samples) <= max(self.samples) < count:
-            raise IndexError(f"a batch names a sample beyond the last, number {count - 1}")
+        if not 0 < min(found) <= max(found) <= most:
+            raise ValueError(f"a batch has {max(found)} samples, and is bound for 1 to {most}")
+        return found
 
     @property
     def rule(self) -> Rule:
@@ -161,6 +162,10 @@ class Bound(ABC):
         Afterwards, also after an exception, Values and memory are those of the last whole step, and `grads`
         its gradient.
         """
+
+    def shuffle(self, seeds: "array[int]", n: int) -> "array[int]":
+        """What `shuffled` gives, maybe in less time, for the batches of an update that is listed."""
+        return shuffled(seeds, n)
 
     @abstractmethod
     def release(self) -> None:

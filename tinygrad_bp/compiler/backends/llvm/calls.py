@@ -19,16 +19,61 @@ from tinygrad_bp.compiler.schedule import Kind
 ADDRESSES = (
     "scalars", "columns", "sums", "rows", "results", "losses", "memory", "meeting",
     "rates", "shared",  # of the rule: a rate for each step, and what is the same in all of them
-    "lists", "starts", "sizes",  # sample numbers; for each step where its list begins, and which frame it has
+    "lists", "lengths",  # sample numbers, those of one step after those of another; how many each step has
     "penalty", "penalty_frame", "penalty_scalars", "penalty_sums",  # another program, evaluated at each step
 )  # fmt: skip
-COUNTS = ("samples", "tile", "per_share", "shares", "buffers", "threads", "steps", "rule", "done", "spoilt")
+COUNTS = (
+    "samples", "tile", "per_share", "shares", "buffers", "threads", "steps", "rule", "done", "spoilt",
+    "frames", "named", "there",  # one for each size of batch; sample numbers in all; samples that there are
+)  # fmt: skip
 NUMBERS = ("t", "scale")
 FRAME = (*ADDRESSES, *COUNTS, *NUMBERS)  # eight bytes each
 YIELD = "SwitchToThread" if os.name == "nt" else "sched_yield"  # let another thread run
 PATIENCE = 1 << 12  # turns of waiting before that
 LINE = 8  # doubles in a line of the cache: threads that meet write to lines of their own
 FEW = 32  # sums: so many are written out
+
+SHUFFLE = """define i64 @shuffle(ptr %orders, i64 %n, ptr %seeds, i64 %epochs) {
+entry:
+  br label %epoch
+epoch:
+  %e = phi i64 [ 0, %entry ], [ %e.next, %ended ]
+  %more = icmp slt i64 %e, %epochs
+  br i1 %more, label %begin, label %done
+begin:
+  %first = mul i64 %e, %n
+  %order = getelementptr i64, ptr %orders, i64 %first
+  %seed = getelementptr i64, ptr %seeds, i64 %e
+  %state = load i64, ptr %seed
+  br label %sample
+sample:
+  %i = phi i64 [ 0, %begin ], [ %i.next, %sample ]
+  %before = phi i64 [ %state, %begin ], [ %after, %sample ]
+  %i.next = add i64 %i, 1
+  %after = add i64 %before, u0x9E3779B97F4A7C15
+  %a = lshr i64 %after, 30
+  %b = xor i64 %after, %a
+  %c = mul i64 %b, u0xBF58476D1CE4E5B9
+  %d = lshr i64 %c, 27
+  %f = xor i64 %c, %d
+  %g = mul i64 %f, u0x94D049BB133111EB
+  %x = lshr i64 %g, 32
+  %scaled = mul i64 %x, %i.next
+  %j = lshr i64 %scaled, 32
+  %here = getelementptr i64, ptr %order, i64 %i
+  %there = getelementptr i64, ptr %order, i64 %j
+  store i64 %i, ptr %here
+  %taken = load i64, ptr %there
+  store i64 %taken, ptr %here
+  store i64 %i, ptr %there
+  %again = icmp slt i64 %i.next, %n
+  br i1 %again, label %sample, label %ended
+ended:
+  %e.next = add i64 %e, 1
+  br label %epoch
+done:
+  ret i64 0
+}"""  # what `shuffled` of batches.py does
 
 
 def rows_size(rolled: Rolled, lanes: Lanes) -> int:
@@ -59,6 +104,8 @@ def calls(
         texts.insert(0, writer.meet())
     if update and update.rules:
         texts += [writer.move(update), writer.descend(), writer.train(bool(moving))]
+        if update.listed:
+            texts.append(SHUFFLE)
         if moving:
             texts += [*map(writer.apply, range(len(update.rules)), update.rules), writer.step(update, moving)]
     return texts
@@ -355,14 +402,26 @@ declare i32 @{YIELD}()"""
         """A stretch of steps. The frame says how many were done before a number was not finite, and whether
         that was one of the parameters: it and the memory are spoilt then."""
         text = self.text()
-        names = ("steps", "losses", "sums", "lists", "starts", "sizes")
-        steps, losses, sums, lists, starts, sizes = (self.field(text, name) for name in names)
+        names = ("steps", "losses", "sums", "lists", "lengths", "frames")
+        steps, losses, sums, lists, lengths, frames = (self.field(text, name) for name in names)
         done, spoilt = (text.place("%frame", FRAME.index(name), "i64") for name in ("done", "spoilt"))
+        if self.listed:
+            self.refuse_strangers(text, lists)
+        start, chosen = text.variable("i64"), text.variable("ptr")
+        text.set(start, "0", "i64")
+        text.set(chosen, "%frame", "ptr")
         with text.loop(0, steps) as step:
-            size, start = text.load(sizes, step, "i64"), text.load(starts, step, "i64")
-            frame = text.place("%frame", text.index((len(FRAME), size)), "i64")
-            samples = text.place(lists, start, "i64")
-            fresh = "true" if self.listed else text.let(f"icmp eq i64 {step}, 0")
+            samples, fresh = lists, "true" if self.listed else text.let(f"icmp eq i64 {step}, 0")
+            if self.listed:
+                begin, length = text.get(start, "i64"), text.load(lengths, step, "i64")
+                samples = text.place(lists, begin, "i64")
+                text.set(start, text.let(f"add i64 {begin}, {length}"), "i64")
+                with text.loop(0, frames) as k:
+                    one = text.place("%frame", text.index((len(FRAME), k)), "i64")
+                    fits = text.let(f"icmp eq i64 {text.load(one, FRAME.index('samples'), 'i64')}, {length}")
+                    before = text.get(chosen, "ptr")
+                    text.set(chosen, text.let(f"select i1 {fits}, ptr {one}, ptr {before}"), "ptr")
+            frame = text.get(chosen, "ptr")
             at = f"ptr {frame}, ptr {samples}"
             if moving:
                 wrong = text.let(f"call i64 @step({at}, i64 {step}, i1 {fresh})")
@@ -383,6 +442,20 @@ declare i32 @{YIELD}()"""
             text.do(f"store i64 {steps}, ptr {done}")
         text.do("ret i64 0")
         return self.function("i64", "train", "ptr %frame, i64 %rank", text, "")
+
+    def refuse_strangers(self, text: Text, lists: str) -> None:
+        """Return 1 if a list names a sample that is not there."""
+        named, there = self.field(text, "named"), self.field(text, "there")
+        strange, width = text.variable(text.ints), self.lanes.width
+        text.set(strange, text.integers(0), text.ints)
+        with text.loop(0, named, width) as k:
+            numbers = text.let(f"load {text.ints}, ptr {text.place(lists, k, 'i64')}, align 8")
+            beyond = text.let(f"icmp uge {text.ints} {numbers}, {text.spread(there, 'i64')}")
+            bits = text.let(f"sext {text.mask} {beyond} to {text.ints}")
+            text.set(strange, text.let(f"or {text.ints} {text.get(strange, text.ints)}, {bits}"), text.ints)
+        found = text.let(f"icmp ne i64 {text.any_bit(text.get(strange, text.ints))}, 0")
+        with text.only_if(found, leave="ret i64 1"):
+            pass
 
     def function(self, kind: str, name: str, parameters: str, text: Text, linkage: str = "internal") -> str:
         attribute = "" if self.shared or not linkage else "alwaysinline "

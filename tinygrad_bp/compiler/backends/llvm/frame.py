@@ -11,7 +11,6 @@ from array import array
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate
 from typing import Any
 
 from tinygrad_bp.compiler.backends.llvm import native
@@ -275,10 +274,16 @@ class Native(Bound):
         losses = array("d", bytes(8 * max(1, len(stretch.rates))))
         frames, keep = self.frames(stretch, losses)
         try:
-            self.go("train", frames)
+            if self.go("train", frames):
+                raise IndexError(f"a batch names a sample beyond the last, number {self.columns.count - 1}")
         finally:
             finish(lambda: self.leave(stretch, frames, starting, kept, losses, before))
         del keep
+
+    def shuffle(self, seeds: "array[int]", n: int) -> "array[int]":
+        orders = array("q", bytes(8 * n * len(seeds)))
+        self.machine.calls["shuffle"](orders.buffer_info()[0], n, seeds.buffer_info()[0], len(seeds))
+        return orders
 
     def columns_of(self, rule: Rule) -> list[memoryview]:
         """The optimizer's memory by name, as the machine code has it."""
@@ -287,29 +292,24 @@ class Native(Bound):
 
     def frames(self, stretch: Stretch, losses: "array[float]") -> tuple[Any, Any]:
         """A frame for each size of batch, the first for all of the stretch; and what must be kept."""
-        stretch.check(self.columns.count, self.division.samples)
-        lengths = [*{*(stretch.lengths or [self.division.samples])}]
+        sizes = stretch.sizes(self.division.samples) or [self.division.samples]
         steps, size = len(stretch.rates), len(FRAME)
-        frames = (ctypes.c_int64 * (size * len(lengths)))()
-        for k, samples in enumerate(lengths):
+        frames = (ctypes.c_int64 * (size * len(sizes)))()
+        for k, samples in enumerate(sizes):
             ctypes.memmove(ctypes.byref(frames, 8 * size * k), self.frame, 8 * size)
             one = (ctypes.c_int64 * size).from_buffer(frames, 8 * size * k)
             division = Division.of(samples, self.lanes, self.threads)
             fill(one, **vars(division), scale=1.0 / samples if stretch.mean else 1.0)
-        shared, nothing = array("d", [*stretch.shared, 0.0]), array("q", bytes(8 * steps))
-        lists, starts, sizes = array("q", [0]), nothing, nothing
-        if stretch.samples and stretch.lengths:
-            lists = stretch.samples
-            starts = array("q", accumulate(stretch.lengths, initial=0))
-            frame_of = {length: k for k, length in enumerate(lengths)}
-            sizes = array("q", map(frame_of.__getitem__, stretch.lengths))
+        lists = (stretch.samples or array("q")) + array("q", bytes(8 * LINE))  # whole vectors are read
+        lengths, shared = stretch.lengths or array("q", [0]), array("d", [*stretch.shared, 0.0])
         fill(
             frames, losses=losses, steps=steps, t=stretch.taken + 1.0, rates=stretch.rates, shared=shared,
-            lists=lists, starts=starts, sizes=sizes, rule=stretch.which, done=0, spoilt=0,
+            lists=lists, lengths=lengths, named=len(stretch.samples or ()), there=self.columns.count,
+            frames=len(sizes), rule=stretch.which, done=0, spoilt=0,
         )  # fmt: skip
         if self.penalty:
             self.penalty.read()
-        return frames, (shared, nothing, lists, starts, sizes)
+        return frames, (shared, lists, lengths)
 
     def leave(
         self, stretch: Stretch, frames: Any, starting: Any, kept: Any, losses: "array[float]", before: int
@@ -334,12 +334,12 @@ class Native(Bound):
 PLACE = {name: place for place, name in enumerate(FRAME)}
 
 
-def fill(frames: Any, **fields: Any) -> None:
+def fill(of: Any, /, **fields: Any) -> None:
     """Fields of one frame or several: addresses (of arrays), whole numbers, floats."""
-    numbers = memoryview(frames).cast("B").cast("d")
+    numbers = memoryview(of).cast("B").cast("d")
     for name, x in fields.items():
-        for first in range(0, len(frames), len(FRAME)):
+        for first in range(0, len(of), len(FRAME)):
             if isinstance(x, float):
                 numbers[first + PLACE[name]] = x
             else:
-                frames[first + PLACE[name]] = x.buffer_info()[0] if isinstance(x, array) else x
+                of[first + PLACE[name]] = x.buffer_info()[0] if isinstance(x, array) else x

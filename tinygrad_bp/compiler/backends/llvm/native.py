@@ -22,7 +22,8 @@ _ready: dict[str, Any] = {}
 _unused: list[Any] = []  # code to be freed
 
 PTR, INT, NUM = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
-CALLS: dict[str, Any] = {"evaluate": (NUM, PTR, INT), "descend": (NUM, PTR, INT), "train": (INT, PTR, INT)}
+CALLS: dict[str, Any] = {"evaluate": (NUM, PTR, INT), "descend": (NUM, PTR, INT), "train": (INT, PTR, INT),
+                         "shuffle": (INT, PTR, INT, PTR, INT)}  # fmt: skip
 ENTRIES = (*CALLS, "call")
 OLDEST = (20,)  # LLVM, in llvmlite 0.45: before it, text with opaque pointers is refused
 INSTRUCTIONS = {"fma": "fma", "floor": "sse4.1", "ceil": "sse4.1", "roundeven": "sse4.1"}  # of what feature
