@@ -508,7 +508,7 @@ def test_a_batch_that_names_a_sample_beyond_the_last(size: int) -> None:
     for lengths in ([size], [size, size + 1], [0, 2 * size]):
         stretch = Stretch(update, array("d", [0.1, 0.1]), [0.0] * 9, samples=array("q", [0] * 2 * size),
                           lengths=array("q", lengths))  # fmt: skip
-        with pytest.raises(ValueError, match="a stretch needs a batch for each step|and is bound for 1 to"):
+        with pytest.raises(ValueError, match=r"a stretch needs a batch for each step|and is bound for 1 to"):
             bound.take(stretch)
 
 

@@ -99,6 +99,10 @@ class Stretch:
             raise ValueError(f"a batch has {max(found)} samples, and is bound for 1 to {most}")
         return found
 
+    def stranger(self, count: int) -> IndexError:
+        """The error where a list names a sample that is not there, of so many."""
+        return IndexError(f"a batch names a sample beyond the last, number {count - 1}")
+
     @property
     def rule(self) -> Rule:
         return self.update.rules[self.which]

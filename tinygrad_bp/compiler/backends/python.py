@@ -567,6 +567,9 @@ class Generated(Bound):
         samples, numbers = self.columns.samples(), kernel.numbers()
         kept: list[Any] = [[*column] for column in stretch.memory]
         gradient: list[float] = self.grads.tolist()
+        stretch.sizes(self.columns.count)
+        if stretch.samples and not 0 <= min(stretch.samples) <= max(stretch.samples) < self.columns.count:
+            raise stretch.stranger(self.columns.count)
         lists = stretch.lists()
         try:
             for step, lr in enumerate(stretch.rates):

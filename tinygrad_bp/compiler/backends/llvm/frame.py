@@ -275,7 +275,7 @@ class Native(Bound):
         frames, keep = self.frames(stretch, losses)
         try:
             if self.go("train", frames):
-                raise IndexError(f"a batch names a sample beyond the last, number {self.columns.count - 1}")
+                raise stretch.stranger(self.columns.count)
         finally:
             finish(lambda: self.leave(stretch, frames, starting, kept, losses, before))
         del keep
