@@ -66,6 +66,13 @@ def sweep_graph(seeds: Mapping[Value, Value], rows: list[WeightRow] | None = Non
         if v.op is DOT and live is None and rows is not None and alone.issuperset(v.inputs[:n]):
             rows.append(WeightRow(v.inputs[:n], v.inputs[n : 2 * n], g))
             edges = islice(edges, n, None)  # type: ignore[assignment]
+        if live is None and not v.op.selects and fragile.isdisjoint(v.inputs):  # nothing is cut here: most
+            for x, d in edges:
+                if type(d) is not float or d != 0.0:
+                    ds, gs = shares[x]
+                    ds.append(d)
+                    gs.append(g)
+            continue
         for x, d in edges:
             if type(d) is float and d == 0.0:
                 continue  # the rule itself says that there is no edge

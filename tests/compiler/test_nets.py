@@ -23,14 +23,20 @@ def without_native_code(step: CompiledSum, net: Net) -> None:
     step._kernel("grads", structures).reason = "a test asks for Python"
 
 
+@pytest.mark.parametrize("native", [True, False])
 @pytest.mark.parametrize("factor", [0.5, -1.0, 0.001, 3.0])
-def test_a_constant_times_a_row_summed_over_samples(factor: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_constant_times_a_row_summed_over_samples(
+    factor: float, native: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The gradient of factor * dot(w, x) by w is factor times the sum of x, from 1 sample to 130."""
     monkeypatch.setattr("tinygrad_bp.compiler.backends.python.SMALL", 0)
     ws = [Value(1.0 + i) for i in range(100)]
     net = Net(lambda x: factor * tg.dot(ws, x), ws, (100,))
     step = compile(net.loss, net.params)
-    without_native_code(step, net)
+    if native:
+        pytest.importorskip("llvmlite")
+    else:
+        without_native_code(step, net)
     for n in (1, 7, 8, 9, 64, 65, 130):
         assert distance(net, step, n) < 1e-13, n
 

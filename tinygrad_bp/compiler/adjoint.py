@@ -8,6 +8,7 @@ has as many as it has weights.  So they are passed on by rows, and the passes af
 """
 
 from collections.abc import Iterator, Sequence
+from operator import is_
 
 from tinygrad_bp.engine import Value
 from tinygrad_bp.graph_sweep import WeightRow, sweep_graph
@@ -22,8 +23,8 @@ def derivatives(output: Value, by: Sequence[Value]) -> list[Value | WeightRow]:
         place = {x: i for i, x in enumerate(by)}
         whole = {}
         for row in rows:
-            first = place.get(row.weights[0], 0)
-            if [*map(id, by[first : first + len(row.weights)])] == [*map(id, row.weights)]:
+            first, n = place.get(row.weights[0], 0), len(row.weights)
+            if first + n <= len(by) and all(map(is_, by[first : first + n], row.weights)):
                 whole[first] = row
             else:  # in another order, or partly
                 adjoint.update([(w, x * row.g) for w, x in zip(row.weights, row.operands) if w in place])

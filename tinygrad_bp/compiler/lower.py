@@ -38,26 +38,30 @@ def lower(
     are as in textbooks.
     """
     terms = Terms(FOR_ARRAYS if arrays else EXPANSIONS)
-    known: dict[Value, Term] = {x: terms.leaf(SAMPLE, place) for place, x in enumerate(inputs)}
     leaves = list(dict.fromkeys([*params, *captured]))
-    known.update((x, terms.leaf(ONCE, place)) for place, x in enumerate(leaves))
+    known = _Known(terms)
+    known.update(zip(inputs, [terms.leaf(SAMPLE, place) for place in range(len(inputs))]))
+    known.update(zip(leaves, [terms.leaf(ONCE, place) for place in range(len(leaves))]))
+    of = known.__getitem__
     roots = [v for x in outputs for v in ((*x.operands, x.g) if isinstance(x, WeightRow) else (x,))]
     for v in reversed(newest_first(roots, may_be_stale=True)):
         if v in known:
             continue  # an input or parameter that is itself the result of an operation
-        operands = v.inputs
-        for x in operands:
-            if x not in known:
-                known[x] = terms.constant(x._data)
-        known[v] = terms.apply_to(v.op, tuple([known[x] for x in operands]))
-    for v in roots:
-        if v not in known:
-            known[v] = terms.constant(v._data)
+        known[v] = terms.apply_to(v.op, tuple(map(of, v.inputs)))
     found = [
-        Products(tuple([known[v] for v in x.operands]), known[x.g]) if isinstance(x, WeightRow) else known[x]
-        for x in outputs
+        Products(tuple(map(of, x.operands)), of(x.g)) if isinstance(x, WeightRow) else of(x) for x in outputs
     ]
     return Program(found, leaves, len(inputs), summed, arrays)
+
+
+class _Known(dict[Value, Term]):
+    """The term of each Value. One that is not there yet is a leaf from nowhere else: a constant."""
+
+    def __init__(self, terms: Terms) -> None:
+        self.terms = terms
+
+    def __missing__(self, v: Value) -> Term:
+        return self.terms.constant(v._data)
 
 
 # --- sums --------------------------------------------------------------------------------------------------
@@ -68,7 +72,7 @@ def accumulated(start: Term, ws: Sequence[Term] | None, xs: Sequence[Term]) -> T
     terms = start.graph
     if len(xs) >= FEW:
         args = (start, *xs) if ws is None else (start, *ws, *xs)
-        return terms.make(TOTAL if ws is None else INNER, args, max(x.rate for x in args))
+        return terms.make(TOTAL if ws is None else INNER, args, max([x.rate for x in args]))
     for i, x in enumerate(xs):
         start = start + (x if ws is None else ws[i] * x)
     return start

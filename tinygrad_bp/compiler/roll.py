@@ -153,6 +153,10 @@ def _nests(
     targets = [s.target for s in statements]
     columns = [targets if isinstance(targets[0], int) else list(map(at, targets))]
     runs: list[Sequence[Run | None]] = []
+    rows = _rows(kind, shape, statements, place)
+    if rows:
+        yield from rows
+        return
     if any(s.row for s in statements):
         columns = _columns_of_rows(statements, place)
         runs = [[None] * len(columns[0])] * (len(columns) - 1)
@@ -179,6 +183,32 @@ def _nests(
             yield from (Nest(kind, shape, key, base, loops) for base, loops in found)
 
 
+def _rows(kind: Kind, shape: Shape, statements: Sequence[Statement], place: Mapping[Term, int]) -> list[Nest]:
+    """Nests of rows alone, all of one length, whose operands lie at one distance: none is written out."""
+    lying: set[tuple[int, Point]] = set()
+    points: list[Point] = []
+    for s in statements:
+        addresses = [
+            [place[x] for x in leaf] if isinstance(leaf, list) else [place[leaf]] for leaf in s.leaves
+        ]
+        strides = [a[1] - a[0] if len(a) > 1 else 0 for a in addresses]
+        if s.row < 2 or any(not _runs_at(a, stride) for a, stride in zip(addresses, strides)):
+            return []
+        lying.add((s.row, (1, *strides)))
+        points.append((s.target, *[a[0] for a in addresses]))
+    if len(lying) != 1:
+        return []
+    runs = (None,) * (len(points[0]) - 1)
+    found = [Nest(kind, shape, runs, base, loops + [*lying]) for base, loops in progressions(points)]
+    return found if len(found) <= 4 and all(len(nest.loops) == 2 for nest in found) else []
+
+
+def _runs_at(addresses: list[int], stride: int) -> bool:
+    """Whether each address is the one before and the stride."""
+    first, n = addresses[0], len(addresses)
+    return addresses == (list(range(first, first + stride * n, stride)) if stride else [first] * n)
+
+
 def _columns_of_rows(statements: Sequence[Statement], place: Mapping[Term, int]) -> list[list[int]]:
     """The addresses of each target and of each operand, where some statements stand for a row of them."""
     at = place.__getitem__
@@ -196,8 +226,7 @@ def _columns_of_rows(statements: Sequence[Statement], place: Mapping[Term, int])
 def _run(addresses: list[int], rate: int, tables: _Tables) -> tuple[Run, int]:
     space = Space.ROWS if rate == SAMPLE else Space.SCALARS
     stride = addresses[1] - addresses[0] if len(addresses) > 1 else 0
-    if addresses == list(range(addresses[0], addresses[0] + stride * len(addresses), stride) if stride else
-                         addresses[:1] * len(addresses)):  # fmt: skip
+    if _runs_at(addresses, stride):
         return _runs(space, stride, len(addresses)), addresses[0]
     return _runs(space, None, len(addresses)), tables.place(addresses)
 

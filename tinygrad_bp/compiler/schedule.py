@@ -168,6 +168,12 @@ class _Writer:
             self.placed.add(term)
             self.plan.constants.append(term)
 
+    def need_all(self, terms: Sequence[Term]) -> None:
+        """Each of them must have a place. Most are parameters, which have one."""
+        for x in terms:
+            if x.args or x.rate == CONSTANT:
+                self.need(x)
+
     def write_sum(self, place: int, term: Term) -> None:
         kind = Kind.SUM if term.rate == SAMPLE else Kind.COUNT
         if term.rate == CONSTANT and term.value == 0.0:
@@ -180,15 +186,15 @@ class _Writer:
 
     def write_row(self, place: int, products: Products) -> None:
         """Sums of products that have a factor in common: one statement, if all that they take is stored."""
-        rates = {x.rate for x in products.xs}
-        stored = all(map(self._is_stored, {products.g, *products.xs}))
-        if not stored or len(rates) > 1 or max(*rates, products.g.rate) < SAMPLE:
+        xs, g = list(products.xs), products.g
+        rates = {x.rate for x in xs}
+        known = self.stored
+        stored = [known[x] if x in known else self._is_stored(x) for x in (g, *xs)]
+        if not all(stored) or len(rates) > 1 or max(*rates, g.rate) < SAMPLE:
             for i, term in enumerate(products.terms()):
                 self.write_sum(place + i, term)
             return
-        xs, g = list(products.xs), products.g
-        for x in (*xs, g):
-            self.need(x)
+        self.need_all([*xs, g])
         shape, row = _of_two(ops.mul, xs[0].rate, g.rate), len(xs)
         self.plan.statements.append(Statement(Kind.SUM, place, shape, [xs, g], number=place, row=row))
 
@@ -231,8 +237,7 @@ class _Writer:
                 shape.append(_token(Apply, term.op, 1, len(lists[0])))
                 for operands in reversed(lists):
                     leaves.append(operands)
-                    for x in operands:
-                        self.need(x)
+                    self.need_all(operands)
                 stack.append((term.args[0], alone))
             else:
                 shape.append(_token(Apply, term.op, len(term.args)))

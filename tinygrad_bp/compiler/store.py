@@ -48,26 +48,29 @@ def structure_key(outputs: Sequence[Value], inputs: Sequence[Value], leaves: Seq
     >>> structure_key([x * y], [x], [y]) == structure_key([x + y], [x], [y])
     False
     """
-    place: dict[Value, int] = {}
+    place = _Places()
     for x in (*inputs, *leaves):
         place.setdefault(x, len(place))
     operations: dict[object, int] = {}  # in the order in which they are met: the rows themselves are the key
     numbers = array("q", [len(inputs), len(leaves)])
-    constants: list[bytes] = []
-
-    def placed(v: Value) -> int:
-        found = place.get(v)
-        if found is None:  # a leaf from nowhere else: a constant
-            found = place[v] = len(place)
-            constants.append(struct.pack("<qd", found, v._data))
-        return found
-
     for v in reversed(newest_first(outputs, may_be_stale=True)):
         if v in place or v.op is None:
             continue
-        operands = [placed(x) for x in v.inputs]
+        operands = [place[x] for x in v.inputs]
         place[v] = len(place)
         numbers.extend([operations.setdefault(v.op, len(operations)), len(operands), *operands])
-    numbers.extend(map(placed, outputs))
-    digest = hashlib.sha256(numbers.tobytes() + b"".join(constants)).digest()
+    numbers.extend([place[x] for x in outputs])
+    digest = hashlib.sha256(numbers.tobytes() + b"".join(place.constants)).digest()
     return digest, tuple(operations)
+
+
+class _Places(dict[Value, int]):
+    """Numbers for Values, in the order in which they are met. A new one is a leaf from nowhere else."""
+
+    def __init__(self) -> None:
+        self.constants: list[bytes] = []
+
+    def __missing__(self, v: Value) -> int:
+        self[v] = len(self)
+        self.constants.append(struct.pack("<qd", self[v], v._data))
+        return self[v]

@@ -9,7 +9,7 @@ along every edge, as in the engine.  Two accumulations join the table here, for 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from itertools import chain, repeat
+from itertools import chain
 from operator import attrgetter
 from typing import Any, NamedTuple, NoReturn
 
@@ -114,10 +114,7 @@ class Terms:
 
     def apply_to(self, op: Op, args: tuple[Term, ...]) -> Term:
         """The operation on these terms."""
-        rate = CONSTANT
-        for x in args:
-            if x.rate > rate:
-                rate = x.rate
+        rate = max([x.rate for x in args])
         if rate == CONSTANT:
             return self.constant(op.value(*[x.value for x in args]))
         if op is ops.mul:
@@ -161,15 +158,17 @@ class Products(NamedTuple):
 
 def oldest_first(roots: Iterable[Term]) -> list[Term]:
     """All terms the roots are made of, operands before what uses them."""
-    seen = dict.fromkeys(roots)
-    todo = [x for x in seen if x.args]
+    roots = dict.fromkeys(roots)
+    todo = [x for x in roots if x.args]
+    inner = set(todo)
     while todo:
-        fresh = dict.fromkeys([x for x in todo.pop().args if x not in seen])
+        fresh = {x for x in todo.pop().args if x.args and x not in inner}
         if fresh:
-            seen |= fresh
-            todo += [x for x in fresh if x.args]
-    leaves = [x for x in seen if not x.args]
-    return leaves + sorted([x for x in seen if x.args], key=attrgetter("number"))
+            inner |= fresh
+            todo += fresh
+    operations = sorted(inner, key=attrgetter("number"))
+    met = dict.fromkeys(chain(roots, chain.from_iterable([x.args for x in operations])))
+    return [x for x in met if not x.args] + operations
 
 
 def lists_of(term: Term) -> list[list[Term]]:
@@ -205,8 +204,9 @@ class Program:
 
     @cached_property
     def uses(self) -> Mapping[Term, int]:
-        """How often each term is an operand, or an output."""
-        return Counter(chain(chain.from_iterable([term.args for term in self.order]), self._read()))
+        """How often each operation is an operand, or an output."""
+        read = chain(chain.from_iterable([term.args for term in self.order]), self._read())
+        return Counter([x for x in read if x.args])
 
     @property
     def count(self) -> int:
@@ -215,9 +215,6 @@ class Program:
 
     def _read(self) -> Iterator[Term]:
         """What the outputs are, or are made of: the common factor of several counts as often."""
-        for x in self.outputs:
-            if type(x) is Products:
-                yield from x.xs
-                yield from repeat(x.g, len(x.xs))
-            else:
-                yield x
+        return chain.from_iterable(
+            [(*x.xs, *[x.g] * len(x.xs)) if type(x) is Products else (x,) for x in self.outputs]
+        )

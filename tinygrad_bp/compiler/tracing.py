@@ -12,9 +12,9 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from itertools import cycle
+from itertools import compress, cycle
 from math import isfinite
-from operator import attrgetter
+from operator import attrgetter, is_
 from types import FrameType
 from typing import Any
 
@@ -107,6 +107,8 @@ class _Call:
         begin = self.begin
         used = [v for v in dict.fromkeys([*self.watch.used, *self.outputs]) if v.number < begin]
         inner = newest_first([v for v in used if v.op], may_be_stale=True)
+        if not inner:
+            return used
         return [v for v in dict.fromkeys([*used, *(x for v in inner for x in v.inputs)]) if v.op is None]
 
 
@@ -200,9 +202,9 @@ def _compare(first: _Call, second: _Call) -> list[Value]:
             found = f"{names[0]!r} once and {names[1]!r} once, in one place"
             raise _Difference(f"the data, or on chance: {found}: {CHOICE}", node)
         else:
-            pairs = [*zip(a.inputs, b.inputs)]
-            shared.update([(x, b) for x, y in pairs if x is y and x.op is None])  # most: the parameters
-            todo.extend([(x, y, b) for x, y in pairs if x is not y or x.op is not None])
+            same = [*map(is_, a.inputs, b.inputs)]  # most are: parameters
+            shared.update(dict.fromkeys([x for x in compress(a.inputs, same) if x.op is None], b))
+            todo.extend([(x, y, b) for x, y in zip(a.inputs, b.inputs) if x is not y or x.op is not None])
     for x, consumer in shared.items():
         if partner.get(x, x) is not x:
             raise _Difference(f"the data, or on chance: an operation has other operands: {CHOICE}", consumer)

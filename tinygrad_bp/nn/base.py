@@ -79,7 +79,7 @@ class Module:
         return [(path, part) for path, part in _walk(self, "", set()) if isinstance(part, Value)]
 
     def parameters(self) -> list[Value]:
-        return [p for _, p in self.named_parameters()]
+        return [p for _, p in _walk(self, "", set()) if isinstance(p, Value)]
 
     def zero_grad(self) -> None:
         """Set `.grad` of every parameter to 0.0."""
