@@ -98,7 +98,7 @@ def test_completion_names_every_command(capsys, shell):
     "line, message",
     [
         ("grad w*x w=1", "give a number to x: x=1.0"),
-        ("grad w*x w=1 x=2 y=3", "'y' is not in the formula: its names are w, x"),
+        ("grad w*x w=1 x=2 y=3", "'y' is not in w*x: its names are w, x"),
         ("grad w*x w=one x=2", "'w=one' is not a name and its number: write it as w=0.5"),
         ("grad w*x w x=2", "'w' is not a name and its number: write it as w=0.5"),
         ("grad 2*3", "2*3 has no names: write one for a number that may change, as in w*2"),

@@ -54,7 +54,7 @@ def explain(options: argparse.Namespace) -> int:
     leaves, result = graph_of(options)
     wrt = options.wrt or next(iter(leaves), None)
     if wrt not in leaves:
-        raise UserError(f"--wrt: {wrt!r} is not in the formula: {list_names(leaves)}")
+        raise UserError(f"--wrt: {wrt!r} is not in the formula: its names are {', '.join(leaves)}")
     explanation = tg.explain(result, leaves[wrt])
     print(explanation.latex if options.latex else explanation.markdown if options.markdown else explanation)
     return 0
@@ -196,12 +196,10 @@ def formula_of(options: argparse.Namespace, placeholders: bool = False) -> tuple
 
     formula = parse(options.formula)
     given = dict(map(assignment, options.numbers))
-    unknown = [name for name in given if name not in formula.names]
-    if unknown:
-        raise UserError(f"{unknown[0]!r} is not in the formula: {list_names(formula.names)}")
-    missing = [name for name in formula.names if name not in given]
-    if missing and not placeholders:
-        raise UserError(f"give a number to {', '.join(missing)}: {' '.join(f'{n}=1.0' for n in missing)}")
+    try:
+        formula.check_names(given, all_needed=not placeholders)
+    except TypeError as error:
+        raise UserError(str(error)) from None
     return formula, {name: given[name] for name in formula.names if name in given}
 
 
@@ -242,10 +240,6 @@ def derivative_name(by: Sequence[str]) -> str:
     powers = "".join(str(len(by))) if len(by) > 1 else ""
     power = powers.translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
     return f"∂{power}/" + "".join(f"∂{name}" for name in by)
-
-
-def list_names(names: Any) -> str:
-    return f"its names are {', '.join(names)}" if names else "it has no names"
 
 
 def demo_folder() -> Path:

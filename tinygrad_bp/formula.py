@@ -11,7 +11,7 @@ import difflib
 import keyword
 import operator
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from inspect import Parameter, Signature
 from typing import Any, NoReturn
 
@@ -57,15 +57,19 @@ class Formula:
         if len(numbers) > len(self.names):
             raise TypeError(f"{self.text} has {len(self.names)} names, got {len(numbers)} numbers")
         given = {**dict(zip(self.names, numbers)), **named}
+        self.check_names(given)
+        leaves = {n: x if isinstance(x, Value) else Value(x, label=n) for n, x in given.items()}
+        result = _evaluate(self.tree, leaves)
+        return result if isinstance(result, Value) else Value(result)
+
+    def check_names(self, given: Iterable[str], all_needed: bool = True) -> None:
+        """Raise TypeError for a name that is not in the formula, and for one that has no number."""
         for name in given:
             if name not in self.names:
                 raise TypeError(f"{name!r} is not in {self.text}: {self._list_names()}")
         missing = [name for name in self.names if name not in given]
-        if missing:
+        if missing and all_needed:
             raise TypeError(f"give a number to {', '.join(missing)}: {' '.join(f'{n}=1.0' for n in missing)}")
-        leaves = {n: x if isinstance(x, Value) else Value(x, label=n) for n, x in given.items()}
-        result = _evaluate(self.tree, leaves)
-        return result if isinstance(result, Value) else Value(result)
 
     def _list_names(self) -> str:
         return f"its names are {', '.join(self.names)}" if self.names else "it has no names"

@@ -346,40 +346,6 @@ class AdamW(Adam):
         return self.adam(p - lr * self.weight_decay * p, g, t, lr, *memory)
 
 
-class RMSProp(Optimizer):
-    """The gradient over the root of the running mean of its square (Tieleman, Hinton 2012):
-    v ← alpha·v + (1 − alpha)·g², p ← p − lr·g / (√v + eps); `weight_decay`·p is added to g.
-
-    Raises ValueError for a negative setting or an alpha outside [0, 1).
-
-    >>> p = Value(1.0); rms = RMSProp([p], lr=0.1); p.grad = 2.0; rms.step(); round(p.data, 6)
-    0.0
-    """
-
-    memory = ("v",)
-
-    def __init__(
-        self,
-        parameters: Iterable[Value],
-        lr: Rate = 0.01,
-        alpha: float = 0.99,
-        eps: float = 1e-8,
-        weight_decay: float = 0.0,
-        *,
-        clip_norm: float | None = None,
-        clip_value: float | None = None,
-    ) -> None:
-        self.alpha = self.number("alpha", alpha, below=1.0)
-        self.eps = self.number("eps", eps)
-        self.weight_decay = self.number("weight_decay", weight_decay)
-        super().__init__(parameters, lr, clip_norm=clip_norm, clip_value=clip_value)
-
-    def update(self, p: Any, g: Any, t: Any, lr: Any, *memory: Any) -> Any:
-        g = g + self.weight_decay * p
-        v = self.alpha * memory[0] + (1.0 - self.alpha) * (g * g)
-        return p - lr * div(g, sqrt(v) + self.eps), v
-
-
 class Adagrad(Optimizer):
     """The gradient over the root of the sum of its squares so far (Duchi, Hazan, Singer 2011):
     v ← v + g², p ← p − lr·g / (√v + eps); `weight_decay`·p is added to g.
@@ -408,8 +374,40 @@ class Adagrad(Optimizer):
 
     def update(self, p: Any, g: Any, t: Any, lr: Any, *memory: Any) -> Any:
         g = g + self.weight_decay * p
-        v = memory[0] + g * g
+        v = self.with_square(memory[0], g * g)
         return p - lr * div(g, sqrt(v) + self.eps), v
+
+    def with_square(self, v: Any, square: Any) -> Any:
+        """What is remembered of the squares, with one more."""
+        return v + square
+
+
+class RMSProp(Adagrad):
+    """The gradient over the root of the running mean of its square (Tieleman, Hinton 2012):
+    v ← alpha·v + (1 − alpha)·g², p ← p − lr·g / (√v + eps); `weight_decay`·p is added to g.
+
+    Raises ValueError for a negative setting or an alpha outside [0, 1).
+
+    >>> p = Value(1.0); rms = RMSProp([p], lr=0.1); p.grad = 2.0; rms.step(); round(p.data, 6)
+    0.0
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Value],
+        lr: Rate = 0.01,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        *,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+    ) -> None:
+        self.alpha = self.number("alpha", alpha, below=1.0)
+        super().__init__(parameters, lr, eps, weight_decay, clip_norm=clip_norm, clip_value=clip_value)
+
+    def with_square(self, v: Any, square: Any) -> Any:
+        return self.alpha * v + (1.0 - self.alpha) * square
 
 
 if not TYPE_CHECKING:  # a type checker would take every name then

@@ -2,8 +2,8 @@
 
 Rows of samples lie `tile` doubles apart.  A dot product keeps the sums of several statements times two
 vectors of samples in registers, so that each operand loaded serves several; other statements take one vector
-of samples at a time.  Sums over the samples are in sums.py; nests for few samples, with lanes along their
-loops, are in few.py.
+of samples at a time.  `Rows` are such nests, `Sums` those that sum over the samples.  Nests for few samples,
+with lanes along their loops, are in few.py.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +26,7 @@ WORTH = 4  # a loop or a sum of fewer gains nothing from lanes of its own
 CACHED = 1 << 17  # bytes of weights that stay near while all samples of a tile pass by
 
 Counters = Sequence[Index]
+Kept = dict[tuple[int, int], str]  # sums in registers, by their place in the block
 Fetch = Callable[[int], str]  # operand k, as a vector
 
 
@@ -140,6 +141,15 @@ class Block:
     def row(self, address: Index, samples: Index) -> Index:
         return self.text.index((self.layout.tile, address), samples)
 
+    @contextmanager
+    def outer(self) -> Iterator[list[Index]]:
+        """The loops around the innermost one; nests are at most two deep."""
+        if len(self.loops) == 1:
+            yield []
+        else:
+            with self.text.loop(0, self.loops[0][0]) as i:
+                yield [i]
+
     # --- expressions ---------------------------------------------------------------------------------------
 
     def value(self, fetch: Fetch, accumulated: str = "") -> str:
@@ -150,6 +160,14 @@ class Block:
         """Write what the accumulation starts from, or the index."""
         shape, first = start_of(self.nest.shape)
         return fold(shape, _Registers(self.text, fetch), first)
+
+    def add(self, variable: str, xs: Sequence[str]) -> None:
+        """Add a number, or the product of two, to a sum that is kept in registers."""
+        text, old = self.text, self.text.get(variable)
+        if len(xs) == 2:
+            text.set(variable, text.intrinsic("fmuladd", [*xs, old]))
+        else:
+            text.set(variable, text.let(f"fadd {text.type} {old}, {xs[0]}"))
 
     # --- an entry of a list --------------------------------------------------------------------------------
 
@@ -249,15 +267,6 @@ class Rows(Block):
         with text.only_if(text.let(f"icmp ne i64 {pairs}, %lanes")):
             yield [pairs]
 
-    @contextmanager
-    def outer(self) -> Iterator[list[Index]]:
-        """The loops around the innermost one; nests are at most two deep."""
-        if len(self.loops) == 1:
-            yield []
-        else:
-            with self.text.loop(0, self.loops[0][0]) as i:
-                yield [i]
-
     def block(self, counters: Counters, size: int, at: Sequence[Index]) -> None:
         """`size` statements times the vectors that begin at these samples."""
         text = self.text
@@ -298,7 +307,7 @@ class Rows(Block):
 
         return self.entry(self.start(self.single(counters, ahead, samples)), fetch, text.width)
 
-    def accumulate(self, counters: Counters, kept: dict[tuple[int, int], str], at: Sequence[Index]) -> None:
+    def accumulate(self, counters: Counters, kept: Kept, at: Sequence[Index]) -> None:
         """Add all products (or summands) to the sums, each operand loaded once for the whole block."""
         text = self.text
         inner = len(self.loops) - 1
@@ -321,9 +330,166 @@ class Rows(Block):
                             address = text.index(first, (run.stride, j))
                         loaded[key] = self.fetched(run.space, address, at[c])
                     operands.append(loaded[key])
-                old = text.get(variable)
-                if len(operands) == 2:
-                    new = text.intrinsic("fmuladd", [*operands, old])
-                else:
-                    new = text.let(f"fadd {text.type} {old}, {operands[0]}")
-                text.set(variable, new)
+                self.add(variable, operands)
+
+
+class Sums(Block):
+    """A nest of sums over the samples of a tile; lanes beyond the last sample give nothing.
+
+    In a square block each sum is a vector with samples in its lanes, and the lanes are added up at the end.
+    For large products that end is costly: there one side is transposed, a few rows at a time, so that the
+    lanes are neighbouring results, and the samples come one by one. The first tile of a buffer stores its
+    sums, the others add to them.
+    """
+
+    def write(self) -> None:
+        """All of them: transposed where that is cheaper."""
+        if len(self.loops) == 1:
+            self.loops = [(1, (0,) * len(self.nest.base)), *self.loops]
+        if self.can_be_transposed():
+            self.write_transposed()
+        else:
+            self.write_squares()
+
+    def add_to_buffer(self, target: Index, total: str) -> None:
+        """Into the buffer, or over what is left there from another evaluation."""
+        text = self.text
+        before = text.let(f"select i1 %first, double {0.0!r}, double {text.load('%G', target)}")
+        text.store(text.let(f"fadd double {before}, {total}"), "%G", target)
+
+    # --- samples in the lanes ------------------------------------------------------------------------------
+
+    def write_squares(self) -> None:
+        side, tall = self.layout.side, self.loops[0][0] > 1
+        for first, end, height in cut(self.loops[0][0], side):
+            with self.text.loop(first, end, height) as i:
+                for left, right, width in cut(self.loops[1][0], side if tall else 2 * side):
+                    with self.text.loop(left, right, width) as j:
+                        self.square(i, j, height, width)
+
+    def square(self, i: Index, j: Index, height: int, width: int) -> None:
+        text = self.text
+        kept = {(a, b): text.variable(text.type) for a in range(height) for b in range(width)}
+        for variable in kept.values():
+            text.set(variable, text.constant(0.0))
+        if text.width > 1 and self.product and self.live != 1:  # whole vectors, and the rest under a mask
+            whole = text.let(f"and i64 %live, {-text.width}")
+            self.gather(0, whole, False, i, j, kept)
+            with text.only_if(text.let(f"icmp ne i64 {whole}, %live")):
+                self.gather(whole, text.index(whole, text.width), True, i, j, kept)
+        else:
+            self.gather(0, self.live, text.width > 1, i, j, kept)
+        totals = self.across([text.get(variable) for variable in kept.values()])
+        for (a, b), total in zip(kept, totals):
+            self.add_to_buffer(self.address(-1, [text.index(i, a), text.index(j, b)]), total)
+
+    def gather(self, first: Index, end: Index, masked: bool, i: Index, j: Index, kept: Kept) -> None:
+        """Add the samples from first to end to the sums that are kept in registers."""
+        text = self.text
+        with text.loop(first, end, text.width) as samples:
+            inside = text.below(samples, "%live") if masked else ""
+            loaded: dict[tuple[int, int, int], str] = {}
+            for (a, b), variable in kept.items():
+                x = [
+                    self.cell(k, i, j, a, b, samples, inside if self.product else "", loaded)
+                    for k in range(len(self.spaces))
+                ]
+                if not self.product:  # of which both are 0 beyond the last sample
+                    x = [self.value(x.__getitem__)]
+                    if inside:
+                        x = [choose(text, inside, x[0], text.constant(0.0))]
+                self.add(variable, x)
+
+    def cell(
+        self,
+        k: int,
+        i: Index,
+        j: Index,
+        a: int,
+        b: int,
+        samples: Index,
+        inside: str,
+        loaded: dict[tuple[int, int, int], str],
+    ) -> str:
+        key = (k, a if self.moves(k, 0) else 0, b if self.moves(k, 1) else 0)
+        if key not in loaded:
+            address = self.address(k, [self.text.index(i, key[1]), self.text.index(j, key[2])])
+            x = self.fetched(self.spaces[k], address, samples)
+            loaded[key] = choose(self.text, inside, x, self.text.constant(0.0)) if inside else x
+        return loaded[key]
+
+    def across(self, xs: list[str]) -> list[str]:
+        """The sum of each vector's lanes: as many vectors as there are lanes are summed together."""
+        text, width = self.text, self.text.width
+        if width == 1:
+            return xs
+        totals = []
+        whole = len(xs) // width * width
+        for first in range(0, whole, width):
+            group, size = xs[first : first + width], 1
+            while len(group) > 1:
+                group = [
+                    text.let(f"fadd {text.type} {', '.join(text.exchanged(x, y, size))}")
+                    for x, y in zip(group[::2], group[1::2])
+                ]
+                size *= 2
+            lanes = [f"extractelement {text.type} {group[0]}, i32 {lane}" for lane in range(width)]
+            totals += [text.let(instruction) for instruction in lanes]
+        name = f"llvm.vector.reduce.fadd.v{width}f64"
+        text.declared.setdefault(name, f"declare double @{name}(double, {text.type})")
+        for x in xs[whole:]:
+            totals.append(text.let(f"call reassoc double @{name}(double {-0.0!r}, {text.type} {x})"))
+        return totals
+
+    # --- results in the lanes ------------------------------------------------------------------------------
+
+    def can_be_transposed(self) -> bool:
+        """Whether it is an outer product of rows, stored in order, of more rows than transposing costs."""
+        if not self.product or self.spaces != [Space.ROWS] * 2 or self.nest.table or self.text.width == 1:
+            return False
+        (down, along), (_, right) = self.loops[0], self.loops[1]
+        vectors = self.layout.tile // self.text.width
+        return (
+            right[0] == 1  # results are neighbours
+            and sorted([(along[1] != 0, right[1] != 0), (along[2] != 0, right[2] != 0)])
+            == [(False, True), (True, False)]
+            and down > 2 * vectors
+            and self.loops[1][0] > self.text.width
+        )
+
+    def write_transposed(self) -> None:
+        text, width, tile = self.text, self.text.width, self.layout.tile
+        (down, along), (across, _) = self.loops
+        a, b = (0, 1) if along[1] else (1, 0)  # the operand that moves down, and the one that moves along
+        panel = text.panel(f"[{tile * width} x double]")
+        with text.loop(0, across, width) as j:
+            rows = [
+                self.address(b, [0, text.smallest(text.index(j, lane), across - 1)]) for lane in range(width)
+            ]
+            with text.loop(0, self.lanes, width) as samples:
+                columns = text.transposed([text.load_lanes("%R", self.row(row, samples)) for row in rows])
+                for lane, column in enumerate(columns):
+                    text.store_lanes(column, panel, text.index((width, text.index(samples, lane))))
+            inside = text.below(j, str(across))
+            for first, end, size in cut(down, self.layout.column):
+                with text.loop(first, end, size) as i:
+                    self.column(a, i, j, size, panel, inside)
+
+    def column(self, a: int, i: Index, j: Index, size: int, panel: str, inside: str) -> None:
+        """`size` rows of results, a vector wide."""
+        text = self.text
+        kept = [text.variable(text.type) for _ in range(size)]
+        for variable in kept:
+            text.set(variable, text.constant(0.0))
+        rows = [self.row(self.address(a, [text.index(i, r), 0]), 0) for r in range(size)]
+        with text.loop(0, self.live) as sample:
+            column = text.load_lanes(panel, text.index((text.width, sample)))
+            for row, variable in zip(rows, kept):
+                x = text.spread(text.load("%R", text.index(row, sample)))
+                self.add(variable, [x, column])
+        before = text.let(f"select i1 %first, {text.mask} zeroinitializer, {text.mask} {inside}")
+        for r, variable in enumerate(kept):
+            place = text.place("%G", self.address(-1, [text.index(i, r), j]))
+            total = text.get(variable)
+            total = text.let(f"fadd {text.type} {text.load_masked(place, before)}, {total}")
+            text.store_masked(total, place, inside)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from functools import partial
 from math import nan
 
-from tinygrad_bp.compiler.backends.llvm.blocks import EIGHT, Block, Counters, Lanes, cut
+from tinygrad_bp.compiler.backends.llvm.blocks import EIGHT, Block, Counters, Kept, Lanes, cut
 from tinygrad_bp.compiler.backends.llvm.text import Index, Text
 from tinygrad_bp.compiler.roll import Nest, Point
 from tinygrad_bp.compiler.schedule import Kind, Leaf, Space
@@ -105,14 +105,6 @@ class Few(Block):
     # --- loops ---------------------------------------------------------------------------------------------
 
     @contextmanager
-    def outer(self) -> Iterator[list[Index]]:
-        if len(self.loops) == 1:
-            yield []
-        else:
-            with self.text.loop(0, self.loops[0][0]) as i:
-                yield [i]
-
-    @contextmanager
     def each_vector(self, size: int = 1) -> Iterator[Index]:
         """The samples, so many at a time."""
         with self.text.loop(0, self.samples, size) as sample:
@@ -165,7 +157,7 @@ class Few(Block):
                 samples = [text.index(sample, b) for b in range(group)]
                 cells = [(a, b) for a in range(size) for b in range(group)]
                 fetches = {(a, b): partial(self.operand, starts[a], samples[b]) for a, b in cells}
-                kept: dict[tuple[int, int], str] = {}
+                kept: Kept = {}
                 if self.nest.length and not self.nest.takes:
                     for cell in cells:
                         kept[cell] = text.variable(text.type)
@@ -199,9 +191,7 @@ class Few(Block):
 
         return self.entry(self.start(fetch), entry, lanes)
 
-    def accumulate(
-        self, kept: dict[tuple[int, int], str], starts: list[list[Index]], samples: list[Index]
-    ) -> None:
+    def accumulate(self, kept: Kept, starts: list[list[Index]], samples: list[Index]) -> None:
         """Add term after term to vectors of sums; each operand is loaded once for all of them."""
         inner = len(self.loops) - 1
         lanes = self.count if self.nest.table and self.text.width > 1 else 1
@@ -239,13 +229,6 @@ class Few(Block):
             return self.at(run.space, addresses[0], 0, self.count, sample)
         return text.gathered(self.base(run.space, sample), addresses)
 
-    def add(self, variable: str, xs: list[str]) -> None:
-        text, old = self.text, self.text.get(variable)
-        if len(xs) == 2:
-            text.set(variable, text.intrinsic("fmuladd", [*xs, old]))
-        else:
-            text.set(variable, text.let(f"fadd {text.type} {old}, {xs[0]}"))
-
     # --- lanes along the terms of a sum --------------------------------------------------------------------
 
     def dots(self, counters: list[Index]) -> None:
@@ -275,7 +258,7 @@ class Few(Block):
 
     def products(
         self,
-        kept: dict[tuple[int, int], str],
+        kept: Kept,
         firsts: dict[tuple[int, int], Index],
         j: Index,
         count: int,

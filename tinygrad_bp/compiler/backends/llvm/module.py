@@ -7,11 +7,10 @@ LLVM's time grows with the square of a function's.  What calls for a tile is in 
 
 from collections.abc import Iterator, Sequence
 
-from tinygrad_bp.compiler.backends.llvm.blocks import Lanes, Rows
+from tinygrad_bp.compiler.backends.llvm.blocks import Lanes, Rows, Sums
 from tinygrad_bp.compiler.backends.llvm.calls import calls
 from tinygrad_bp.compiler.backends.llvm.exponentials import inline_where_few
 from tinygrad_bp.compiler.backends.llvm.few import Few
-from tinygrad_bp.compiler.backends.llvm.sums import Sums
 from tinygrad_bp.compiler.backends.llvm.text import Text
 from tinygrad_bp.compiler.kernel import Code
 from tinygrad_bp.compiler.roll import Nest, Rolled
