@@ -36,7 +36,7 @@ def shuffled(seeds: "array[int]", n: int) -> "array[int]":
 
 
 class Batches:
-    """Lists of sample numbers without end, `size` at a time of `n`, shuffled by a generator of their own.
+    """An endless series of lists of `size` out of `n` sample numbers, shuffled by a generator of its own.
 
     A batch of all samples is not shuffled.
 

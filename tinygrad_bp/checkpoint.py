@@ -1,4 +1,4 @@
-"""Checkpoints: a model, its optimizer and the losses so far in one file, which is text and runs nothing.
+"""Checkpoints: a model, its optimizer and the losses so far in one text file. Loading it runs no code.
 
 The first line is a header with the version, the number of parameters, and the length and SHA-256 of the rest,
 which is JSON.  Floats are written by `float.hex`, so every bit comes back; the losses, of which there may be
@@ -92,13 +92,13 @@ def restore(
     optimizer: Optimizer | None,
     accept: Callable[[Saved], None],
 ) -> Saved:
-    """As `load`; `accept` may refuse by a CheckpointError when the optimizer is as it will be."""
+    """As `load`; `accept` is called when the optimizer is restored, and may refuse with a CheckpointError."""
     content = _read(path, model)
     try:
         return _apply(content, model, optimizer, accept)
     except CheckpointError as error:
         raise CheckpointError(f"{_place(path)}: {error}") from None
-    except Exception as error:  # whatever the content of a file makes of itself
+    except Exception as error:  # any error that the content of a file causes
         raise CheckpointError(f"{_place(path)}: this is not what save() writes: {error!r}") from None
 
 

@@ -1,8 +1,8 @@
 """The command line: what the library does with a formula, without writing a program.
 
 Each command is a function of the parsed options that returns the exit code: 0, or 1 where a check failed.  A
-mistake of the user ends in one line and exit code 2, an interrupt in 130.  The wings are imported by the
-command that needs them, as is much of the standard library, so `--help` answers at once.
+mistake of the user ends in one line and exit code 2, an interrupt in 130.  What one
+command needs is imported by that command, so `--help` prints at once.
 """
 
 from __future__ import annotations  # an annotation would load what it names

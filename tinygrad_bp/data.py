@@ -16,7 +16,7 @@ FILES = Path(__file__).parent / "datasets"
 
 
 def quadratic(low: float = -7.0, high: float = 5.0, step: float = 0.05) -> tuple[list[float], list[float]]:
-    """y = x² + 2x − 3 at low, low + step, ... below high: 240 points as it stands.
+    """y = x² + 2x − 3 at low, low + step, ... below high: 240 points by default.
 
     >>> xs, ys = quadratic(); len(xs), xs[0], ys[0]
     (240, -7.0, 32.0)

@@ -21,7 +21,9 @@ from tinygrad_bp.ops import Op, add as ADD, dot as DOT, mul as MUL
 __all__ = ["Value", "dot", "no_grad", "trap"]
 
 WINDOW, WIDEST = 1 << 7, 1 << 16  # creation numbers that `sweep` looks at together, at first and at most
-CUT = float("0.0")  # the adjoint where only cut edges lead: a zero of its own, which nothing multiplies
+CUT = float(
+    "0.0"
+)  # the adjoint of a node that only cut edges lead to: a zero of its own, which nothing multiplies
 
 tick = count(1).__next__  # the clock that creation numbers are read from
 

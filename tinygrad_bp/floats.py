@@ -22,7 +22,7 @@ NO_GRAD = float("0.0")  # `.grad` until a backward pass sets it: a zero of its o
 
 
 def to_float(x: Any) -> float:
-    """One real number as a float: int, bool, Fraction, Decimal and NumPy scalars are welcome.
+    """One real number as a float: int, bool, Fraction, Decimal and NumPy scalars are accepted.
 
     Raises TypeError for anything but one real number, ValueError for an int beyond the floats.
 
@@ -181,7 +181,7 @@ def logsumexp(*xs: float) -> float:
 
 
 def gauss(x: float, rate: float = 1.0) -> float:
-    """exp(-rate x**2), where what x * x lost by rounding is brought in too (505 units in the last place)."""
+    """exp(-rate x**2), corrected for the rounding of x * x (up to 505 units in the last place)."""
     square, lost = product(x, x)
     power, rest = product(rate, square)
     if not math.fabs(power + rest) < 1000.0:  # also where a product overflowed
@@ -282,7 +282,7 @@ def take(index: float = nan, *xs: float) -> float:
 
 
 def nan_if(o: float, d: float) -> float:
-    """d, or nan where o is nan: what a result of nan hands on (policy P3)."""
+    """d, or nan where o is nan: a result of nan makes its partials nan (policy P3)."""
     return nan if o != o else d
 
 

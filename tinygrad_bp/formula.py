@@ -2,8 +2,8 @@
 
 `parse("tanh(w*x + b)")` accepts numbers, names, `+ - * / ** %`, parentheses and the operations of the table,
 and nothing else: Python's parser gives the syntax tree, and a node that is not on the list is refused with
-its place.  The text is measured before it is parsed, and a number becomes a float before any arithmetic, so
-no formula can run for long: 9**9**9 is inf.
+its position.  The text is measured before it is parsed, and a number becomes a float before any arithmetic,
+so no formula can run for long: 9**9**9 is inf.
 """
 
 import ast
@@ -207,7 +207,7 @@ def _evaluate(node: ast.AST, leaves: Mapping[str, Any]) -> Any:
 
 
 def _apply(sign: Callable[..., Any], *xs: Any) -> Any:
-    """Arithmetic as Values do it: numbers alone answer as IEEE 754 does too, and do not raise."""
+    """Arithmetic as on Values: that of plain numbers follows IEEE 754 too, and does not raise."""
     if any(isinstance(x, Value) for x in xs):
         return sign(*xs)
     return sign(*map(Value, xs)).data

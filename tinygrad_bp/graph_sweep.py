@@ -37,7 +37,7 @@ def sweep_graph(seeds: Mapping[Value, Value], rows: list[WeightRow] | None = Non
     - Only where a partial can be infinite or nan does this matter. `fragile` is the set of nodes with such an
       operation at or below them; all others multiply plainly, and a ReLU network costs nothing extra.
 
-    With `rows`, leaves that are the weights of one dot and nothing else are left out of the answer, and
+    With `rows`, leaves that are the weights of one dot and nothing else are left out of the result, and
     `rows` gets them by the dot: of a neuron `dot([w0, w1, w2], [x0, x1, x2], b)` whose adjoint is g, one
     (w0 w1 w2, x0 x1 x2, g) in place of three products.
 

@@ -1,7 +1,7 @@
 """Optimizers: they move parameters along their gradients.
 
 The rule of an optimizer is arithmetic, written once, for one parameter: `update` takes the parameter, its
-gradient, the number of the step, the rate, and what the optimizer remembers of this parameter, and answers
+gradient, the number of the step, the rate, and what the optimizer remembers of this parameter, and returns
 the new parameter and memory.  `step()` applies it to numbers; the compiler traces it, like any function.
 
 `step()` never clears a gradient, so that it can be printed afterwards; `zero_grad()` does.  A parameter that
@@ -96,21 +96,21 @@ class Optimizer:
     def moved(self, p: Any, g: Any, t: Any, lr: Any, norm: Any, *memory: Any) -> tuple[Any, ...]:
         """The rule with the gradient clipped; `norm` is the length of all gradients together.
 
-        Raises TypeError where `update` answers something else than a number for p and each of the memory.
+        Raises TypeError where `update` does not return one number for p and one for each name in `memory`.
         """
         if self.clip_norm is not None:
             g = g * min(1.0, div(self.clip_norm, norm + 1e-6))  # as PyTorch does
         if self.clip_value is not None:
             g = min(max(g, -self.clip_value), self.clip_value)
-        answer = self.update(p, g, t, lr, *memory)
-        answer = answer if isinstance(answer, (tuple, list)) else (answer,)
-        if len(answer) != 1 + len(memory):
+        found = self.update(p, g, t, lr, *memory)
+        found = found if isinstance(found, (tuple, list)) else (found,)
+        if len(found) != 1 + len(memory):
             names = ", ".join(["the new p", *self.memory])
             raise TypeError(
-                f"{type(self).__name__}.update returns {len(answer)} numbers, and must return "
+                f"{type(self).__name__}.update returns {len(found)} numbers, and must return "
                 f"{1 + len(memory)}: {names}"
             )
-        return tuple(answer)
+        return tuple(found)
 
     def zero_grad(self) -> None:
         """Set `.grad` of every parameter to 0.0."""
@@ -378,7 +378,7 @@ class Adagrad(Optimizer):
         return p - lr * div(g, sqrt(v) + self.eps), v
 
     def with_square(self, v: Any, square: Any) -> Any:
-        """What is remembered of the squares, with one more."""
+        """The memory of the squares after one more."""
         return v + square
 
 

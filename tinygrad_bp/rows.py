@@ -138,12 +138,15 @@ def _number(x: Any, place: str) -> Any:
 
 
 def whole_number(x: Any, least: int, what: str) -> int:
-    """x as an int; NumPy's whole numbers are welcome. Raises ValueError, for True too.
+    """x as an int; NumPy's whole numbers are accepted. Raises ValueError, for True too.
 
     >>> whole_number(3, 0, "fit: steps is a whole number from 0 up")
     3
     """
-    truth = type(x).__name__ in ("bool", "bool_")  # Python's and NumPy's; older NumPy counts its own
+    truth = type(x).__name__ in (
+        "bool",
+        "bool_",
+    )  # bools, of Python and NumPy; older NumPy takes its own as integers
     try:
         number = least - 1 if truth else operator.index(x)
     except TypeError:

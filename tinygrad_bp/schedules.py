@@ -1,7 +1,7 @@
 """Schedules: learning rates that change from step to step.
 
-A schedule is a function of the number of steps that were taken before, from 0 up, and answers the rate of the
-next one: `Adam(parameters, lr=cosine(0.01, steps=1000))`.  A function of your own will do.
+A schedule is a function of the number of steps that were taken before, from 0 up, and returns the rate of the
+next one: `Adam(parameters, lr=cosine(0.01, steps=1000))`.  Your own function works too.
 """
 
 import math

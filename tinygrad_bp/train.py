@@ -92,11 +92,11 @@ def fit(
     target for each of its places.  A batch is all samples, or `batch_size` of them, shuffled anew each epoch
     by `seed`, or with `seed=None` by what the optimizer's last run has left; its loss is the sum or the mean
     ("sum", "mean") over its samples, plus `penalty()`, evaluated once a step.  The engine is "eager",
-    "compiled", or "auto", which compiles where it pays; compiled code divides large batches among `threads`,
-    with the same bits.
+    "compiled", or "auto", which compiles where that is faster; compiled code divides large batches among
+    `threads`, with the same bits.
 
     With `record=k` the history keeps every k-th moment for `tg.stepper(history)`: the parameters, what the
-    model answers, and the graph of one sample, by its number in the data.
+    model returns, and the graph of one sample, by its number in the data.
 
     With `checkpoint="run.json"` the model, the optimizer, the losses and the state of the batches are saved
     there every so many steps (`every`), or every ten seconds, at the end, and when the run is interrupted.
@@ -296,7 +296,7 @@ WORTH_COMPILING = 200_000  # samples x steps x parameters: about as much eager w
 
 
 def _choose_engine(engine: str, task: Task, steps: int, threads: int = 1) -> "Eager | Compiled":
-    """The engine of that name; "auto" compiles where it pays, and where it can't goes without and warns."""
+    """The engine of that name; "auto" compiles where that is faster, and warns where it can't."""
     if engine not in ("auto", "eager", "compiled"):
         raise ValueError(f"fit: engine is 'auto', 'eager' or 'compiled', not {engine!r}")
     threads = whole_number(threads, 1, "fit: threads is a whole number from 1 up")

@@ -63,9 +63,9 @@ def undoing(*roots: Any) -> Callable[[], None]:
 
 
 def finish(work: Callable[[], None]) -> None:
-    """Do something whole, also when Ctrl-C is pressed meanwhile: it is heard afterwards.
+    """Do something completely, also when Ctrl-C is pressed meanwhile, which takes effect afterwards.
 
-    The work may be begun twice.
+    The work may be started twice.
     """
     try:
         work()

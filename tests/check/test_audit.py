@@ -321,7 +321,7 @@ def test_without_lr_an_update_is_not_tried_and_that_is_said():
     assert "'weights after their update' needs lr=" in report.verdict
     assert (
         "from the loss down, w of layer 2 and b of layer 2 are right; the first that differ are w of layer 1 "
-        "and b of layer 1: the fault is in layer 1, or in what layer 2 hands down"
+        "and b of layer 1: the fault is in layer 1, or in what layer 2 passes down"
         in " ".join(str(report).split())
     )
     assert report.suspects == ["affine 2", "activation 2", "affine 3"]

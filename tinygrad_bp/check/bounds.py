@@ -38,7 +38,7 @@ SMALLEST = 5e-324
 
 @dataclass(frozen=True, eq=False)
 class Interval:
-    """All real numbers from low to high. Operations of the table answer an interval of all results.
+    """All real numbers from low to high. An operation of the table returns the interval of all results.
 
     >>> x = Interval(1.0, 2.0)
     >>> y = x * x - x; (y.low <= 0.0, 2.0 <= y.high)

@@ -187,7 +187,7 @@ class Exercise:
 
         `wrap` makes its arguments of nested lists, such as `numpy.array`. With `limit`, (seconds, megabytes),
         it runs in a process of its own, which is stopped there: code that loops, exits or changes this package
-        then does no harm here (no protection against code that means to). With `by_hand`, gradients
+        then does no harm here (this is no protection against malicious code). With `by_hand`, gradients
         that the engine computed do not count. `points` are those of each part, else 1. What it raises is in
         the report, and so is what it changes. Raises RuntimeError where processes cannot be limited.
         """
@@ -248,7 +248,7 @@ def attempt(
         outcome |= _named(result, asked)
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # a submission may exit or recurse, and the rest is graded all the same
+    except BaseException as error:  # a submission may exit or recurse, and the rest is still graded
         outcome["error"] = f"backward raised {type(error).__name__}: {str(error)[:200]}{_line(error)}"
     outcome["engine"] = Value(0.0).number > started + 1
     outcome["changed"] = [name for name, tree in arguments.items() if _listed(tree) != copies[name]]

@@ -1,7 +1,7 @@
 """A function in a process of its own, with limits of time and memory.
 
 The process is a copy of this one (fork), so that functions of a notebook can run in it; what comes back is
-data (JSON), never objects.  Limits keep accidents away, not attacks.
+data (JSON), never objects.  Limits protect against accidents, not attacks.
 """
 
 import json
@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-LARGEST = 50_000_000  # bytes of an answer
+LARGEST = 50_000_000  # bytes of a result
 
 
 def limited(f: Callable[[], dict[str, Any]], seconds: float, megabytes: int) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """The compiler: any scalar graph as loops, in machine code or as Python that one can read.
 
-`compiled.py` is the public face.  Then one file for each pass: tracing, lower, fuse, schedule, roll; what
-they make is a `Rolled` program, and each of the backends (python, llvm, matrix) writes it in its own way.
+`compiled.py` has the public functions.  Each pass has a file, in this order: tracing, adjoint, lower, fuse,
+schedule, roll.  They make a `Rolled` program, which each of the backends (python, llvm, matrix) writes in its
+own language.
 """
 
 from tinygrad_bp.compiler.compiled import CompiledFunction, CompiledSum, compile

@@ -1,7 +1,7 @@
-"""Adjoint: from one number's graph to its derivatives, graphs too. Those by a neuron's weights stay together.
+"""Adjoint: from the graph of one number to the graphs of its derivatives, by rows of weights.
 
-A neuron has one derivative for each of its weights, the neuron's adjoint times what comes in, and a network
-has as many as it has weights.  So they are passed on by rows, and the passes after this one work on rows too:
+The derivative by each weight of a neuron is the neuron's adjoint times the weight's input. A network has as
+many of these as weights, so the weights of a neuron are one row here, and in the passes after this one:
 
     dot([w0, w1, w2], [x0, x1, x2], b), of the adjoint g        a neuron
     (w0 w1 w2, x0 x1 x2, g), and g                              by its weights, and by b

@@ -19,13 +19,13 @@ from tinygrad_bp.compiler.kernel import Kernel
 from tinygrad_bp.compiler.rule import Rule, Update
 from tinygrad_bp.floats import to_float
 
-SECONDS = 0.2  # that a call may run before progress is shown and Ctrl-C is heard
+SECONDS = 0.2  # a call may run so long before progress is shown and Ctrl-C takes effect
 MOST_STEPS = 1 << 17  # in one call: each has a rate, a loss, and a place in the lists
-A_STEP, AN_OPERATION = 1e-6, 1e-9  # seconds, no less than these: how long the first call may be
+A_STEP, AN_OPERATION = 1e-6, 1e-9  # seconds, estimated: they limit the first call
 
 
 def checked_pace(where: str, lr: Any, momentum: Any) -> tuple[float, float]:
-    """Learning rate and momentum as floats. Raises ValueError for what is no descent."""
+    """Learning rate and momentum as floats. Raises ValueError for numbers out of range."""
     pace = to_float(lr), to_float(momentum)
     if not pace[0] >= 0.0 or not 0.0 <= pace[1] < 1.0:
         raise ValueError(

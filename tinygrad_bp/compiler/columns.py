@@ -2,7 +2,7 @@
 
 Whatever offers the buffer protocol with doubles in a row is used where it lies; everything else is copied
 into an array of doubles, and every entry checked on the way.  Machine code gets addresses only from here, and
-sizes with them.  Read kernel.py next.
+sizes with them.
 """
 
 import ctypes

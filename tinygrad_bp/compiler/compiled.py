@@ -1,9 +1,9 @@
 """compile: a function of scalars, as loops in machine code.
 
-`compile(f, params)` sums f over samples, with gradients, and trains; `compile(f)` is f itself, made fast,
+`compile(f, params)` sums f over samples, with gradients, and trains; `compile(f)` is f itself, compiled,
 with gradients by its inputs.  A function is traced at the first call, and again for arguments of another
-structure. The passes stand in files of their own, in this order: tracing, lower, fuse, schedule, roll; then a
-backend writes the code.
+structure. Each pass has a file, in this order: tracing, adjoint, lower, fuse, schedule, roll; then a backend
+writes the code.
 """
 
 import gc
@@ -45,8 +45,8 @@ def compile(
 
     It is traced at the first call, or at once on an `example`: a tuple with one sample's arguments. Other
     Values that f uses are read again at each call; plain Python numbers are constants. With several `threads`
-    large batches are divided among them, with the same bits. Raises TypeError for parameters that are no leaf
-    Values, CompileError for a function whose graph depends on the data.
+    large batches are divided among them, with the same bits. Raises TypeError for parameters that are not
+    leaf Values, CompileError for a function whose graph depends on the data.
 
     >>> w = Value(3.0)
     >>> step = compile(lambda x, y: (w * x - y) ** 2, params=[w])
@@ -170,7 +170,7 @@ class _Compiled:
     def source(self, kind: str = "python") -> str:
         """The generated code of the last kernel used: "python", "matrix" for array libraries, or "llvm".
 
-        Raises CompileError before the first call, and for "matrix" if an operation is no array function.
+        Raises CompileError before the first call, and for "matrix" if an operation has no array function.
         """
         kernel = self._used()
         if kind not in BACKENDS:
@@ -207,8 +207,8 @@ class CompiledSum(_Compiled):
     """The sum of f over samples, with gradients and training: what `compile(f, params)` returns.
 
     Each argument of f takes a sequence whose i-th entry is sample i: a number, or a row of numbers. Anything
-    with the buffer protocol will do. Every method raises ValueError for an empty batch and columns of unequal
-    or ragged lengths, TypeError for what is no number.
+    with the buffer protocol is accepted. Every method raises ValueError for an empty batch and columns of
+    unequal or ragged lengths, TypeError for what is not a number.
     """
 
     _first = "grads"
@@ -229,9 +229,9 @@ class CompiledSum(_Compiled):
     def train(self, *columns: Any, lr: float, steps: int, momentum: float = 0.0) -> "array[float]":
         """Gradient descent, v ← momentum·v + grad, p ← p − lr·v, in one call; the loss before each step.
 
-        The parameters are written back after every 0.2 seconds or so, and when Ctrl-C is pressed, which is
-        heard between them. Raises NonFiniteError if a loss or gradient is not
-        finite: the parameters are then as they were before that step.
+        The parameters are written back after every 0.2 seconds or so, and Ctrl-C takes effect
+        then. Raises NonFiniteError if a loss or gradient is not finite: the parameters are then as they were
+        before that step.
 
         >>> w = Value(0.0)
         >>> losses = compile(lambda x, y: (w * x - y) ** 2 / 2, [w]).train([1.0], [2.0], lr=0.5, steps=2)
@@ -277,7 +277,7 @@ class CompiledSum(_Compiled):
         that f uses are read at each call; a library that compiles the function keeps them.
 
         The function is made for the arguments seen last: call the step once, or compile(f, params, example).
-        Raises CompileError before that and for an operation that is no array function, TypeError for a
+        Raises CompileError before that and for an operation that has no array function, TypeError for a
         namespace that lacks a function.
 
             step = compile(lambda x, y: (w * x - y) ** 2, [w], example=(1.0, 1.0))
@@ -287,11 +287,11 @@ class CompiledSum(_Compiled):
         return run_on(self._for_arrays("grads"), xp)
 
     def bind(self, *columns: Any, lr: float = 0.0, momentum: float = 0.0) -> Bound:
-        """The kernel with its data, checked once, for calls that cost next to nothing.
+        """The kernel with its data, checked once, for calls with next to no overhead.
 
-        Called, it answers as value_and_grad; `evaluate()` does so from `.params` into `.grads`; `descend()`
-        takes a step of gradient descent on `.params`. Changes that you make to an array of doubles are seen
-        by the next call; lists are copied. Other Values are read here, at a call, and by `read()`.
+        Called, it returns what value_and_grad does; `evaluate()` computes it from `.params` into `.grads`;
+        `descend()` takes a step of gradient descent on `.params`. The next call sees what you change in an
+        array of doubles; lists are copied. Other Values are read here, at a call, and by `read()`.
 
         >>> w = Value(1.0)
         >>> bound = compile(lambda x, y: (w * x - y) ** 2 / 2, [w]).bind([1.0], [3.0], lr=0.5)
@@ -305,7 +305,7 @@ class CompiledSum(_Compiled):
 
 
 class CompiledFunction(_Compiled):
-    """f itself, called like f and answering floats in f's nesting: what `compile(f)` returns.
+    """f itself, called like f, which returns floats in f's nesting: what `compile(f)` returns.
 
     >>> h = compile(lambda x, y: [x * y, x + y])
     >>> h(2.0, 3.0), h.map([2.0, 0.0], [3.0, 1.0])
@@ -341,7 +341,7 @@ class CompiledFunction(_Compiled):
         return value, grads[0] if len(grads) == 1 else grads
 
     def bind(self, *arguments: Any) -> Bound:
-        """The function at these arguments, for calls that cost next to nothing.
+        """The function at these arguments, for calls with next to no overhead.
 
         `evaluate()` gives the value at `.inputs`, the arguments one after the other, and leaves the
         derivatives by them in `.grads`.

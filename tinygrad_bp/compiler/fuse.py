@@ -2,8 +2,8 @@
 
 A neuron written with operators is a chain, whose partial sums nothing else uses.  Its operands stay in order,
 so nothing is added up in another order than the user wrote, and a net built from binary operations looks like
-one built from dots.  A list is
-all parameters or all values of a sample; others are copied.
+one built from dots.  The operands of a list lie in one memory: where only some of them differ between
+samples, the others are copied.
 
     (((b + w0*x0) + w1*x1) + w2*x2) + w3*x3     add, mul, add, mul, ...
     inner(b, w0, w1, w2, w3, x0, x1, x2, x3)    one term

@@ -1,5 +1,5 @@
-"""Two locks that everybody takes in one order, and that a fork takes first, so that a child never finds one
-held by a thread that it does not have: LLVM has locks of its own, which would stay taken for ever."""
+"""Two locks, always taken in this order, and by a fork before it copies the process: a child must not find a
+lock held by a thread that it does not have. (LLVM has locks of its own, which would stay held for ever.)"""
 
 import os
 import threading

@@ -2,7 +2,7 @@
 
 A composite row of the table has its formula; here are formulas for the rows whose float functions branch.
 They give what floats.py gives, to within two units in the last place and in every special case, since `where`
-is a choice and not a branch.  So a backend has only the primitives to spell.
+is a choice and not a branch.  So a backend has only the primitives to write.
 
     remainder(x, y)         one operation on Values
     where(..., r + y, r)    terms, with r = fmod(x, y)
@@ -21,7 +21,7 @@ from tinygrad_bp.ops import Op
 
 FLAGS = (ops.gt, ops.ge, ops.eq, ops.ne, ops.step)  # their results are 0 or 1, or nan
 FEW = 4  # a sum of fewer terms is written out
-erfc = Op("erfc", math.erfc, None, 1)  # a primitive that the table does not have
+erfc = Op("erfc", math.erfc, None, 1)  # a primitive without a row of the table
 
 
 def lower(
@@ -32,7 +32,7 @@ def lower(
     summed: bool,
     arrays: bool = False,
 ) -> Program:
-    """The outputs as terms. Leaves that are no inputs, no parameters and not captured are constants.
+    """The outputs as terms. Leaves that are neither inputs nor parameters nor captured are constants.
 
     For `arrays`, sums and products of matrices are one step, and sigmoid and the slopes of sigmoid and tanh
     are as in textbooks.
@@ -89,7 +89,7 @@ def _dot(*xs: Term) -> Any:
 
 
 def _logsumexp(*xs: Term) -> Any:
-    """Shifted by the largest; it counts one of the largest as 1 apart, so that tiny rests are kept."""
+    """Shifted by the largest, whose 1 is left to log1p: so tiny remainders keep their digits."""
     top = xs[0]
     for x in xs[1:]:
         top = ops.max(top, x)

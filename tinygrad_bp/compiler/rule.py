@@ -50,8 +50,8 @@ class Rule:
         changed = [name for name, x in vars(ghost).items() if name not in before or x is not before[name]]
         if changed:
             raise CompileError(
-                f"{self.name}.update sets self.{changed[0]}: a rule only answers; what it is to remember of "
-                "each parameter is named in `memory` and returned"
+                f"{self.name}.update sets self.{changed[0]}: a rule changes nothing; what it is to remember "
+                "of each parameter is named in `memory` and returned"
             )
         names = {value: name for name, value in known.items()}
         self.sources = [names.get(value, value) for value in found.captured]
@@ -153,7 +153,7 @@ def rule_of(optimizer: Optimizer) -> Rule:
     """
     settings = optimizer.settings()
     if vars(optimizer).keys() - settings.keys() - {*optimizer.memory} - OWN:
-        return Rule(optimizer)  # who knows what else it depends on
+        return Rule(optimizer)  # it may depend on anything: not shared
     fixed = sorted((name, x) for name, x in settings.items() if type(x) not in (int, float))
     key = type(optimizer), tuple(optimizer.memory), tuple(fixed)
     return _rules.get(key, lambda: Rule(optimizer))

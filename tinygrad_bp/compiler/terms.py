@@ -1,8 +1,8 @@
 """Terms: what the passes after tracing work on, a graph of their own beside the user's.
 
 A term is a Value without its number: an operation and operands, or a leaf.  It knows its rate: constant, once
-a call (made of parameters alone), or once a sample.  Terms answer for themselves in the table of operations,
-so a row's formula applied to terms gives terms.  Equal terms are one object, constants fold, and numbers rise
+a call (made of parameters alone), or once a sample.  The operations of the table accept terms, so a row's
+formula applied to terms gives terms.  Equal terms are one object, constants fold, and numbers rise
 along every edge, as in the engine.  Two accumulations join the table here, for sums of any length.
 """
 
@@ -35,7 +35,7 @@ def _inner(start: float, *xs: float) -> float:
     return start
 
 
-# An accumulation of any length: its start, then one list of operands or two. They are no rows of the table.
+# An accumulation of any length: its start, then one list of operands or two. They are not rows of the table.
 TOTAL = Op("total", _total, None, None)  # start + x0 + x1 + ...
 INNER = Op("inner", _inner, None, None)  # start + w0*x0 + w1*x1 + ...
 LISTS = frozenset({TOTAL, INNER, ops.take})  # operations that take lists, after a first operand
@@ -130,7 +130,7 @@ class Terms:
         return self.make(op, args, rate)
 
     def make(self, op: Op, args: tuple[Term, ...], rate: int) -> Term:
-        """That very operation, if there is none like it yet."""
+        """That operation as a term: the one there is, or a new one."""
         key = (op, args)
         term = self.known.get(key)
         if term is None:

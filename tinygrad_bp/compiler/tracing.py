@@ -44,7 +44,7 @@ def trace(f: Callable[..., Any], structures: Sequence[Structure], params: Sequen
     """The graph of f, called with arguments of these structures.
 
     Raises CompileError where the graph depends on the data or on the numbers of Values, TypeError where f
-    returns something else than numbers.
+    returns anything but numbers.
     """
     first = _Call(f, structures, first=0.40625, apart=0.0078125)
     second = _called_again(f, structures, [*params, *first.outside()])
@@ -127,7 +127,7 @@ def _output(f: Callable[..., Any], x: Any) -> Value:
 
 
 def _called_again(f: Callable[..., Any], structures: Sequence[Structure], leaves: list[Value]) -> _Call:
-    """The second call, on other numbers. Where f cannot bear the other signs, they stay as they are."""
+    """The second call, on other numbers. Where f fails for numbers of the other sign, the signs stay."""
     with suppress(ArithmeticError, ValueError), _nudged(leaves, -1.0625):
         return _Call(f, structures, first=-1.28125, apart=0.01171875)
     with _nudged(leaves, 1.0625):

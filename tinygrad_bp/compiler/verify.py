@@ -1,8 +1,8 @@
 """verify: does compiled code give what the engine gives?  One sample is differentiated both ways.
 
-Tracing cannot see everything that a function of Python may do; `fit` therefore asks here after its first
-steps and at its end.  What is rounding and what is not is found by an experiment: the engine's own graph is
-evaluated again with small errors in every node, and a difference far beyond what these do is one.
+Tracing cannot see everything that a function of Python may do; `fit` therefore calls this after its first
+steps and at its end.  To tell a fault from rounding, the engine's own graph is evaluated again with small
+errors in every node: a difference far larger than these cause is a fault.
 """
 
 import random
@@ -15,7 +15,7 @@ from tinygrad_bp.errors import CompileError
 from tinygrad_bp.modes import entered
 from tinygrad_bp.transforms import gradients
 
-CLOSE = 1e-11  # relative to a derivative, or to a thousandth of the largest: nobody looks further
+CLOSE = 1e-11  # relative to a derivative, or to a thousandth of the largest: so close is right
 RUNS = 16  # of the experiment
 ULP = 2.0**-52
 

@@ -51,7 +51,9 @@ class Edge(NamedTuple):
     source: str
     target: str
     slot: int  # which operand it is, from 0
-    partial: float | None  # None where there is none: a step, a stale operation, a box with several results
+    partial: (
+        float | None
+    )  # None: there is no partial to show: a step, a stale operation, a box with several results
     weight: float | None = None  # of an edge into a neuron, where weights are asked for
     flow: float | None = None  # how much gradient comes down it, where that is not partial x gradient
 
@@ -107,7 +109,7 @@ def clipped(text: str, longest: int = LONGEST) -> str:
 
 
 def shown(x: float | None, digits: int = 4) -> str:
-    """A number as pictures write it, in about four digits; – where there is none.
+    """A number as pictures write it, in about four digits; – if x is None.
 
     >>> [shown(x) for x in (0.9993292997, -12.0, 48213.7, 2e-7, float("nan"), None)]
     ['0.9993', '-12', '48214', '2e-7', 'nan', '–']

@@ -70,8 +70,8 @@ def audit(
 
     Given `lr`, weights used after their update are tried too; given `before`, the gradients of the step
     before in a form like `mine`, left-over ones. Entries agree to `tolerance`, measured by the largest of
-    their matrix. With reveal=False no number of the answer is printed. Raises ValueError or TypeError for
-    wrong arguments, NonFiniteError if the engine's own gradient is not finite.
+    their matrix. With reveal=False no number of the right gradients is printed. Raises ValueError or
+    TypeError for wrong arguments, NonFiniteError if the engine's own gradient is not finite.
 
     >>> model = MLP(1, [1], act=None, weights=lambda rng, nin, nout: 2.0)
     >>> from tinygrad_bp.losses import squared_error

@@ -1,7 +1,7 @@
 """The audit of any graph: are the gradients handed in the engine's, but for a factor, a transposition, or
 gradients left over from the step before?
 
-Nothing is known here of layers; an audit of an MLP, or of a function made of layers, knows more mistakes.
+This audit knows nothing of layers; that of an MLP, or of a function made of layers, knows more mistakes.
 """
 
 from collections.abc import Iterator, Mapping

@@ -667,7 +667,7 @@ def memory(m: Moment, **how: Any) -> Callable[..., Tree]:
                     old = held(cells[n]) if t >= how.get("lost", len(x)) else cells[n]
                     kept = fg[n] * old
                     value = number_of(kept) + number_of(i[n]) * number_of(g[n])
-                    if "forget" in how:  # the cell is handed down without its gate
+                    if "forget" in how:  # the cell is passed down without its gate
                         kept = straight(kept, fg[n] * held(old) + old * how["forget"])
                     if "newer" in how:
                         kept = straight(kept, fg[n] * value + held(fg[n]) * old)
@@ -761,7 +761,7 @@ AFF, X, W, B, Z = ("affine",), ("x",), ("w",), ("b",), ("z",)
 
 # fmt: off
 MISTAKES = (
-    # --- any layer: a factor, for all of its gradients, for the error handed down, or for one of the weights
+    # --- any layer: a factor, for all of its gradients, for the error passed down, or for one of the weights
     Mistake("negative", "the sign is wrong: this is what one adds to go downhill, not the gradient",
             "subtract where you add, or change the sign of the error: d(½(ŷ − y)²)/dŷ is ŷ − y", ANY, ANY, fixed(-1.0)),
     Mistake("twice", "doubled, as by the 2 of a square that the loss does not have, or by a backward pass that ran twice",
@@ -846,17 +846,17 @@ MISTAKES = (
             "delta = error * f'(z), and the error of a hidden layer is W.T @ delta of the layer above", SLOPED, X,
             gradient(lambda m: slope(m.stage, m.x))),
 
-    # --- affine: the error handed down
-    Mistake("derivative left out on the way back", "the error, not the delta, is handed down: f' of this layer is missing in all layers below",
-            "hand down W.T @ delta, where delta = error * f'(z)", AFF, X, undelta),
-    Mistake("weights left out on the way back", "the weights are left out on the way to the layer below", "hand down W.T @ delta", AFF, X,
+    # --- affine: the error passed down
+    Mistake("derivative left out on the way back", "the error, not the delta, is passed down: f' of this layer is missing in all layers below",
+            "pass down W.T @ delta, where delta = error * f'(z)", AFF, X, undelta),
+    Mistake("weights left out on the way back", "the weights are left out on the way to the layer below", "pass down W.T @ delta", AFF, X,
             of(lambda m: lambda x, w, b=None: affine_of(x, ones(held(w))))),
-    Mistake("weights not transposed", "W where its transpose is needed, on the way to the layer below", "hand down W.T @ delta for W of shape (out, in)",
+    Mistake("weights not transposed", "W where its transpose is needed, on the way to the layer below", "pass down W.T @ delta for W of shape (out, in)",
             AFF, X, of(lambda m: lambda x, w, b=None: where(len(w) == len(w[0]), lambda: affine_of(x, transposed(held(w)))))),
     Mistake("weights reshaped on the way back", "W is reshaped where it should be transposed: the shape fits, the entries are elsewhere",
-            "hand down W.T @ delta: .T, not .reshape", AFF, X,
+            "pass down W.T @ delta: .T, not .reshape", AFF, X,
             of(lambda m: lambda x, w, b=None: where(len(w) != len(w[0]), lambda: affine_of(x, reshaped(transposed(held(w)), w))))),
-    Mistake("weights of another layer", "the weights of another layer are used on the way back", "hand down W.T @ delta with W of this layer", AFF, X,
+    Mistake("weights of another layer", "the weights of another layer are used on the way back", "pass down W.T @ delta with W of this layer", AFF, X,
             lambda m: (("of " + s.name, m.stage.pull(m.upstream, None, w=s.numbers["w"]))
                        for s in m.others(AFF) if same_shape(s.numbers["w"], m.w))),
     Mistake("weights after their update", "the weights were updated before the error went back through them", "compute the gradients of all layers, then update",

@@ -90,7 +90,7 @@ def read_gradients(tree: Any, model: MLP, samples: int, noun: str = "mine") -> l
     sizes = [(len(layer.neurons), len(layer.neurons[0].w)) for layer in model.layers]
     found = [shape(w, place) for (w, place), _ in parts]
     turned = found == [(i, o) for o, i in sizes] != sizes
-    # nobody transposes every matrix by mistake; but of squares one cannot see how they are meant
+    # all matrices are not transposed by mistake, but square ones do not show how they are meant
     ways = (False, True) if turned and any(o == i for o, i in sizes) else (turned,)
     readings = []
     for way in ways:

@@ -1,7 +1,7 @@
-"""What an audit found, as an object that is true if the gradient is right, and prints what there is to say.
+"""What an audit found, as an object that is true if the gradient is right, and prints why it is not.
 
-It has a mark (`score`), its parts, and can be written as JSON and as HTML.  With `reveal=False` no number of
-the answer is shown in any of these; whoever reads `entries` in Python still finds them.
+It has a mark (`score`), its parts, and can be written as JSON and as HTML.  With `reveal=False` none of these
+shows a number of the right gradients; `entries` still has them.
 """
 
 import html
@@ -54,8 +54,8 @@ class Audit:
     notes: list[str] = field(default_factory=list)
     shapes_agree: bool = True
     suspects: list[str] = field(default_factory=list)
-    where: str = ""  # the sentence about them
-    hints: str = ""  # what else there is to say, with numbers of the answer
+    where: str = ""  # where the fault is, as a sentence
+    hints: str = ""  # what else there is to say, with numbers of the right gradients
     reveal: bool = True
 
     def __bool__(self) -> bool:
@@ -69,7 +69,7 @@ class Audit:
         return sum(part.points for part in self.parts if part.right) / total if total else float(bool(self))
 
     def part(self, name: str) -> Part:
-        """The part of that name; raises KeyError if there is none."""
+        """The part of that name; raises KeyError for a name that no part has."""
         return {part.name: part for part in self.parts}[name]
 
     @property
@@ -109,7 +109,7 @@ class Audit:
         return [f"score {self.score:.3g}", *lines]
 
     def to_json(self, **options: Any) -> str:
-        """The report as JSON; with reveal=False without a number of the answer. Options go to json.dumps.
+        """The report as JSON, with reveal=False without numbers of the right gradients; options: json.dumps.
 
         >>> print(Audit([], [Part("w", True), Part("b", False)], reveal=False).to_json())
         {"right": false, "score": 0.5, "parts": [{"name": "w", "right": true, "points": 1.0, "reason": ""},\
@@ -161,5 +161,5 @@ def explained(alternatives: list[list[str]], advice: str) -> str:
 
 
 def _numbered(mistakes: list[str]) -> list[str]:
-    """Numbered if they are several; what follows them, how the sign is, is not one and has no number."""
+    """The mistakes, numbered; the remark on the sign is not a mistake, and has no number."""
     return [wrapped(text, "  and " if text == TURNED else f"  {i}. ") for i, text in enumerate(mistakes, 1)]

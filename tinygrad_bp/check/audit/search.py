@@ -1,7 +1,7 @@
 """From the loss down: which quantities are right, and which mistakes give the numbers handed in.
 
 The right gradients are taken first; the first quantity that differs says where the fault is.  Then the same
-walk is made with mistakes of the table, one at a time and in pairs.  What a layer's own weights say is heard
+walk is made with mistakes of the table, one at a time and in pairs.  The gradients of a layer's own weights are compared
 before the walk goes on below: an explanation that gives other numbers there is dropped.
 """
 
@@ -262,7 +262,7 @@ class Search:
             step = self.steps[i]
             if i < last and any(q.ok and any(q.flat) for q in self.due.get(i, [])):
                 if isinstance(step, Stage):
-                    found.append(step)  # what it hands down may be wrong
+                    found.append(step)  # what it passes down may be wrong
                 break
             if isinstance(step, Stage) and not (i == last and any(q.stage is step for q in same)):
                 found.append(step)
@@ -343,7 +343,7 @@ class Search:
         self, stage: Stage, i: int, up: Numbers, adjoint: dict[Value, float], made: tuple[Made, ...],
         left: int, last: bool, passed: Any,
     ) -> Iterator[tuple[dict[str, Numbers], tuple[Made, ...], int]]:  # fmt: skip
-        """What a layer may hand on, with the mistakes that were made there: only what fits its own weights."""
+        """What a layer may pass down, with the mistakes that were made there: only what fits its own weights."""
         right = stage.pull(up)
         due = [q for q in self.due.get(i, []) if q.stage is None]
         owner = {
@@ -523,7 +523,7 @@ def _operands(step: Any) -> Iterator[Value]:
 
 
 def _push(adjoint: dict[Value, float], v: Any) -> None:
-    """A node between layers hands its share to its operands."""
+    """A node between layers passes its shares to its operands."""
     g = adjoint.get(v)
     if g is not None:
         for x, d in edges(v):

@@ -77,7 +77,7 @@ def located(search: Search, suspects: Sequence[Stage]) -> str:
         return f"{text}: the fault is in {names[0]}, or else in {listed(names[1:], 'or')}"
     if suspects[-1].kind in LOSSES or any(q.stage is suspects[-1] for q in order):
         return f"{text}: the fault is in {listed(names, 'or')}"
-    return f"{text}: the fault is in {listed(names[:-1], 'or')}, or in what {names[-1]} hands down"
+    return f"{text}: the fault is in {listed(names[:-1], 'or')}, or in what {names[-1]} passes down"
 
 
 def are(names: Sequence[str]) -> str:
@@ -119,7 +119,7 @@ def hints(search: Search) -> str:
 
 
 def common_factor(pairs: Sequence[tuple[float, float]], tolerance: float) -> float:
-    """c, if x = c y for all pairs (x, y); 0.0 if there is none, or nothing to compare."""
+    """c with x = c y for all pairs (x, y); 0.0 if no number is, or there is only one pair."""
     largest, divisor = max(pairs, key=lambda pair: abs(pair[1]))
     c = largest / divisor if divisor and len(pairs) > 1 else 0.0
     return c if all(abs(x - c * y) <= tolerance * abs(largest) for x, y in pairs) else 0.0

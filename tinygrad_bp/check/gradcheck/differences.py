@@ -94,7 +94,7 @@ class Report:
 
     @property
     def worst(self) -> Row | None:
-        """The row that is most wrong; if none is, the one with the largest relative error."""
+        """The row with the largest relative error, among those that are wrong if there are any."""
         return max(self.all_rows, key=lambda row: (row.verdict in FAILED, row.error), default=None)
 
     @property
@@ -245,7 +245,7 @@ class Comparison:
         try:
             return bool(self.here) and self.subject.sides(self.at(way, t)) != self.here
         except (ArithmeticError, ValueError):
-            return False  # beyond the domain: there is no value either
+            return False  # outside of the domain: there is no value either
 
     def at_kink(self, f: Function, h: float, analytic: float, noise: float) -> tuple[bool, bool, bool]:
         """Whether the slope can pass there; whether the slopes beside it stay apart; whether that is sure.
@@ -300,7 +300,7 @@ def gradcheck(
     operation by 1e-6. `order=1` leaves second derivatives out. The method "central" takes one quotient with
     h = 1e-5 · max(1, |x|), "five-point" two, "richardson" as many as help. Above `samples` inputs that many
     are drawn with `seed`, besides one direction through all of them. With `raise_on_fail` a report that is
-    false is raised, as AssertionError. Raises TypeError or ValueError for inputs or results that are no
+    false is raised, as AssertionError. Raises TypeError or ValueError for inputs or results that are not
     finite real numbers.
 
     >>> from tinygrad_bp import tanh
@@ -456,7 +456,7 @@ class Check:
         if any(row.verdict == UNSURE for row in made.all_rows):
             made.notes.append(
                 "cancellation: the quotient's own rounding exceeds the tolerance, so it proves little; "
-                "the operations are checked one by one all the same"
+                "the operations are still checked one by one"
             )
         if made.kinks and made:
             made.notes.append("within the step there is a kink: a slope between those to both sides is right")

@@ -2,8 +2,8 @@
 
 Each row of the table halves the step of the one before.  Its first entry is the central difference, with an
 error of order h²; each further entry takes away the next even power of h (Richardson).  What an entry may be
-off by is guessed from its neighbours (truncation), and is at least what the rounding of f becomes when it is
-divided by h.  `partials.py` uses them for single operations, `differences.py` for whole functions.
+off by is estimated from its neighbours (truncation), and is at least what the rounding of f becomes when it
+is divided by h.  `partials.py` uses them for single operations, `differences.py` for whole functions.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 Function = Callable[[float], float]  # of how far the input is moved
 
 UNIT = float_info.epsilon / 2.0  # the relative error of one rounding
-FIRST = 0.3712849  # the first step, in units of the scale: no round number, lest steps fall in with a period
+FIRST = 0.3712849  # the first step, in units of the scale: not round, so that it matches no period of f
 HALVINGS = 12
 OTHER = 0.6180339  # a second opinion takes steps of this length, relative
 TRUSTED = 1e-3  # relative: a quotient worse than this has not begun to converge, and proves nothing
@@ -86,7 +86,7 @@ def judge(
     if not _off(d, estimate, tolerance):
         sure = good(estimate) or estimate.error <= tolerance / 4.0 * abs(d)
         return estimate, "right" if sure else "undecided"
-    scales = [OTHER * scale for scale in scales]  # was that an accident?
+    scales = [OTHER * scale for scale in scales]  # once more, with other steps
     again = _best(f, scales, noise, good, tolerance, OTHER * reach)
     same = abs(again.slope - estimate.slope) <= 2.0 * (again.error + estimate.error)
     return again, "wrong" if same and _off(d, again, tolerance) else "undecided"

@@ -1,7 +1,7 @@
 """The function under check, as a function of a flat list of numbers.
 
 It is called on leaves of its own, once for each set of numbers, and gives back its result, its gradient and
-on which side of its kink each operation is.  Whether it changes its inputs is noticed here.
+on which side of its kink each operation is.  It is noted here if f changes its inputs.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -73,7 +73,7 @@ class Subject:
     def at(self, xs: Numbers) -> Iterator[Call]:
         """f called at these numbers; parameters have them inside the `with`, where sweeps read them.
 
-        Graphs made before stay valid. Raises TypeError for a result that is no single number.
+        Graphs made before stay valid. Raises TypeError for a result that is not a single number.
         """
         count = len(xs) - len(self.params)
         leaves = [*map(Value, xs[:count]), *self.params]

@@ -156,7 +156,7 @@ class _Forms:
         return self.number(formula(v.op, loose), formula(v.op, tight))
 
     def of_partials(self, v: Value) -> list[int]:
-        """The forms of the local partials of v, whose place is after its operands; -1 where there is none."""
+        """The forms of the local partials of v, whose place is after its operands; -1: there is no form."""
         n = len(v.inputs)
         slopes = [
             partials(v.op, _place(n, bound), [_place(i, bound) for i in range(n)]) for bound in (ADDED, ATOM)

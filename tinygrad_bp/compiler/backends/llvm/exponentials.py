@@ -1,7 +1,7 @@
 """exp, log, log1p and tanh on vectors, without leaving them: within two units in the last place.
 
 Each reduces its operand to a small one and sums a series there. Powers of two go in and out through the bits
-of the floats.  What is written is what is computed, lane by lane, so an answer does not depend on how many
+of the floats.  What is written is what is computed, lane by lane, so a result does not depend on how many
 lanes there are.
 """
 

@@ -154,7 +154,7 @@ def _found(name: str) -> bool:
 
 
 def _in_the_c_library(function: Any) -> str:
-    """The name of a function that is called and not defined: an instruction is one where there is none."""
+    """The C function that is needed, or "": also for an intrinsic without an instruction here."""
     name: str = function.name
     if name.startswith("llvm."):
         name = name.split(".")[1]

@@ -3,7 +3,7 @@
 Samples are columns.  Weights are (out, in) matrices and biases columns, unpacked from the flat vector of
 parameters; each layer is a line forward, `A1 = xp.maximum(W1 @ X + b1, 0.0)`, a line backward, and a line for
 each gradient, behind what it needs.  The text asks of `xp` only what the array API standard
-(2023.12) has, and changes no array in place.  Read formulas.py for how a nest becomes a formula.
+(2023.12) has, and changes no array in place.  formulas.py makes a nest a formula.
 """
 
 import re
@@ -29,7 +29,7 @@ from tinygrad_bp.compiler.roll import Nest, Rolled, points_of
 from tinygrad_bp.compiler.schedule import Kind, Space
 from tinygrad_bp.errors import CompileError
 
-MANY = 20_000  # lines that nobody reads
+MANY = 20_000  # statements: too many lines to read
 
 
 def source(kernel: Kernel) -> str:

@@ -246,7 +246,7 @@ class VariableNames:
         self.counts: dict[str, int] = {}
 
     def new(self, wanted: str) -> str:
-        """This name, or if it is taken, with a number behind it."""
+        """This name, or if it is taken, this name with a number."""
         if not NAME.fullmatch(wanted) or re.fullmatch(r"I[0-9]+", wanted):
             wanted = "v"
         name, k = wanted, 2
@@ -256,7 +256,7 @@ class VariableNames:
         return name
 
     def free(self, wanted: str) -> str:
-        """This name if nobody has it, else none."""
+        """This name if it is not taken, else ""."""
         return self.new(wanted) if wanted and wanted not in self.taken else ""
 
     def counted(self, letter: str) -> str:
@@ -303,7 +303,7 @@ def labelled(labels: Sequence[str], names: VariableNames) -> list[Variable]:
 
 
 def _parsed(label: object) -> tuple[tuple[str, ...], str, tuple[int, ...]] | None:
-    """The container, the name and the numbers behind it; None for a label that is no path."""
+    """The container, the name and the numbers after it; None for a label that is not a path."""
     if not isinstance(label, str) or not label or len(label) > 200:
         return None
     parts = label.split(".")
