@@ -25,6 +25,7 @@ PUBLIC = {  # where the names come from; all operations of ops.py come on top
     "show.draw": "draw draw_dot to_dot trace Drawing",
     "show.explain": "explain",
     "show.stepper": "stepper",
+    "show.playground": "playground",
     "ops": "OPS Op op",
     "lists": "softmax log_softmax mean take",
     "errors": "TinygradError GraphError StaleGraphError NonFiniteError CompileError DrawError "

@@ -27,7 +27,7 @@ from tinygrad_bp.steps import Eager, Task, mode_of, try_longest
 from tinygrad_bp.undo import undoing
 
 if TYPE_CHECKING:
-    from tinygrad_bp.show.stepper.moments import Recording
+    from tinygrad_bp.show.playground.recording import Recording
     from tinygrad_bp.stretches import Compiled
 
 
@@ -95,8 +95,8 @@ def fit(
     "compiled", or "auto", which compiles where that is faster; compiled code divides large batches among
     `threads`, with the same bits.
 
-    With `record=k` the history keeps every k-th moment for `tg.stepper(history)`: the parameters, what the
-    model returns, and the graph of one sample, by its number in the data.
+    With `record=k` the history keeps the parameters at every k-th step for `tg.stepper(history)`, a page that
+    plays the training and shows the graph of any sample, at first of number `sample`.
 
     With `checkpoint="run.json"` the model, the optimizer, the losses and the state of the batches are saved
     there every so many steps (`every`), or every ten seconds, at the end, and when the run is interrupted.
@@ -159,9 +159,11 @@ def fit(
         )
     history, recorder = History(), None
     if record is not None:
-        from tinygrad_bp.show.stepper.moments import TrainingRecorder  # large: loaded where it is used
+        from tinygrad_bp.show.playground.program import Trained  # large: loaded where it is used
+        from tinygrad_bp.show.playground.recording import TrainingRecorder
 
-        recorder = TrainingRecorder(model, samples, loss, optimizer.parameters, record, sample)
+        trained = Trained(model, samples, loss, optimizer.parameters, reduce, penalty)
+        recorder = TrainingRecorder(trained, record, sample)
         history.recording = recorder.recording
     saver = None
     if checkpoint is not None:

@@ -17,6 +17,7 @@ from typing import Any
 from tinygrad_bp.compiler.adjoint import derivatives
 from tinygrad_bp.compiler.backends import BACKENDS, bind
 from tinygrad_bp.compiler.backends.matrix.emit_matrix import run_on
+from tinygrad_bp.compiler.backends.page import emit_page
 from tinygrad_bp.compiler.bound import Bound, Pacing, Stretch, Use, checked_pace
 from tinygrad_bp.compiler.columns import Columns
 from tinygrad_bp.compiler.fuse import fuse
@@ -182,6 +183,14 @@ class _Compiled:
         larger steps."""
         with _without_collecting():
             return self._traced(want, self._last_use[1], arrays=True)
+
+    def for_page(self, *columns: Any) -> tuple[dict[str, Any], list[Value]]:
+        """The program as data for a page, and the Values that it reads: parameters first.
+
+        Raises what a call with these columns raises, and CompileError for operations that a page lacks.
+        """
+        kernel = self._kernel_for(self._first, self._data(columns))
+        return emit_page(kernel.rolled), kernel.leaves
 
     def report(self) -> str:
         """What was made of the last kernel used, as text: loop nests, memory, the seconds of each pass.

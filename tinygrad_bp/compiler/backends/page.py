@@ -1,6 +1,6 @@
-"""Operations as data for the page: values and partials in lists of primitives, which its interpreter reads.
+"""The page's backend: operations and whole programs as data, in lists of primitives, which its script reads.
 
-Each rule of the table is read on terms, as for every backend, so what arrives here is written in about thirty
+A program is loop nests with the addresses of their operands, as every backend gets them.  Each rule of the table is read on terms, as for every backend, so what arrives here is written in about thirty
 primitives; machine.js, beside the stepper's page, has one function for each.  An operation of the user's own
 has a rule here if its value and its partials are written in the table's operations.  No code is written: a
 page runs no script but its own.
@@ -11,11 +11,58 @@ from math import isfinite
 from typing import Any
 
 from tinygrad_bp.compiler.lower import EXPANSIONS
+from tinygrad_bp.compiler.roll import Nest, Rolled
+from tinygrad_bp.compiler.schedule import Kind, Leaf, Literal, Space, Token
 from tinygrad_bp.compiler.spelling import PRIMITIVES
 from tinygrad_bp.compiler.terms import LISTS, SAMPLE, Term, Terms, oldest_first
+from tinygrad_bp.errors import CompileError
 from tinygrad_bp.ops import TABLE, Op
 
 Rule = dict[str, Any]
+MEMORY = {Space.SCALARS: 0, Space.ROWS: 1}
+
+
+def emit_page(rolled: Rolled) -> dict[str, Any]:
+    """A program as data for program.js. Raises CompileError for an operation that the page does not have.
+
+    A token is 0 or 1 for the next operand, from what is the same for all samples or from those of each; a
+    list of one number for that number; else the name of an operation.
+    """
+    return {
+        "inputs": rolled.inputs,
+        "leaves": rolled.leaves,
+        "constants": [_number(x) for x in rolled.constants],
+        "scalars": rolled.scalars,
+        "rows": rolled.rows,
+        "outputs": [[MEMORY[space], place] for space, place in rolled.outputs],
+        "summed": rolled.summed,
+        "table": rolled.table,
+        "nests": [_nest(nest) for nest in rolled.nests],
+    }
+
+
+def _nest(nest: Nest) -> dict[str, Any]:
+    return {
+        "kind": [*Kind].index(nest.kind),
+        "shape": [_token(token) for token in nest.shape],
+        "runs": [run and [MEMORY[run.space], run.stride] for run in nest.runs],
+        "base": nest.base,
+        "loops": nest.loops,
+        "length": nest.length,
+        "table": nest.table,
+    }
+
+
+def _token(token: Token) -> int | str | list[float | str]:
+    if isinstance(token, Leaf):
+        return MEMORY[token.space]
+    if isinstance(token, Literal):
+        return [_number(token.number)]
+    if not token.length and token.op not in PRIMITIVES:
+        raise CompileError(
+            f"a page has no {token.op.name!r}: write its value and its partials in the operations of the table"
+        )
+    return str(token.op.name)
 
 
 def page_rule(op: Op, operands: int) -> Rule | None:

@@ -18,7 +18,7 @@ from typing import Any
 
 from tinygrad_bp.errors import DrawError
 from tinygrad_bp.files import file_path, write_whole
-from tinygrad_bp.show.stepper.moments import Json, Recording, numbers, page_data, shape
+from tinygrad_bp.show.stepper.moments import Json, numbers, shape
 
 PAGE = Path(__file__).parent / "page"
 SCRIPTS = ("strings.js", "sums.js", "machine.js", "live.js", "graph.js", "panel.js", "stepper.js", "start.js")
@@ -67,27 +67,21 @@ def stepper(loss: Any, path: str | os.PathLike[str] | None = None) -> Stepper:
     <stepper page of ... kB: .save('backprop.html') and open it>
     """
     if isinstance(getattr(loss, "losses", None), list):
-        page = Stepper(_training_page(loss))
+        from tinygrad_bp.show.playground import recorded_page  # which is made of this page
+
+        page = recorded_page(loss)
     else:
         graph = shape(loss)
         data = {"kind": "graph", "graphs": [graph], "moments": [numbers(loss)]}
         name = graph["nodes"][graph["root"]]["name"] or "a constant"
-        page = Stepper(_page(data, f"Backpropagation through {name}", SCRIPTS, STYLES))
+        page = page_of(data, f"Backpropagation through {name}", SCRIPTS, STYLES)
     if path is not None:
         page.save(path)
     return page
 
 
-def _training_page(history: Any) -> str:
-    """The page of what `fit` returned: any object with `losses` and a `recording`."""
-    recording = getattr(history, "recording", None)
-    if not isinstance(recording, Recording):
-        raise ValueError("stepper: nothing of this training was recorded: train with fit(..., record=10)")
-    scripts, styles = SCRIPTS[:-1] + ("training.js", "start.js"), STYLES + ("training.css",)
-    return _page(page_data(recording, history.losses), "A training, step by step", scripts, styles)
-
-
-def _page(data: Json, title: str, scripts: Sequence[str], styles: Sequence[str]) -> str:
+def page_of(data: Json, title: str, scripts: Sequence[str], styles: Sequence[str]) -> Stepper:
+    """The page with this data, whose scripts and styles are files of page/, or paths."""
     script = "\n".join(map(_squeezed, scripts))
     style = "\n".join(map(_squeezed, styles))
     policy = f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'"
@@ -100,7 +94,7 @@ def _page(data: Json, title: str, scripts: Sequence[str], styles: Sequence[str])
     }
     page = "\n".join(map(str.strip, (PAGE / "stepper.html").read_text(encoding="utf-8").splitlines()))
     first, *rest = page.split("@")
-    return first + "".join(parts[word] if i % 2 == 0 else word for i, word in enumerate(rest))
+    return Stepper(first + "".join(parts[word] if i % 2 == 0 else word for i, word in enumerate(rest)))
 
 
 def _squeezed(name: str) -> str:
