@@ -20,6 +20,8 @@ NOT_FOUND = {
     "Playwright does not start": "in a browser",
     "no dot found": "of Graphviz",
     "no node found": "of the page's script",
+    "no anywidget found": "of the widget",
+    "no marimo found": "in a notebook",
 }
 
 

@@ -36,11 +36,13 @@ LAYERS = {
     "cli.py": 5, "play.py": 5, "__main__.py": 5,
 }  # fmt: skip
 EXTRAS = {
+    "anywidget": "show/widget/__init__.py",
     "graphviz": "show/draw.py",
     "hypothesis": "check/strategies.py",  # hypothesis_plugin.py is loaded by it
     "llvmlite": "compiler/backends/llvm/native.py",
     "matplotlib": "show/plotting.py",
     "tqdm": "train.py",
+    "traitlets": "show/widget/__init__.py",  # that anywidget is made of
 }
 
 

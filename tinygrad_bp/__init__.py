@@ -26,6 +26,7 @@ PUBLIC = {  # where the names come from; all operations of ops.py come on top
     "show.explain": "explain",
     "show.stepper": "stepper",
     "show.playground": "playground",
+    "show.widget": "widget",
     "ops": "OPS Op op",
     "lists": "softmax log_softmax mean take",
     "errors": "TinygradError GraphError StaleGraphError NonFiniteError CompileError DrawError "

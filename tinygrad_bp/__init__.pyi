@@ -147,8 +147,14 @@ from tinygrad_bp.show.draw import (
 from tinygrad_bp.show.explain import (
     explain as explain,
 )
+from tinygrad_bp.show.playground import (
+    playground as playground,
+)
 from tinygrad_bp.show.stepper import (
     stepper as stepper,
+)
+from tinygrad_bp.show.widget import (
+    widget as widget,
 )
 from tinygrad_bp.train import (
     History as History,
@@ -258,6 +264,7 @@ __all__ = [
     "op",
     "ops",
     "optim",
+    "playground",
     "pow_x",
     "powc",
     "powc_x",
@@ -289,5 +296,6 @@ __all__ = [
     "value_and_grad",
     "vjp",
     "where",
+    "widget",
     "xlogx",
 ]

@@ -38,6 +38,7 @@ EXTRAS = {  # extra: (the package it brings, what for)
     "progress": ("tqdm", "progress bars"),
     "strategies": ("hypothesis", "strategies for property tests"),
     "fast": ("llvmlite", "machine code"),
+    "widget": ("anywidget", "a page in a notebook, tg.widget"),
 }
 MOST_DERIVATIVES = 1_000
 

@@ -367,7 +367,7 @@ def test_source_and_report_before_the_first_call() -> None:
     assert "def run(S, samples):" in traced.source()
     assert "define double @evaluate" in traced.source("llvm")
     assert "loop nests" in traced.report()
-    with pytest.raises(ValueError, match="kind is 'python' or 'matrix' or 'llvm', not 'c'"):
+    with pytest.raises(ValueError, match="kind is 'python' or 'matrix' or 'llvm' or 'page', not 'c'"):
         traced.source("c")
 
 

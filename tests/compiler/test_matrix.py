@@ -446,7 +446,7 @@ def test_source_says_which_kinds_there_are():
     with pytest.raises(CompileError, match="has not been traced yet"):
         step.source("matrix")
     step.value([1.0])
-    with pytest.raises(ValueError, match="kind is 'python' or 'matrix' or 'llvm', not 'fortran'"):
+    with pytest.raises(ValueError, match="kind is 'python' or 'matrix' or 'llvm' or 'page', not 'fortran'"):
         step.source("fortran")
 
 

@@ -3,17 +3,14 @@
 What a browser makes of it is in test_stepper_browser.py.
 """
 
-import gc
 import html
-import math
 import os
-import random
 import re
 from base64 import b64encode
 from hashlib import sha256
 
 import pytest
-from support.graphs import HOSTILE, data_of, lecture_loss, mlp, nodes_under, recorded
+from support.graphs import HOSTILE, data_of, lecture_loss, mlp, nodes_under
 from support.programs import random_program, run
 
 import tinygrad_bp as tg
@@ -315,129 +312,3 @@ def test_what_is_no_value_is_refused(wrong):
 def test_a_leaf_alone_is_a_graph():
     _, data = data_of(stepper(Value(2.0)))
     assert data["graphs"][0]["order"] == []
-
-
-# --- a training ---------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("engine", ["eager", "compiled"])
-def test_a_training_is_recorded_every_so_many_steps_and_at_its_end(engine):
-    model, history = recorded(engine=engine)
-    kept = history.recording
-    assert kept.steps == [0, 3, 6, 7]
-    assert list(kept.parameters[-1]) == [p.data for p in model.parameters()]
-    assert len({len(row) for row in (kept.steps, kept.parameters, kept.answers, kept.moments)}) == 1
-    assert len(kept.graphs) == 1
-    fresh, plain = recorded(engine=engine, record=None)
-    assert plain.recording is None
-    assert plain.losses == pytest.approx(history.losses, rel=1e-12)
-    assert fresh.state_dict() == pytest.approx(model.state_dict(), rel=1e-12)
-
-
-def test_recording_changes_no_bit_of_an_eager_training():
-    (one, history), (other, plain) = recorded(engine="eager"), recorded(engine="eager", record=None)
-    assert history.losses == plain.losses
-    assert one.state_dict() == other.state_dict()
-
-
-def test_a_moment_is_what_the_model_is_at_that_step():
-    model, history = recorded(sample=5)
-    kept = history.recording
-    rng = random.Random(0)
-    xs = [[rng.uniform(-1.0, 1.0) for _ in range(2)] for _ in range(8)]
-    for p, number in zip(model.parameters(), kept.parameters[1]):
-        p.data = number
-    loss = tg.losses.squared_error(model(xs[5]), sum(xs[5]))
-    assert {**numbers(loss), "graph": 0} == kept.moments[1]
-    assert kept.answers[1] == [model(place).data for place in kept.places]
-
-
-def test_a_recording_holds_numbers_and_no_graph_lives_on():
-    _, history = recorded()
-    gc.collect()
-    before = sum(isinstance(thing, Value) for thing in gc.get_objects())
-    keep = [recorded()[1] for _ in range(3)]
-    gc.collect()
-    assert sum(isinstance(thing, Value) for thing in gc.get_objects()) == before
-    assert len(keep) == 3 and history.recording
-
-
-def test_one_input_is_asked_along_the_line_and_three_nowhere():
-    kept = recorded(nin=1)[1].recording
-    assert kept.places == sorted(kept.points)
-    kept = recorded(nin=3)[1].recording
-    assert (kept.places, kept.points, kept.answers) == ([], [], [[]] * 4)
-
-
-def test_a_graph_that_depends_on_its_numbers_is_kept_as_often_as_it_changes():
-    w = Value(0.0, label="w")
-
-    def model(x):
-        return w * x[0] if w.data < 0.25 else w * x[0] + w * 0.0
-
-    sgd = tg.optim.SGD([w], lr=0.05)
-    history = tg.fit(model, ([1.0], [1.0]), tg.losses.squared_error, sgd, 10, record=1, engine="eager")
-    assert len(history.recording.graphs) == 2
-    assert [moment["graph"] for moment in history.recording.moments] == sorted(
-        moment["graph"] for moment in history.recording.moments
-    )
-
-
-def test_a_graph_too_large_is_left_out():
-    model = tg.MLP(2, [32, 32, 1], rng=random.Random(0))
-    sgd = tg.optim.SGD(model.parameters(), lr=0.01)
-    history = tg.fit(model, ([[1.0, 2.0]], [1.0]), tg.losses.mse, sgd, 1, record=1)
-    assert history.recording.graphs == [] == history.recording.moments
-    assert data_of(stepper(history))[1]["graphs"] == []
-
-
-def test_recording_hides_no_error_and_makes_none():
-    w = Value(1.0, label="w")
-
-    def trained(loss, model=lambda x: w * x[0]):
-        data = ([[0.01, 1.0], [1.0, 2.0]], [1.0, 2.0])
-        return tg.fit(model, data, loss, tg.optim.SGD([w], lr=0.1), 3, record=1)
-
-    with pytest.raises(TypeError, match="fit: the loss of sample 0 is 'none', not a Value"):
-        trained(lambda prediction, y: "none")
-    with pytest.raises(tg.NonFiniteError, match=r"log of 0\.0"):
-        trained(lambda prediction, y: (prediction - prediction).log())
-    with tg.trap():  # beyond the data, below 0, the model answers nan
-        history = trained(tg.losses.mse, lambda x: w * Value(x[0]).log())
-    assert any(math.isnan(answer) for answer in history.recording.answers[0])
-    assert "NaN" not in data_of(stepper(history))[0]
-
-
-def test_no_step_is_a_training_too():
-    page = stepper(recorded(steps=0)[1])
-    assert data_of(page)[1]["steps"] == [0]
-
-
-def test_a_training_page_keeps_its_losses_few():
-    w = Value(0.0, label="w")
-    sgd = tg.optim.SGD([w], lr=0.001)
-    history = tg.fit(lambda x: w * x[0], ([1.0], [1.0]), tg.losses.mse, sgd, 5000, record=2500)
-    _, data = data_of(stepper(history))
-    assert 300 < len(data["losses"]) <= 600
-    assert all(history.losses[step] == loss for step, loss in data["losses"])
-
-
-def test_a_training_that_was_not_recorded_says_how():
-    with pytest.raises(
-        ValueError, match=r"nothing of this training was recorded: train with fit\(\.\.\., record=10\)"
-    ):
-        stepper(recorded(record=None)[1])
-
-
-@pytest.mark.parametrize(
-    "options, told",
-    [
-        ({"record": 0}, "fit: record is a whole number of steps from 1 up, or None, not 0"),
-        ({"record": 2.5}, "fit: record is a whole number of steps from 1 up, or None, not 2.5"),
-        ({"record": 1, "sample": 8}, "fit: sample is the number of a sample, from 0 to 7, not 8"),
-        ({"record": 1, "sample": -1}, "fit: sample is the number of a sample, from 0 to 7, not -1"),
-    ],
-)
-def test_bad_options(options, told):
-    with pytest.raises(ValueError, match=re.escape(told)):
-        recorded(**options)

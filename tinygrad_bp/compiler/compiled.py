@@ -169,7 +169,8 @@ class _Compiled:
         return kernel
 
     def source(self, kind: str = "python") -> str:
-        """The generated code of the last kernel used: "python", "matrix" for array libraries, or "llvm".
+        """The generated code of the last kernel used: "python", "matrix" for array libraries,
+        "llvm", or "page", which is data.
 
         Raises CompileError before the first call, and for "matrix" if an operation has no array function.
         """

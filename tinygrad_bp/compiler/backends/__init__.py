@@ -1,16 +1,15 @@
-"""The backends, behind one interface: a rolled program as Python, as machine code, or as matrices.
+"""The backends, behind one interface: a rolled program as Python, as machine code, as matrices, or as data.
 
 A backend is a module with `source(kernel)`: the program as text.  It reads each statement with `fold`, by a
 `Speller` of its own, and each primitive's record in `PRIMITIVES` (both in spelling.py).  If its code runs on
 data here, the module also has `bind(kernel, columns, use)`.  A new backend gets a line in BACKENDS, and then
-`step.source(kind)` prints it.  page.py reads the same records, but writes one operation at a time: the page
-runs the user's own graph.
+`step.source(kind)` prints it.
 """
 
 import warnings
 from typing import Protocol
 
-from tinygrad_bp.compiler.backends import python
+from tinygrad_bp.compiler.backends import page, python
 from tinygrad_bp.compiler.backends.llvm import frame
 from tinygrad_bp.compiler.backends.matrix import emit_matrix
 from tinygrad_bp.compiler.bound import Bound, Use
@@ -33,7 +32,7 @@ class Runner(Backend, Protocol):
         """The kernel with its data. Raises CompileError where its code cannot be made or run."""
 
 
-BACKENDS: dict[str, Backend] = {"python": python, "matrix": emit_matrix, "llvm": frame}
+BACKENDS: dict[str, Backend] = {"python": python, "matrix": emit_matrix, "llvm": frame, "page": page}
 FASTEST: Runner = frame
 ANYWHERE: Runner = python
 _warned: set[str] = set()

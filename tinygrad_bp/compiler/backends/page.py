@@ -1,15 +1,18 @@
 """The page's backend: operations and whole programs as data, in lists of primitives, which its script reads.
 
-A program is loop nests with the addresses of their operands, as every backend gets them.  Each rule of the table is read on terms, as for every backend, so what arrives here is written in about thirty
-primitives; machine.js, beside the stepper's page, has one function for each.  An operation of the user's own
+A program is loop nests with the addresses of their operands, as every backend gets them.  Each
+rule of the table is read on terms, so what arrives here is written in about thirty primitives; machine.js,
+beside the stepper's page, has one function for each.  An operation of the user's own
 has a rule here if its value and its partials are written in the table's operations.  No code is written: a
 page runs no script but its own.
 """
 
+import json
 from collections.abc import Sequence
 from math import isfinite
 from typing import Any
 
+from tinygrad_bp.compiler.kernel import Kernel
 from tinygrad_bp.compiler.lower import EXPANSIONS
 from tinygrad_bp.compiler.roll import Nest, Rolled
 from tinygrad_bp.compiler.schedule import Kind, Leaf, Literal, Space, Token
@@ -20,6 +23,11 @@ from tinygrad_bp.ops import TABLE, Op
 
 Rule = dict[str, Any]
 MEMORY = {Space.SCALARS: 0, Space.ROWS: 1}
+
+
+def source(kernel: Kernel) -> str:
+    """The program as the JSON that a page gets."""
+    return json.dumps(emit_page(kernel.rolled))
 
 
 def emit_page(rolled: Rolled) -> dict[str, Any]:
@@ -60,7 +68,7 @@ def _token(token: Token) -> int | str | list[float | str]:
         return [_number(token.number)]
     if not token.length and token.op not in PRIMITIVES:
         raise CompileError(
-            f"a page has no {token.op.name!r}: write its value and its partials in the operations of the table"
+            f"a page has no {token.op.name!r}: write its value and its partials in operations of the table"
         )
     return str(token.op.name)
 

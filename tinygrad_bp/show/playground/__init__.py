@@ -1,8 +1,8 @@
 """playground: a page in which your own model trains, live, in one file.
 
-The model's loss, its gradient and the optimizer's rule travel as data; one fixed interpreter in the page runs
-them.  A run that was recorded with `fit(..., record=k)` plays in the same page.  program.py makes the data, and
-page/ has the scripts.
+The model's loss, its gradient and the optimizer's rule travel as data; one fixed interpreter in the page
+runs them.  A run that was recorded with `fit(..., record=k)` plays in the same page.  program.py makes the
+data, and page/ has the scripts.
 """
 
 import os
@@ -29,7 +29,9 @@ from tinygrad_bp.show.playground.recording import Recording
 from tinygrad_bp.show.stepper import SCRIPTS, STYLES, Stepper, page_of
 
 FOLDER = Path(__file__).parent / "page"
-OWN_SCRIPTS = tuple(str(FOLDER / name) for name in ("program.js", "training.js", "figures.js", "playground.js"))
+OWN_SCRIPTS = tuple(
+    str(FOLDER / name) for name in ("program.js", "training.js", "figures.js", "playground.js")
+)
 OWN_STYLES = (str(FOLDER / "playground.css"),)
 MOST_PARAMETERS, MOST_SAMPLES = 20_000, 2_000
 SIZES = (1, 8, 32, 128)  # of batches that can be chosen in the page
@@ -51,8 +53,8 @@ def playground(
 ) -> Stepper:
     """A page in which `model` trains on data = (xs, ys), written to `path` if one is given.
 
-    Everything but the path is as in `fit`, and so are the losses in the page; the model itself stays as it is.
-    The page begins with the model's parameters and has `starts` - 1 other starting points, drawn by `seed`.
+    Everything but the path is as in `fit`, and so are the losses in the page; the model stays as it is.  The
+    page begins with the model's parameters and has `starts` - 1 other starting points, drawn by `seed`.
     A model of two inputs is shown as a map, one of one input as a curve, any other as predicted against true.
 
     Raises DrawError for more than 20,000 parameters or 2,000 samples, CompileError for a loss that depends on
@@ -76,9 +78,13 @@ def playground(
         raise ValueError(f"playground: reduce is 'sum' or 'mean', not {reduce!r}")
     size = len(samples)
     if batch_size is not None:
-        size = whole_number(batch_size, 1, "playground: batch_size is a whole number from 1 up, or None for all")
+        size = whole_number(
+            batch_size, 1, "playground: batch_size is a whole number from 1 up, or None for all"
+        )
     if size > len(samples):
-        raise ValueError(f"playground: a batch_size of {size} for {len(samples)} samples: at most {len(samples)}")
+        raise ValueError(
+            f"playground: a batch_size of {size} for {len(samples)} samples: at most {len(samples)}"
+        )
     starts = whole_number(starts, 1, "playground: starts is a whole number from 1 up")
     _refuse_too_much(len(optimizer.parameters), len(samples))
     if type(optimizer).step is not Optimizer.step:
@@ -124,11 +130,11 @@ def _page(data: Json, title: str) -> Stepper:
 def _refuse_too_much(parameters: int, samples: int) -> None:
     if parameters > MOST_PARAMETERS:
         raise DrawError(
-            f"playground: {parameters:,} parameters, and {MOST_PARAMETERS:,} are the most that a page trains: "
-            "make the layers narrower, or give the optimizer fewer of them"
+            f"playground: {parameters:,} parameters, and {MOST_PARAMETERS:,} are the most that a page trains:"
+            " make the layers narrower, or give the optimizer fewer of them"
         )
     if samples > MOST_SAMPLES:
         raise DrawError(
-            f"playground: {samples:,} samples, and {MOST_SAMPLES:,} are the most that a page holds: take some, "
-            f"as in playground(model, (xs[:{MOST_SAMPLES}], ys[:{MOST_SAMPLES}]), ...)"
+            f"playground: {samples:,} samples, and {MOST_SAMPLES:,} are the most that a page holds:"
+            f" take some, as in playground(model, (xs[:{MOST_SAMPLES}], ys[:{MOST_SAMPLES}]), ...)"
         )

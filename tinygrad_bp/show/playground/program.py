@@ -1,15 +1,16 @@
 """A training as data for the page: programs, numbers, and the graph of one sample.
 
-The loss of a sample, its gradient and the optimizer's rule are compiled as they are for machine code, and written
-for the page's interpreter.  Doubles travel in base64, to the last bit.
+The loss of a sample, its gradient and the optimizer's rule are compiled as they are for machine code, and
+written for the page's interpreter.  Doubles travel in base64, to the last bit.
 """
 
 import random
 import struct
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from math import isfinite, sqrt
+from math import sqrt
 from typing import Any
 
 from tinygrad_bp.compiler import compile
@@ -144,7 +145,7 @@ def packed_generator(rng: random.Random) -> str:
 
 
 def _with_leaves(made: tuple[Json, list[Value]], parameters: Sequence[Value]) -> Json:
-    """A program, and for each Value that it reads the number of the parameter in a list, or its own number."""
+    """A program; for each Value that it reads, the number of the parameter in a list, or its own number."""
     program, leaves = made
     index = {p: i for i, p in enumerate(parameters)}
     return {"program": program, "leaves": [[index[v]] if v in index else v.data for v in leaves]}
@@ -154,10 +155,9 @@ def _rates(optimizer: Optimizer) -> list[float]:
     if not callable(optimizer.lr):
         return [optimizer.rate()]
     rates = [optimizer.rate()]
-    try:
-        rates += [optimizer.rate(optimizer.t + k) for k in range(1, SCHEDULED)]
-    except (TypeError, ValueError):
-        pass  # the schedule ends there
+    with suppress(TypeError, ValueError):  # the schedule may end before
+        for k in range(1, SCHEDULED):
+            rates.append(optimizer.rate(optimizer.t + k))
     while len(rates) > 1 and rates[-2] == rates[-1]:
         rates.pop()
     return rates
@@ -173,7 +173,7 @@ def _classes(ys: Sequence[Any]) -> list[float]:
 
 
 def _graph(trained: Trained) -> Json:
-    """The graph of any one sample: its shape, and what each of its leaves is: a parameter, a column, a number."""
+    """The graph of any sample: its shape, and what each of its leaves is: a parameter, a column, a number."""
     x, y = trained.samples[0]
     found = trace(trained.loss_of_sample, (structure_of(x), structure_of(y)), trained.parameters)
     root, width = found.outputs[0], len(flat(x))

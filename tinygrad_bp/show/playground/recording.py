@@ -1,7 +1,7 @@
 """What `fit(..., record=k)` keeps of a training: the parameters at every k-th step, in plain numbers.
 
-All that a page shows of such a moment is computed from them by the programs of program.py, which are made when
-the recording begins; no graph stays in memory.
+All that a page shows of such a moment is computed from them by the programs of program.py, which are made
+when the recording begins; no graph stays in memory.
 """
 
 from array import array

@@ -89,7 +89,7 @@ def page_of(data: Json, title: str, scripts: Sequence[str], styles: Sequence[str
         "policy": f"{policy}; base-uri 'none'; form-action 'none'",
         "title": escape(title),
         "style": style,
-        "data": json.dumps(_finite(data), separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"),
+        "data": json.dumps(finite(data), separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"),
         "script": script,
     }
     page = "\n".join(map(str.strip, (PAGE / "stepper.html").read_text(encoding="utf-8").splitlines()))
@@ -119,10 +119,10 @@ def _hash(text: str) -> str:
     return f"sha256-{b64encode(sha256(text.encode()).digest()).decode()}"
 
 
-def _finite(data: Any) -> Any:
+def finite(data: Any) -> Any:
     """JSON has no nan and no infinities: they become texts."""
     if isinstance(data, dict):
-        return {key: _finite(entry) for key, entry in data.items()}
+        return {key: finite(entry) for key, entry in data.items()}
     if isinstance(data, (list, tuple)):
-        return [_finite(entry) for entry in data]
+        return [finite(entry) for entry in data]
     return str(data) if isinstance(data, float) and not isfinite(data) else data

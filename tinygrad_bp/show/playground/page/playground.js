@@ -36,11 +36,14 @@ class Playground {
     this.playing = false;
     this.drawn = {figures: 0, weights: 0, graph: 0};
     this.sample = data.sample ?? (data.each ? this.hardest() : 0);
+    const linked = /\bstep=/.test(location.hash);  // to a moment of backpropagation
     this.page = this.graph();
+    const step = this.page?.step;
     this.build();
     this.listen();
     this.turn("train");
-    this.go(this.recorded ? 0 : this.training.moments.length - 1);
+    this.go(0);
+    if (linked && this.page) this.turn("trace", step);
   }
 
   get recorded() {
@@ -294,7 +297,7 @@ class Playground {
 
   // --- showing ---
 
-  turn(mode) {
+  turn(mode, step = 0) {
     this.halt();
     this.mode = mode;
     set(document.body, "data-mode", mode);
@@ -302,7 +305,7 @@ class Playground {
     if (mode === "train") this.page?.drawing.fit();  // all of it; steps are read from near
     if (mode === "trace") {
       this.showGraph();
-      this.page.go(0);
+      this.page.go(step);
     } else if (this.told.textContent) this.show();
   }
 

@@ -7,6 +7,8 @@ const TILE = 128;  // samples at a time: what they need stays in the processor's
 const [ONCE, SAMPLE, SUM, COUNT] = [0, 1, 2, 3];  // kinds of nests
 const LONG = {total: 1, inner: 2};  // accumulations, by how many lists they take
 
+Object.assign(PRIMITIVES, {copy: x => x});  // what is the same for all samples, as one of each
+
 /** @type {(x: any) => number} */
 const finite = x => typeof x === "string" ? {nan: NaN, inf: Infinity, "-inf": -Infinity}[x] : x;
 

@@ -60,7 +60,7 @@ class Training {
   constructor(data) {
     this.data = data;
     this.count = data.count;
-    this.columns = data.columns.map(doubles);
+    this.columns = (data.columns || []).map(doubles);
     this.grads = this.program(data.grads);
     this.each = this.program(data.each);
     this.model = this.program(data.model);
