@@ -23,7 +23,7 @@ from tinygrad_bp.compiler.spelling import EXPANDED, PRIMITIVES
 from tinygrad_bp.compiler.terms import LISTS
 from tinygrad_bp.engine import newest_first
 from tinygrad_bp.ops import OPS, TABLE
-from tinygrad_bp.show.stepper import PAGE
+from tinygrad_bp.show.stepper.sealed import PAGE
 
 SUMMED = {name for name, rule in RULES.items() if rule.sums}
 PROGRAMS = int(os.environ.get("PAGE_PROGRAMS", "1000"))

@@ -18,7 +18,7 @@ from tinygrad_bp.optim import SGD, Adagrad, Adam, AdamW, RMSProp
 from tinygrad_bp.schedules import cosine
 from tinygrad_bp.show.playground import FOLDER, playground
 from tinygrad_bp.show.playground.program import packed
-from tinygrad_bp.show.stepper import PAGE
+from tinygrad_bp.show.stepper.sealed import PAGE
 
 SCRIPTS = (PAGE / "machine.js", FOLDER / "program.js", FOLDER / "training.js")
 RUNNER = """

@@ -26,7 +26,7 @@ from tinygrad_bp.show.playground.program import (
     starting_points,
 )
 from tinygrad_bp.show.playground.recording import Recording
-from tinygrad_bp.show.stepper import SCRIPTS, STYLES, Stepper, page_of
+from tinygrad_bp.show.stepper.sealed import SCRIPTS, STYLES, Stepper, page_of
 
 FOLDER = Path(__file__).parent / "page"
 OWN_SCRIPTS = tuple(

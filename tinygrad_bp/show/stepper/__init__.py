@@ -1,57 +1,13 @@
 """stepper: a page that steps through backpropagation on your own graph, forward and backward.
 
-One HTML file with its script, style and data in it: it asks no network for anything, and its
-Content-Security-Policy lets nothing run but its own script.  moments.py makes the data; the page itself is
-in page/.
+moments.py makes the data, sealed.py the file; the page itself is in page/.
 """
 
-import json
 import os
-import re
-from base64 import b64encode
-from collections.abc import Sequence
-from hashlib import sha256
-from html import escape
-from math import isfinite
-from pathlib import Path
 from typing import Any
 
-from tinygrad_bp.errors import DrawError
-from tinygrad_bp.files import file_path, write_whole
-from tinygrad_bp.show.stepper.moments import Json, numbers, shape
-
-PAGE = Path(__file__).parent / "page"
-SCRIPTS = ("strings.js", "sums.js", "machine.js", "live.js", "graph.js", "panel.js", "stepper.js", "start.js")
-STYLES = ("stepper.css",)
-
-
-class Stepper:
-    """A page as one text of HTML: save it, or let a notebook show it."""
-
-    def __init__(self, html: str) -> None:
-        self.html = html
-
-    def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the page to a file, whole, and return its path; without a suffix it gets .html.
-
-        Raises DrawError, and leaves what is there, if that cannot be.
-        """
-        path = file_path(path, DrawError)
-        path = path if path.suffix else path.with_name(f"{path.name}.html")
-        return write_whole(path, self.html.encode(), DrawError)
-
-    def _repr_html_(self) -> str:
-        frame = "width: 100%; height: 720px; border: 0"
-        return (
-            f'<iframe srcdoc="{escape(self.html)}" sandbox="allow-scripts" allow="clipboard-write" '
-            f'title="stepper" style="{frame}"></iframe>'
-        )
-
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
-        return {"text/plain": repr(self), "text/html": self._repr_html_()}
-
-    def __repr__(self) -> str:
-        return f"<stepper page of {len(self.html.encode()) // 1000} kB: .save('backprop.html') and open it>"
+from tinygrad_bp.show.stepper.moments import numbers, shape
+from tinygrad_bp.show.stepper.sealed import SCRIPTS, STYLES, Stepper, page_of
 
 
 def stepper(loss: Any, path: str | os.PathLike[str] | None = None) -> Stepper:
@@ -78,51 +34,3 @@ def stepper(loss: Any, path: str | os.PathLike[str] | None = None) -> Stepper:
     if path is not None:
         page.save(path)
     return page
-
-
-def page_of(data: Json, title: str, scripts: Sequence[str], styles: Sequence[str]) -> Stepper:
-    """The page with this data, whose scripts and styles are files of page/, or paths."""
-    script = "\n".join(map(_squeezed, scripts))
-    style = "\n".join(map(_squeezed, styles))
-    policy = f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'"
-    parts = {
-        "policy": f"{policy}; base-uri 'none'; form-action 'none'",
-        "title": escape(title),
-        "style": style,
-        "data": json.dumps(finite(data), separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"),
-        "script": script,
-    }
-    page = "\n".join(map(str.strip, (PAGE / "stepper.html").read_text(encoding="utf-8").splitlines()))
-    first, *rest = page.split("@")
-    return Stepper(first + "".join(parts[word] if i % 2 == 0 else word for i, word in enumerate(rest)))
-
-
-def _squeezed(name: str) -> str:
-    """A file of the page without what only its readers need: comments, indentation, spaces around signs.
-
-    Quoted text stays as it is, and so do signs that would run together.
-    """
-    lines = (PAGE / name).read_text(encoding="utf-8").splitlines()
-    lines = [line.split("  // ")[0].strip() for line in lines]
-    text = "\n".join(line for line in lines if line and not line.startswith(("//", "/*")))
-    if name.endswith(".css"):
-        return re.sub(r"(?<=[;:,{}])\s|\s(?=[{}])|; ?(?=})", "", text)
-    parts = re.split(r'(`[^`]*`|"(?:\\.|[^"\\])*")', text)
-    parts[::2] = [
-        re.sub(r" ?([=<>*?:;,(){}&|!]+) ?| ([-+/]) (?![-+/])", r"\1\2", part) for part in parts[::2]
-    ]
-    parts[::2] = [re.sub(r"(?<=[{,;(])\n|\n(?=[?:.&|])", "", part) for part in parts[::2]]
-    return "".join(parts)
-
-
-def _hash(text: str) -> str:
-    return f"sha256-{b64encode(sha256(text.encode()).digest()).decode()}"
-
-
-def finite(data: Any) -> Any:
-    """JSON has no nan and no infinities: they become texts."""
-    if isinstance(data, dict):
-        return {key: finite(entry) for key, entry in data.items()}
-    if isinstance(data, (list, tuple)):
-        return [finite(entry) for entry in data]
-    return str(data) if isinstance(data, float) and not isfinite(data) else data

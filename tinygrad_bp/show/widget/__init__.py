@@ -14,8 +14,8 @@ from typing import Any
 from tinygrad_bp.engine import Value
 from tinygrad_bp.errors import MissingExtraError, TinygradError
 from tinygrad_bp.floats import to_float
-from tinygrad_bp.show.stepper import SCRIPTS, STYLES, finite, page_of
 from tinygrad_bp.show.stepper.moments import Json, numbers, shape
+from tinygrad_bp.show.stepper.sealed import SCRIPTS, STYLES, finite, page_of
 
 FOLDER = Path(__file__).parent
 HEIGHT = 720  # pixels of the frame
