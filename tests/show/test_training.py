@@ -236,7 +236,7 @@ def test_an_operation_that_a_page_lacks_is_named(tmp_path):
     w = Value(0.5, label="w")
     path = tmp_path / "page.html"
     with pytest.raises(
-        tg.CompileError, match="a page has no 'odd': write its value and its partials in the op"
+        tg.CompileError, match="a page has no 'odd': write its value and its partials in operations"
     ):
         playground(lambda x: odd(w * x[0]), ([1.0], [1.0]), tg.losses.mse, SGD([w], lr=0.1), path)
     assert not path.exists()
