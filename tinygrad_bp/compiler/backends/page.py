@@ -66,7 +66,7 @@ def _token(token: Token) -> int | str | list[float | str]:
         return MEMORY[token.space]
     if isinstance(token, Literal):
         return [_number(token.number)]
-    if not token.length and token.op not in PRIMITIVES:
+    if token.op not in LISTS and token.op not in PRIMITIVES:
         raise CompileError(
             f"a page has no {token.op.name!r}: write its value and its partials in operations of the table"
         )

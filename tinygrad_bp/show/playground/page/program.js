@@ -5,7 +5,7 @@
 
 const TILE = 128;  // samples at a time: what they need stays in the processor's cache
 const [ONCE, SAMPLE, SUM, COUNT] = [0, 1, 2, 3];  // kinds of nests
-const LONG = {total: 1, inner: 2};  // accumulations, by how many lists they take
+const LONG = {total: 1, inner: 2, take: 1};  // what takes lists, and how many
 
 Object.assign(PRIMITIVES, {copy: x => x});  // what is the same for all samples, as one of each
 
@@ -57,7 +57,7 @@ class Program {
       if (typeof token === "number") { k += 1; return {leaf: token, at: k}; }
       if (!(token in LONG)) return {leaf: -1, name: token, takes: PRIMITIVES[token].length};
       const lists = Array.from({length: LONG[token]}, () => { k += 1; return {rows: runs[k - 1][0] === 1, stride: runs[k - 1][1], at: k}; });
-      return {leaf: -2, lists, length};
+      return {leaf: -2, name: token, lists, length};
     });
     const [[rows, hop], [trips, stride]] = [...Array(2 - loops.length).fill([1, base.map(() => 0)]), ...loops];
     return {kind, steps, literals, base, table, rows, hop, trips, stride, address: new Int32Array(base.length),
@@ -126,7 +126,9 @@ class Program {
         step[top] = vector;
       } else {
         const vector = lists.some(list => list.rows) ? 1 : step[top], out = this.out(vector, s === last && kind === SAMPLE, top, address);
-        this.accumulate(out, this.to, buffer[top], offset[top], step[top], lists, address, length, vector ? lanes : 1);
+        const how = [out, this.to, buffer[top], offset[top], step[top], lists, address, length, vector ? lanes : 1];
+        if (name === "take") this.take(...how);
+        else this.accumulate(...how);
         step[top] = vector;
         buffer[top] = out;
         offset[top] = this.to;
@@ -178,6 +180,15 @@ class Program {
     else for (let k = 0; k < length; k++) {
       let p = place(first, a, k) * us, q = place(second, b, k) * vs;
       for (let i = 0; i < n; i++, p += ui, q += vi) out[to + i] += u[p] * v[q];
+    }
+  }
+
+  // The entry of a list at an index; nan where there is none.
+  take(out, to, x, from, step, [list], address, length, n) {
+    const memory = list.rows ? this.rows : this.scalars, first = address[list.at];
+    for (let i = 0; i < n; i++) {
+      const k = x[from + i * step], place = list.stride === null ? this.table[first + k] : first + k * list.stride;
+      out[to + i] = !(Number.isInteger(k) && k >= 0 && k < length) ? NaN : memory[list.rows ? place * TILE + i : place];
     }
   }
 
