@@ -13,7 +13,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
-from write_generated import NAMES, PAGE, PICTURE, STEPPER, STUB, moving, names, page, stub
+from write_generated import NAMES, PAGE, PASSES, PICTURE, STEPPER, STUB, moving, names, page, passes, stub
 
 import tinygrad_bp
 from tinygrad_bp.ops import OPS, TABLE
@@ -180,8 +180,14 @@ def test_operations_are_named_in_the_table_alone(name):
 
 @pytest.mark.parametrize(
     "path, text",
-    [(STUB, stub()), (NAMES, names()), (PAGE, page()), *zip((PICTURE, STEPPER), moving())],
-    ids=["stub", "names", "page", "picture", "stepper"],
+    [
+        (STUB, stub()),
+        (NAMES, names()),
+        (PAGE, page()),
+        (PASSES, passes()),
+        *zip((PICTURE, STEPPER), moving()),
+    ],
+    ids=["stub", "names", "page", "passes", "picture", "stepper"],
 )
 def test_what_is_made_from_the_table_is_current(path, text):
     assert path.read_text(encoding="utf-8") == text, "run: python tests/write_generated.py"

@@ -43,6 +43,14 @@ def test_every_file_in_the_picture_of_the_architecture_exists():
         assert any(path.endswith("/" + name.rstrip("/")) for path in there), name
 
 
+def test_what_is_quoted_of_the_engine_stands_in_it():
+    page = (ROOT / "docs" / "explanation" / "engine.md").read_text(encoding="utf-8")
+    engine = (ROOT / "tinygrad_bp" / "engine.py").read_text(encoding="utf-8")
+    quotations = [text for _, text in CODE.findall(page)]
+    assert len(quotations) > 6
+    assert [text for text in quotations if text not in engine] == []
+
+
 TRANSLATED = {"README.md": "docs/README.zh.md"} | {
     f"docs/tutorial/{page.name}": f"docs/zh/tutorial/{page.name}"
     for page in sorted((ROOT / "docs" / "tutorial").glob("*.md"))

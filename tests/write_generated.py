@@ -3,7 +3,8 @@
 `tinygrad_bp/methods.pyi` and `__init__.pyi` tell type checkers and editors, which run nothing, what methods
 Value has and what names the package has;
 `docs/operations.md` lists the operations for people; `docs/derived_backprop.md` shows derived matrix code
-beside the one written by hand; `docs/backprop.svg` is the moving
+beside the one written by hand; `docs/explanation/compiler.md` gets what each pass
+of the compiler prints; `docs/backprop.svg` is the moving
 picture of the README, and `docs/backprop.html` the page that steps through its graph.
 Tests compare them with what is made here, and say to run this when a row, or a backend, has changed.
 """
@@ -15,6 +16,7 @@ import runpy
 import sys
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import tinygrad_bp
 from tinygrad_bp.ops import OPS, TABLE, Op
@@ -25,6 +27,7 @@ STUB = PACKAGE / "methods.pyi"
 NAMES = PACKAGE / "__init__.pyi"
 PAGE = PACKAGE.parent / "docs" / "operations.md"
 DERIVED = PACKAGE.parent / "docs" / "derived_backprop.md"
+PASSES = PACKAGE.parent / "docs" / "explanation" / "compiler.md"
 PICTURE, STEPPER = (PACKAGE.parent / "docs" / f"backprop.{kind}" for kind in ("svg", "html"))
 
 LETTERS = {"atan2": "yx", "where": "cxy", "nan_if": "od"}  # operands that are not called x, y
@@ -272,15 +275,29 @@ loss, grad = space["value_and_grad"](xp, torch.asarray(params), torch.asarray(xs
 """
 
 
-@cache
-def moving() -> tuple[str, str]:
-    """The README's picture and the page beside it, as demos/animate_backprop.py makes them."""
+def demo_named(name: str) -> dict[str, Any]:
+    """The names of a demo, which is not run."""
     folder = str(PACKAGE.parent / "demos")
     sys.path.insert(0, folder)
     try:
-        demo = runpy.run_path(f"{folder}/animate_backprop.py")
+        return runpy.run_path(f"{folder}/{name}.py")
     finally:
         sys.path.remove(folder)
+
+
+@cache
+def passes() -> str:
+    """The text of docs/explanation/compiler.md: below each mark, what the demo prints for that pass."""
+    printed = demo_named("compiler_passes")["passes"]()
+    block = re.compile(r"(?<=<!-- )(\w+)( -->\n```\w+\n).*?(?=^```$)", re.DOTALL | re.MULTILINE)
+    text = PASSES.read_text(encoding="utf-8")
+    return block.sub(lambda m: f"{m[1]}{m[2]}{printed[m[1]]}\n", text)
+
+
+@cache
+def moving() -> tuple[str, str]:
+    """The README's picture and the page beside it, as demos/animate_backprop.py makes them."""
+    demo = demo_named("animate_backprop")
     loss = demo["differentiated"]()
     return demo["picture"](loss), tinygrad_bp.stepper(loss).html
 
@@ -291,6 +308,7 @@ if __name__ == "__main__":
         (NAMES, names()),
         (PAGE, page()),
         (DERIVED, derived()),
+        (PASSES, passes()),
         (PICTURE, moving()[0]),
         (STEPPER, moving()[1]),
     ):

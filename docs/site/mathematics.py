@@ -31,8 +31,8 @@ class Formula(InlineProcessor):
 
 
 def typeset(latex: str, display: str = "inline") -> str:
-    """MathML of a formula."""
-    return convert(latex.replace("\n", " "), display=display)
+    """MathML of a formula; a function's name, such as arcosh, is set as a name and not as an operator."""
+    return re.sub(r"<mo>(\w{2,})</mo>", r"<mi>\1</mi>", convert(latex.replace("\n", " "), display=display))
 
 
 class Mathematics(Extension):
