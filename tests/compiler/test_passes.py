@@ -7,19 +7,22 @@ in test_every_form.py.
 
 import math
 from collections import Counter
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import pytest
 
 import tinygrad_bp as tg
 from tinygrad_bp import Value, ops
 from tinygrad_bp.compiler.adjoint import derivatives
+from tinygrad_bp.compiler.backends import BACKENDS
 from tinygrad_bp.compiler.fuse import fuse
+from tinygrad_bp.compiler.kernel import Kernel
 from tinygrad_bp.compiler.lower import FEW, lower
 from tinygrad_bp.compiler.roll import Nest, Rolled, addresses_of, leaf_spaces, points_of, roll
 from tinygrad_bp.compiler.schedule import Kind, Schedule, Space, schedule
-from tinygrad_bp.compiler.spelling import PRIMITIVES
+from tinygrad_bp.compiler.spelling import PRIMITIVES, fold
 from tinygrad_bp.compiler.terms import (
     COPY,
     INNER,
@@ -34,6 +37,7 @@ from tinygrad_bp.compiler.terms import (
 from tinygrad_bp.compiler.tracing import trace
 from tinygrad_bp.errors import CompileError
 from tinygrad_bp.graph_sweep import WeightRow
+from tinygrad_bp.ops import Op
 
 Loss = Callable[[list[Any]], Any]
 
@@ -390,3 +394,41 @@ def test_for_arrays_a_choice_needs_no_factor_that_is_1() -> None:
 
     assert operations(lowered(slope, [], 1, arrays=True))["mul"] == 0
     assert operations(lowered(slope, [], 1))["mul"] == 1
+
+
+# ---- a backend ---------------------------------------------------------------------------------------------
+
+
+class Words(NamedTuple):
+    """A statement in words."""
+
+    nest: Nest
+
+    def operand(self, k: int) -> str:
+        return f"{leaf_spaces(self.nest)[k].value}{self.nest.base[k + 1]}"
+
+    def number(self, x: float) -> str:
+        return f"{x:g}"
+
+    def applied(self, op: Op, operands: Sequence[str]) -> str:
+        return f"{op.name} of {' and '.join(operands)}"
+
+    def taken(self, index: str, k: int) -> str:
+        return f"entry {index} from {self.operand(k)} on"
+
+    def accumulated(self, start: str, lists: Sequence[int]) -> str:
+        return f"{start} plus the sum from {' times '.join(map(self.operand, lists))} on"
+
+
+def test_a_backend_is_a_module_with_a_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    def source(kernel: Kernel) -> str:
+        return "\n".join(f"{n.points} x {fold(n.shape, Words(n))}" for n in kernel.rolled.nests)
+
+    monkeypatch.setitem(BACKENDS, "words", SimpleNamespace(source=source))
+    params, layer = neurons(3, 4)
+    step = tg.compile(lambda x: tg.sum(*layer(x)), params, example=([0.5] * 4,))
+    lines = step.source("words").splitlines()
+    assert lines[0] == "3 x S4 plus the sum from S0 times R0 on"
+    assert "3 x exp of neg of abs of mul of 2 and R4" in lines
+    with pytest.raises(ValueError, match="kind is 'python' or 'matrix' or 'llvm' or 'words', not 'prose'"):
+        step.source("prose")

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from support.forms import seed_of_the_commit
+from support.optimizers import OTHERS
 
 import tinygrad_bp as tg
 from tinygrad_bp import MLP, CheckpointError, Value
@@ -52,6 +53,7 @@ KINDS = {
     "RMSProp": (RMSProp, {"clip_norm": 1.0}),
     "Adagrad": (Adagrad, {"clip_value": 0.5}),
     "schedule": (SGD, {"lr": linear(0.1, steps=100)}),
+    **{name: (kind, {}) for name, kind in OTHERS.items()},
 }
 
 

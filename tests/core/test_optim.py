@@ -8,6 +8,7 @@ import math
 import random
 
 import pytest
+from support.optimizers import EVERY
 
 from tinygrad_bp import MLP, Value, optim, schedules
 from tinygrad_bp.optim import SGD, Adagrad, Adam, AdamW, Optimizer, RMSProp
@@ -212,6 +213,15 @@ RULES = {
     "adagrad": (Adagrad, {}, adagrad_rule),
     "clipped": (SGD, {"clip_value": 0.5}, lambda p, g, t, kept: p - RATE * max(-0.5, min(0.5, g))),
 }
+
+
+@pytest.mark.parametrize("kind", EVERY)
+def test_every_optimizer_has_its_rule_here(kind):
+    name = kind.__name__
+    line = f'"{name.lower()}": ({name}, {{"option": 0.9}}, {name.lower()}_rule),'
+    assert kind in [row[0] for row in RULES.values()], (
+        f"write {name.lower()}_rule(p, g, t, kept), and add to RULES: {line}"
+    )
 
 
 @pytest.mark.parametrize("name", RULES)

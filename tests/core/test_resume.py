@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.forms import seed_of_the_commit
+from support.optimizers import OTHERS
 
 import tinygrad_bp as tg
 from tinygrad_bp import MLP, CheckpointError, CompileError, NonFiniteError, Value, fit
@@ -28,6 +29,7 @@ OPTIMIZERS = {
     "AdamW": lambda ps: AdamW(ps, lr=cosine(0.01, steps=40)),
     "RMSProp": lambda ps: RMSProp(ps, lr=0.001),
     "Adagrad": lambda ps: Adagrad(ps, lr=0.01),
+    **OTHERS,
 }
 
 

@@ -10,6 +10,7 @@ import signal
 import warnings
 
 import pytest
+from support.optimizers import OTHERS
 
 import tinygrad_bp as tg
 from tinygrad_bp import optim, schedules
@@ -143,6 +144,7 @@ RULES = {
     "adamw": lambda ps: optim.AdamW(ps, lr=schedules.cosine(0.02, steps=12), clip_norm=0.5),
     "rmsprop": lambda ps: optim.RMSProp(ps, lr=schedules.warm_up(0.01, steps=5)),
     "adagrad": lambda ps: optim.Adagrad(ps, lr=0.1, weight_decay=0.01),
+    **OTHERS,
 }
 
 
