@@ -61,7 +61,7 @@ class LineWriter:
             self.gradient.append(s.block)
         if s.factors:
             x, y = (self.variables.rows(Space.ROWS, factor) for factor in s.factors)
-            more = f" + n * {self.variables.matrix(s.more).text}" if s.more else ""
+            more = f" + n * {self.variables.matrix(s.more)}" if s.more else ""
             return f"{s.block.name} = {x} @ {y}.T{more}"
         counted = s.kind is Kind.COUNT or not fm.differs(s.formula)
         if is_loss and isinstance(s.formula, fm.Total) and not counted:
@@ -144,17 +144,17 @@ class LineWriter:
         columns = list(dict.fromkeys(f.xs.lists))
         if f.ws and f.ws.space is Space.SCALARS:
             matrix = list(dict.fromkeys(f.ws.lists))
-            if n == 1 and not (len(columns) == 1 and self.variables.is_matrix(f.ws.lists)):
+            if n == 1 and not (len(columns) == 1 and self.variables.weights(f.ws.lists)):
                 return spelled(ops.mul, [self.text(f.ws, points), self.text(f.xs, points)], points)
             if len(columns) == 1:
                 rows = self.variables.rows(f.xs.space, columns[0])
-                return ArrayText(f"{self.variables.matrix(f.ws.lists).text} @ {rows}", PRODUCT)
+                return ArrayText(f"{self.variables.matrix(f.ws.lists)} @ {rows}", PRODUCT)
             pairs = list(zip(f.ws.lists, f.xs.lists))
             by_column = pairs == [(w, x) for x in columns for w in matrix]
             if by_column or pairs == [(w, x) for w in matrix for x in columns]:
                 rows = self.variables.rows(f.xs.space, [a for x in columns for a in x])
                 stack = f"xp.reshape({rows}, ({len(columns)}, {n}, -1))"
-                product = f"{self.variables.matrix(tuple(matrix)).text} @ {stack}"
+                product = f"{self.variables.matrix(tuple(matrix))} @ {stack}"
                 if not by_column:
                     product = f"xp.permute_dims({product}, (1, 0, 2))"
                 return ArrayText(f"xp.reshape({product}, ({points}, -1))")
@@ -216,9 +216,9 @@ def give_names(
     wanted: dict[Variable, str] = {}
     for s in statements:
         for ws, xs in fm.products(s.formula):
-            found = variables.part_of_a_matrix(ws)
-            if found and found[0].layer is not None and not found[1] and not fm.varies(xs):
-                _name_forward(s, xs, found[0].layer, variables, wanted)
+            block, turned = variables.weights(ws) or (None, True)
+            if block and not turned and not fm.varies(xs):
+                _name_forward(s, xs, block.layer or "", variables, wanted)
         if s.factors:
             _name_delta(s, variables, wanted)
     matrix = {tuple(a for row in block.grid for a in row): block for block in matrices}
@@ -247,13 +247,14 @@ def _name_forward(
 
 def _name_delta(s: ArrayStatement, variables: Variables, wanted: dict[Variable, str]) -> None:
     assert s.factors
-    found = variables.part_of_a_matrix(s.block.grid)
-    if found is None or found[0].layer is None:
+    found = variables.weights(s.block.grid)
+    if found is None:
         return
-    if found[1]:
+    block, turned = found
+    if turned:
         s.factors = (s.factors[1], s.factors[0])
-        s.block.grid = found[0].grid
+        s.block.grid = block.grid
         s.more = s.more and tuple(zip(*s.more))
     delta = variables.whole(Space.ROWS, s.factors[0])
     if delta and not delta.given and wanted.get(delta, "Z")[0] not in "A":
-        wanted[delta] = f"D{found[0].layer}"
+        wanted[delta] = f"D{block.layer}"

@@ -92,23 +92,11 @@ class Variables:
         """A row for each address."""
         places = [self.place(space, a) for a in addresses]
         if space is Space.SCALARS and any(len(block.grid[0]) > 1 for block, _, _ in places):
-            line = self._line(places)
-            if line:
-                return line
+            if part := self._part_of_one(tuple((a,) for a in addresses)):
+                return part
             places = [p if p[0].grid[0][0] >= self.leaves else (self.flat, a, 0)
                       for p, a in zip(places, addresses)]  # fmt: skip
         return self._rows(places)
-
-    def _line(self, places: Sequence[Place]) -> str:
-        """Entries of a matrix that lie in one column, or in one row, as a column."""
-        block, r, c = places[0]
-        n = len(places)
-        if places == [(block, r + i, c) for i in range(n)]:
-            return f"{block.name}[{_span(r, n, len(block.grid))}, {c}:{c + 1}]"
-        if places == [(block, r, c + i) for i in range(n)]:
-            rows = _span(r, 1, len(block.grid))
-            return f"{_part(block.name, rows, _span(c, n, len(block.grid[0])))}.T"
-        return ""
 
     def _rows(self, places: Sequence[Place]) -> str:
         blocks = list(dict.fromkeys(block for block, _, _ in places))
@@ -148,34 +136,31 @@ class Variables:
 
     # --- matrices ------------------------------------------------------------------------------------------
 
-    def part_of_a_matrix(self, grid: Grid) -> tuple[Variable, bool] | None:
-        """The variable that this grid is all of, and whether it is turned over."""
+    def weights(self, grid: Grid) -> tuple[Variable, bool] | None:
+        """The matrix of weights that this grid is all of, and whether it is turned over."""
         block = self.place(Space.SCALARS, grid[0][0])[0]
-        if block is self.flat or not block.grid:
-            return None
-        if grid == block.grid:
-            return block, False
-        return (block, True) if grid == tuple(zip(*block.grid)) else None
+        turned = grid != block.grid
+        same = block.layer is not None and (not turned or grid == tuple(zip(*block.grid)))
+        return (block, turned) if same else None
 
-    def is_matrix(self, grid: Grid) -> bool:
-        """Whether this grid is all of a matrix of weights, perhaps turned over."""
-        found = self.part_of_a_matrix(grid)
-        return found is not None and found[0].layer is not None
-
-    def matrix(self, grid: Grid) -> ArrayText:
+    def matrix(self, grid: Grid) -> str:
         """A grid of scalars as a matrix."""
+        column = [a for row in grid for a in row]
+        if part := self._part_of_one(grid):
+            return part
+        text = self.rows(Space.SCALARS, column)
+        return f"{text}.T" if len(grid) == 1 else f"xp.reshape({text}, ({len(grid)}, {len(grid[0])}))"
+
+    def _part_of_one(self, grid: Grid) -> str:
+        """A grid that lies in one variable as a part of that, perhaps turned over; else ""."""
         m, n = len(grid), len(grid[0])
         block, r, c = self.place(Space.SCALARS, grid[0][0])
         for turned, (down, across) in enumerate(((m, n), (n, m))):
             part = [row[c : c + across] for row in block.grid[r : r + down]]
             if tuple(zip(*part) if turned else part) == grid:
-                rows, columns = (
-                    _span(r, down, len(block.grid)),
-                    _span(c, across, len(block.grid[0])),
-                )
-                return ArrayText(_part(block.name, rows, columns) + ".T" * turned)
-        column = self.rows(Space.SCALARS, [a for row in grid for a in row])
-        return ArrayText(f"{column}.T") if m == 1 else ArrayText(f"xp.reshape({column}, ({m}, {n}))")
+                rows, columns = _span(r, down, len(block.grid)), _span(c, across, len(block.grid[0]))
+                return _part(block.name, rows, columns) + ".T" * turned
+        return ""
 
     def constant_lines(self) -> Iterable[str]:
         """The numbers that have places, as a column."""
