@@ -1,4 +1,4 @@
-"""What every operation answers at its edges: the rows E1 to E47, and the policies P1 to P5 behind them.
+"""What every operation gives at its edges: the rows E1 to E47, and the policies P1 to P5 behind them.
 
 Each row is asked twice, of the sweep in floats and of the sweep that records, and must answer the same.
 The sign of a zero is compared in values and not in partials.  P4, that a branch not taken contributes
