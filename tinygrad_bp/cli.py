@@ -73,7 +73,7 @@ def draw(options: argparse.Namespace) -> int:
 def step(options: argparse.Namespace) -> int:
     """Write a page that steps through the formula, forward and backward."""
     _, result = graph_of(options)
-    tg.stepper(result, options.output)
+    tg.stepper(result, options.output, lang=options.lang)
     print(f"page: {options.output}")
     return 0
 
@@ -285,6 +285,7 @@ def make_parser() -> argparse.ArgumentParser:
     made["draw"].add_argument("-o", "--output", default="graph.svg", help="default: graph.svg")
     made["draw"].add_argument("--detail", choices=["scalar", "node"], help="scalar opens a dot into × and +")
     made["step"].add_argument("-o", "--output", default="page.html", help="default: page.html")
+    made["step"].add_argument("--lang", choices=["en", "zh"], default="en", help="default: en")
     made["play"].add_argument("--port", type=int, default=0, help="default: one that is free")
     made["play"].add_argument("--no-browser", action="store_true", help="only print the address")
     made["grad"].add_argument("--order", type=int, default=1, help="of the highest derivatives; default: 1")

@@ -26,11 +26,11 @@ from tinygrad_bp.show.playground.program import (
     starting_points,
 )
 from tinygrad_bp.show.playground.recording import Recording
-from tinygrad_bp.show.stepper.sealed import SCRIPTS, STYLES, Stepper, page_of
+from tinygrad_bp.show.stepper.sealed import SCRIPTS, STYLES, Stepper, page_of, title_in
 
 FOLDER = Path(__file__).parent / "page"
 OWN_SCRIPTS = tuple(
-    str(FOLDER / name) for name in ("program.js", "training.js", "figures.js", "playground.js")
+    str(FOLDER / name) for name in ("strings.js", "program.js", "training.js", "figures.js", "playground.js")
 )
 OWN_STYLES = (str(FOLDER / "playground.css"),)
 MOST_PARAMETERS, MOST_SAMPLES = 20_000, 2_000
@@ -50,12 +50,14 @@ def playground(
     penalty: Callable[[], Value] | None = None,
     seed: int = 0,
     starts: int = 4,
+    lang: str = "en",
 ) -> Stepper:
     """A page in which `model` trains on data = (xs, ys), written to `path` if one is given.
 
     Everything but the path is as in `fit`, and so are the losses in the page; the model stays as it is.  The
     page begins with the model's parameters and has `starts` - 1 other starting points, drawn by `seed`.
     A model of two inputs is shown as a map, one of one input as a curve, any other as predicted against true.
+    `lang` is the page's language, "en" or "zh".
 
     Raises DrawError for more than 20,000 parameters or 2,000 samples, CompileError for a loss that depends on
     the numbers, an operation that a page lacks, or an optimizer with a `step()` of its own, ValueError and
@@ -103,13 +105,13 @@ def playground(
         "generator": packed_generator(random.Random(seed)) if len(samples) > 1 else None,
         "starts": starting_points(trained, starts, seed),
     }
-    page = _page(made, "A training, live")
+    page = _page(made, "live", lang)
     if path is not None:
         page.save(path)
     return page
 
 
-def recorded_page(history: Any) -> Stepper:
+def recorded_page(history: Any, lang: str = "en") -> Stepper:
     """The page of what `fit` returned: any object with `losses` and a `recording`."""
     recording = getattr(history, "recording", None)
     if not isinstance(recording, Recording):
@@ -120,11 +122,12 @@ def recorded_page(history: Any) -> Stepper:
         "parameters": [packed(numbers) for numbers in recording.parameters],
         "losses": [(i, losses[i]) for i in range(0, len(losses), 1 + len(losses) // MOST_LOSSES)],
     }
-    return _page({**recording.data, "recorded": run, "sample": recording.sample}, "A training, step by step")
+    return _page({**recording.data, "recorded": run, "sample": recording.sample}, "recorded", lang)
 
 
-def _page(data: Json, title: str) -> Stepper:
-    return page_of({"kind": "training", **data}, title, SCRIPTS[:-1] + OWN_SCRIPTS, STYLES + OWN_STYLES)
+def _page(data: Json, title: str, lang: str) -> Stepper:
+    scripts, styles = SCRIPTS[:-1] + OWN_SCRIPTS, STYLES + OWN_STYLES
+    return page_of({"kind": "training", **data}, title_in(lang, title), scripts, styles, lang)
 
 
 def _refuse_too_much(parameters: int, samples: int) -> None:

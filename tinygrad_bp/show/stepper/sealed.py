@@ -21,6 +21,14 @@ from tinygrad_bp.show.stepper.moments import Json
 PAGE = Path(__file__).parent / "page"
 SCRIPTS = ("strings.js", "sums.js", "machine.js", "live.js", "graph.js", "panel.js", "stepper.js", "start.js")
 STYLES = ("stepper.css",)
+TITLES = {
+    "en": {
+        "graph": "Backpropagation through {}",
+        "live": "A training, live",
+        "recorded": "A training, step by step",
+    },
+    "zh": {"graph": "{} 的反向传播", "live": "训练现场", "recorded": "训练过程，逐步播放"},
+}
 
 
 class Stepper:
@@ -52,13 +60,23 @@ class Stepper:
         return f"<stepper page of {len(self.html.encode()) // 1000} kB: .save('backprop.html') and open it>"
 
 
-def page_of(data: Json, title: str, scripts: Sequence[str], styles: Sequence[str]) -> Stepper:
+def title_in(lang: str, kind: str) -> str:
+    """The title of a kind of page. Raises ValueError for a language that there is not."""
+    if lang not in TITLES:
+        raise ValueError(f"lang is {' or '.join(map(repr, TITLES))}, not {lang!r}")
+    return TITLES[lang][kind]
+
+
+def page_of(
+    data: Json, title: str, scripts: Sequence[str], styles: Sequence[str], lang: str = "en"
+) -> Stepper:
     """The page with this data, whose scripts and styles are files of page/, or paths."""
-    script = "\n".join(map(_squeezed, scripts))
+    script = "\n".join(map(_squeezed, _translated(scripts, lang)))
     style = "\n".join(map(_squeezed, styles))
     policy = f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'"
     parts = {
         "policy": f"{policy}; base-uri 'none'; form-action 'none'",
+        "lang": {"zh": "zh-Hans"}.get(lang, lang),
         "title": escape(title),
         "style": style,
         "data": json.dumps(finite(data), separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"),
@@ -67,6 +85,16 @@ def page_of(data: Json, title: str, scripts: Sequence[str], styles: Sequence[str
     page = "\n".join(map(str.strip, (PAGE / "stepper.html").read_text(encoding="utf-8").splitlines()))
     first, *rest = page.split("@")
     return Stepper(first + "".join(parts[word] if i % 2 == 0 else word for i, word in enumerate(rest)))
+
+
+def _translated(scripts: Sequence[str], lang: str) -> list[str]:
+    """The scripts; behind one with strings stands what says them in the other language."""
+    found = []
+    for name in scripts:
+        found.append(name)
+        if lang != "en" and name.endswith("strings.js"):
+            found.append(name.replace("strings.js", f"strings.{lang}.js"))
+    return found
 
 
 def _squeezed(name: str) -> str:
