@@ -386,6 +386,12 @@ def test_for_arrays_parameters_times_samples_are_one_product_however_few() -> No
     assert operations(mixed) == {"inner": 1, "mul": 2, "add": 2}
 
 
+def test_for_arrays_a_part_of_a_dot_that_is_constant_is_a_number() -> None:
+    program = lowered(lambda x: tg.dot([2.0] * 5 + [x[0]], [3.0] * 5 + [x[0]]), [], 1, arrays=True)
+    assert operations(program) == {"mul": 1, "add": 1}
+    assert 30.0 in {term.value for term in program.order if not term.args}
+
+
 def test_for_arrays_a_choice_needs_no_factor_that_is_1() -> None:
     """The slope of ReLU chooses between the adjoint and 0; the adjoint is not multiplied by 1 before."""
 

@@ -71,8 +71,8 @@ def accumulated(start: Term, ws: Sequence[Term] | None, xs: Sequence[Term]) -> T
     """start + w0*x0 + w1*x1 + ..., or start + x0 + x1 + ... without ws: one term if it is long."""
     terms = start.graph
     if len(xs) >= FEW:
-        args = (start, *xs) if ws is None else (start, *ws, *xs)
-        return terms.make(TOTAL if ws is None else INNER, args, max([x.rate for x in args]))
+        op, args = (TOTAL, (start, *xs)) if ws is None else (INNER, (start, *ws, *xs))
+        return terms.apply_to(op, args)
     for i, x in enumerate(xs):
         start = start + (x if ws is None else ws[i] * x)
     return start
