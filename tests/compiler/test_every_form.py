@@ -98,6 +98,16 @@ def test_one_value_many_times_in_a_sum(times: int, form: str) -> None:
         assert found == [6.0, 5.0, 6.0 * times, 30.0 * times, 18.0 * times] * n
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_the_entry_of_a_list_of_one(form: str) -> None:
+    """Two operands that are stored, as those of most operations are; but the second is a list."""
+    if form == "machine code":
+        pytest.importorskip("llvmlite")
+    answers = Form(compile(lambda x, i: [tg.take([x], i), x, i], example=(0.5, 0.0)), form).answers
+    for n in SIZES:
+        assert answers([[2.5] * n, [0.0] * n]) == [2.5, 2.5, 0.0] * n
+
+
 # ---- random programs ---------------------------------------------------------------------------------------
 
 

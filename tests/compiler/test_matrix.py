@@ -83,7 +83,7 @@ def test_the_source_asks_for_nothing_but_the_standard(name):
 LOSSES = {
     "squared_error": lambda out, y: tg.losses.squared_error(out, y),
     "huber": lambda out, y: tg.losses.huber(out, y),
-    "bce_with_logits": lambda out, y: tg.losses.bce_with_logits(out, [a * a for a in y]),
+    "bce_with_logits": lambda out, y: tg.losses.bce_with_logits(out, [tg.sigmoid(a) for a in y]),
     "cross_entropy": lambda out, y: tg.losses.cross_entropy(out, [a * a for a in y]),
 }
 ACTS = ["relu", "leaky_relu", "elu", "tanh", "sigmoid", "softplus", "silu", "gelu", "sin", "atan"]

@@ -213,7 +213,7 @@ class _Writer:
 
     def _spelled(self, root: Term, may_accumulate: bool = True) -> tuple[Shape, list[Any]]:
         """The shape of a statement and its operands. Written from the right, so that the left comes first."""
-        if len(root.args) == 2 and self._is_stored(root.args[0]) and self._is_stored(root.args[1]):
+        if len(root.args) == 2 and root.op not in LISTS and all(map(self._is_stored, root.args)):
             for x in root.args:  # what nearly all derivatives look like
                 self.need(x)
             return _of_two(root.op, root.args[0].rate, root.args[1].rate), list(root.args)
