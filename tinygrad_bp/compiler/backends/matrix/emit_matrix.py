@@ -128,12 +128,8 @@ class _ArrayProgram:
             return
         formula = formula_of(nest, points, table, self.variables)
         block = Variable(tuple((p[0],) for p in points))
-        space = Space.ROWS if nest.kind is Kind.SAMPLE else Space.SCALARS
-        if isinstance(formula, fm.Operand) and formula.space is space:
-            block.same = self.variables.whole(space, formula.addresses)
-        self.variables.settle(space, block)
-        if not block.same:
-            yield ArrayStatement(nest.kind, formula, block, len(points))
+        self.variables.settle(Space.ROWS if nest.kind is Kind.SAMPLE else Space.SCALARS, block)
+        yield ArrayStatement(nest.kind, formula, block, len(points))
 
     def _summed(self, nest: Nest, points: list[tuple[int, ...]]) -> ArrayStatement:
         formula = formula_of(nest, points, self.rolled.table, self.variables)

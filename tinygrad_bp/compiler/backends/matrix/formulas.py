@@ -217,26 +217,22 @@ def ordered(statements: Sequence[ArrayStatement], variables: Variables, loss: in
     """What the loss needs, the loss; then for each part of the gradient what it needs besides, and itself."""
     made = [s for s in statements if s.kind in (Kind.ONCE, Kind.SAMPLE)]
     number = {s.block: i for i, s in enumerate(made)}
-    needs = [sorted(number[block] for block in _read(s, variables) if block in number) for s in made]
-    sums = []
-    for s in statements:
-        if s.kind in (Kind.SUM, Kind.COUNT):
-            first = [number[block] for block in _read(s, variables) if block in number]
-            late = (s.block.grid != ((loss,),), max(first, default=-1), s.block.grid)
-            sums.append((late, first, s))
-    found: list[ArrayStatement] = []
-    done: set[int] = set()
-    for _, first, s in sorted(sums, key=lambda entry: entry[0]):
-        new: set[int] = set()
-        todo = [i for i in first if i not in done]
-        while todo:
-            i = todo.pop()
-            if i not in new:
-                new.add(i)
-                todo += [k for k in needs[i] if k not in done]
-        done |= new
-        found += [made[i] for i in sorted(new)] + [s]
-    return found + [s for i, s in enumerate(made) if i not in done]
+
+    def late(s: ArrayStatement) -> tuple[bool, int, Grid]:
+        last = max([number.get(block, -1) for block in _read(s, variables)], default=-1)
+        return s.block.grid != ((loss,),), last, s.block.grid
+
+    sums = sorted([s for s in statements if s.kind in (Kind.SUM, Kind.COUNT)], key=late)
+    first: dict[Variable, int] = {}  # the sum that needs it first
+    for i in reversed(range(len(sums))):
+        first.update(dict.fromkeys(_read(sums[i], variables), i))
+    before: list[list[ArrayStatement]] = [[] for _ in range(len(sums) + 1)]  # last ones first
+    for s in reversed(made):
+        i = first.get(s.block, len(sums))
+        before[i].append(s)
+        for block in _read(s, variables):
+            first[block] = min(i, first.get(block, i))
+    return [x for i, group in enumerate(before) for x in (*group[::-1], *sums[i : i + 1])]
 
 
 def _read(s: ArrayStatement, variables: Variables) -> set[Variable]:

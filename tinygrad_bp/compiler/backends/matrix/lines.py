@@ -12,11 +12,8 @@ from collections.abc import Iterator, Sequence
 from tinygrad_bp import ops
 from tinygrad_bp.compiler.backends.matrix import formulas as fm
 from tinygrad_bp.compiler.backends.matrix.expressions import (
-    CBRT,
-    ERF,
-    ERFC,
+    HELPERS,
     PRODUCT,
-    SERIES,
     SIGN,
     ArrayText,
     both,
@@ -27,7 +24,6 @@ from tinygrad_bp.compiler.backends.matrix.expressions import (
 )
 from tinygrad_bp.compiler.backends.matrix.formulas import ArrayStatement
 from tinygrad_bp.compiler.backends.matrix.variables import Variable, VariableNames, Variables
-from tinygrad_bp.compiler.lower import erfc
 from tinygrad_bp.compiler.schedule import Kind, Space
 from tinygrad_bp.compiler.spelling import COMPARISONS
 
@@ -108,9 +104,8 @@ class LineWriter:
 
     def helpers(self) -> list[list[str]]:
         """Functions that the lines call and the standard lacks."""
-        found = [SERIES, ERFC] if self.called & {erfc, ops.erf} else []
-        found += [ERF] * (ops.erf in self.called) + [CBRT] * (ops.cbrt in self.called)
-        return [text.splitlines() for text in found]
+        texts = [text for op, needed in HELPERS.items() if op in self.called for text in needed]
+        return [text.splitlines() for text in dict.fromkeys(texts)]
 
     # --- formulas ------------------------------------------------------------------------------------------
 

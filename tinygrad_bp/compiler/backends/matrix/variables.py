@@ -31,11 +31,6 @@ class Variable:
     name: str = ""
     layer: str | None = None  # of a parameter: the number that it shares with its layer's results
     given: bool = False  # named by the user, and not by what becomes of it
-    same: "Variable | None" = None  # it is nothing but another variable
-
-    def real(self) -> "Variable":
-        """The variable itself."""
-        return self.same.real() if self.same else self
 
 
 Place = tuple[Variable, int, int]  # a variable, a row, a column
@@ -65,11 +60,7 @@ class Variables:
 
     def place(self, space: Space, address: int) -> Place:
         """Where an address is; a parameter that is in no matrix is in the column of all."""
-        found = self.places[space].get(address)
-        if found is None:
-            return self.flat, address, 0
-        block = found[0].real()
-        return block, found[1], found[2]
+        return self.places[space].get(address, (self.flat, address, 0))
 
     def whole(self, space: Space, addresses: Sequence[int]) -> Variable | None:
         """The variable that these addresses are, all of it and in its order."""
@@ -417,7 +408,7 @@ def pack_lines(blocks: Sequence[Variable], listed: Callable[[Sequence[int]], str
 
 
 def listing(before: str, items: Sequence[str], after: str = "") -> list[str]:
-    """VariableNames with commas; on lines of their own, in parentheses, if they are many."""
+    """Names with commas; on lines of their own, in parentheses, if they are many."""
     line = f"{before}{', '.join(items)}{after}"
     if len(line) <= 100:
         return [line]
