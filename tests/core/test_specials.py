@@ -106,6 +106,10 @@ def over_square(x, y):
     return x / h / h
 
 
+def entry(index, *xs):
+    return next((x for k, x in enumerate(xs) if index == k), f(math.nan))
+
+
 def ends(f):
     return f, None
 
@@ -165,6 +169,7 @@ IEEE = {
         lambda c, x, y: x if c else y,
         lambda o, c, x, y: [0.0, *((*unless_nan(o, 1.0), 0.0) if c else (0.0, *unless_nan(o, 1.0)))],
     ),
+    "take": (entry, lambda o, index, *xs: [0.0, *(f(index == k) for k in range(len(xs)))]),
     "floor": ends(np.floor),
     "ceil": ends(np.ceil),
     "round": ends(np.rint),
@@ -175,7 +180,7 @@ IEEE = {
     "eq": ends(lambda x, y: x == y),
     "ne": ends(lambda x, y: x != y),
 }
-SELECTS = {"relu", "max", "min", "clip", "where"}  # P4: their partials of exactly 0 are no edges
+SELECTS = {"relu", "max", "min", "clip", "where", "take"}  # P4: their partials of exactly 0 are no edges
 
 
 # ---- programs ----------------------------------------------------------------------------------------------
