@@ -18,7 +18,10 @@ API = {  # page: (its title, the modules whose public names it has)
     "derivatives": ("Derivatives of functions", "transforms"),
     "networks": ("Networks and losses", "nn losses"),
     "training": ("Training", "train optim schedules checkpoint data"),
-    "showing": ("Drawing, explaining, stepping", "show.draw show.explain show.stepper show.plotting"),
+    "showing": (
+        "Drawing, explaining, stepping",
+        "show.draw show.explain show.stepper show.playground show.widget show.plotting",
+    ),
     "checking": (
         "Checking gradients",
         "check.gradcheck check.audit check.bounds check.exercises check.strategies",
