@@ -31,10 +31,25 @@ class Generator {
     return (y ^ y >>> 18) >>> 0;
   }
 
-  random() {
-    const high = this.word() >>> 5, low = this.word() >>> 6;
-    return (high * 67108864 + low) / 9007199254740992;
+  // Python's getrandbits(64): the low half comes first.
+  bits64() {
+    const low = BigInt(this.word());
+    return BigInt(this.word()) << 32n | low;
   }
+}
+
+// The order of an epoch, as batches.py shuffles it: Durstenfeld's shuffle by the numbers of splitmix64.
+function shuffled(seed, count) {
+  const order = new Int32Array(count), bits = x => BigInt.asUintN(64, x);
+  for (let i = 0, state = seed; i < count; i++) {
+    state = bits(state + 0x9e3779b97f4a7c15n);
+    let x = bits((state ^ state >> 30n) * 0xbf58476d1ce4e5b9n);
+    x = bits((x ^ x >> 27n) * 0x94d049bb133111ebn);
+    const j = Number((x >> 32n) * BigInt(i + 1) >> 32n);
+    order[i] = order[j];
+    order[j] = i;
+  }
+  return order;
 }
 
 // Lists of sample numbers, an epoch at a time, as batches.py draws them.
@@ -46,8 +61,7 @@ class Batches {
   take() {
     if (this.size >= this.count) return null;  // all of them, in order
     if (this.at >= this.count) {
-      const keys = Float64Array.from({length: this.count}, () => this.generator.random());
-      this.order = Int32Array.from(keys.keys()).sort((a, b) => keys[a] - keys[b] || a - b);
+      this.order = shuffled(this.generator.bits64(), this.count);
       this.at = 0;
     }
     const begin = this.at;
