@@ -179,8 +179,9 @@ def test_a_notebook_shares_its_numbers_with_the_page(browser, traits, tmp_path, 
         tab = browser.new_page()
         tab.goto(address)
         if package == "jupyterlab":
-            tab.get_by_text("Run", exact=True).first.click(timeout=60_000)
-            tab.get_by_text("Run All Cells", exact=True).click(timeout=60_000)
+            tab.get_by_text("| Idle").wait_for(timeout=60_000)  # the kernel is there
+            tab.locator(".lm-MenuBar-itemLabel:text-is('Run')").click()
+            tab.locator(".lm-Menu-itemLabel:text-is('Run All Cells')").click()
         frame = tab.frame_locator("iframe[title=stepper]")
         frame.locator("#on").wait_for(timeout=90_000)
         frame.locator('.node:has(.name:text-is("a"))').click()
