@@ -126,7 +126,7 @@ def recorded_page(history: Any, lang: str = "en") -> Stepper:
 
 
 def _page(data: Json, title: str, lang: str) -> Stepper:
-    scripts, styles = SCRIPTS[:-1] + OWN_SCRIPTS, STYLES + OWN_STYLES
+    scripts, styles = SCRIPTS[:-1] + OWN_SCRIPTS + SCRIPTS[-1:], STYLES + OWN_STYLES
     return page_of({"kind": "training", **data}, title_in(lang, title), scripts, styles, lang)
 
 

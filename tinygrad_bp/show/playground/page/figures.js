@@ -6,6 +6,7 @@ const GRID = 48, SLICED = 21, PLACES = 160;  // places where a model is asked: e
 const MARKS = 6;  // of classes: as many colours and shapes
 
 const ends = xs => [Math.min(...xs), Math.max(...xs)];
+/** @type {(range: number[], by?: number) => number[]} */
 const wider = ([low, high], by = 0.1) => { const more = by * (high - low) || 1; return [low - more, high + more]; };
 const between = ([low, high], n) => Float64Array.from({length: n}, (_, i) => low + (high - low) * i / (n - 1));
 /** @type {(from: number[], to: number[]) => (x: number) => number} */
@@ -19,6 +20,7 @@ function colours() {
   return Object.fromEntries(names.map(name => [name, split(read(name))]));
 }
 
+/** @type {(rgb: number[], alpha?: number) => string} */
 const css = ([r, g, b], alpha = 1) => `rgb(${r} ${g} ${b} / ${alpha})`;
 const mixed = (one, other, share) => one.map((x, i) => x + (other[i] - x) * share);
 

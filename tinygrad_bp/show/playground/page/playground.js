@@ -98,7 +98,7 @@ class Playground {
   }
 
   build() {
-    const {data, training} = this, W = WORDS.train;
+    const {data} = this, W = WORDS.train;
     write(document.querySelector("h1"), this.recorded ? WORDS.replay : WORDS.training);
     this.when = make("input", {id: "when", type: "range", min: 0, "aria-label": W.when});
     this.told = make("output", {id: "recorded"});
@@ -193,10 +193,12 @@ class Playground {
     const keys = {" ": this.press["record-play"], ArrowRight: this.press["record-on"], ArrowLeft: this.press["record-back"],
       Home: this.press.restart, End: () => { this.halt(); this.go(last()); }};
     addEventListener("keydown", event => {
+      /** @type {any} */
+      const target = event.target;
       if (this.mode !== "train" || event.ctrlKey || event.metaKey || event.altKey || ["+", "-", "0", "Tab"].includes(event.key)) return;
-      const typing = event.target.closest?.("input:not([type=range]), select, textarea"), act = keys[event.key];
+      const typing = target.closest?.("input:not([type=range]), select, textarea"), act = keys[event.key];
       event.stopImmediatePropagation();  // the stepper's keys are those of the other mode
-      if (!act || typing || event.key === " " && event.target.closest?.("button, [role=button]")) return;
+      if (!act || typing || event.key === " " && target.closest?.("button, [role=button]")) return;
       event.preventDefault();
       act();
     }, true);
@@ -401,7 +403,3 @@ class Playground {
     if (p !== undefined) write(weights.caption, WORDS.cell(this.data.names[p], told(this.params[p]), this.gradient ? told(this.gradient[p]) : "?"));
   }
 }
-
-const data = JSON.parse($("data").textContent);
-const playground = new Playground(data);
-const {page} = playground;

@@ -34,7 +34,9 @@ function applied(name, out, o, x, xo, xs, y, yo, ys, z, zo, zs, n) {
 
 class Program {
   constructor(data) {
-    Object.assign(this, {inputs: data.inputs, leaves: data.leaves, summed: data.summed, outputs: data.outputs});
+    this.inputs = data.inputs;
+    this.outputs = data.outputs;
+    this.summed = data.summed;
     this.table = Int32Array.from(data.table);
     this.scalars = new Float64Array(data.scalars);
     this.scalars.set(data.constants.map(finite), data.leaves);

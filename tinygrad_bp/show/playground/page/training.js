@@ -55,7 +55,11 @@ function shuffled(seed, count) {
 // Lists of sample numbers, an epoch at a time, as batches.py draws them.
 class Batches {
   constructor(count, size, generator) {
-    Object.assign(this, {count, size, generator, order: new Int32Array(0), at: count});
+    this.count = count;
+    this.size = size;
+    this.generator = generator;
+    this.order = new Int32Array(0);
+    this.at = count;
   }
 
   take() {

@@ -1,4 +1,5 @@
 // Everything is defined: begin.
 
 const data = JSON.parse($("data").textContent);
-const page = new Page(data);
+const playground = data.kind === "training" ? new Playground(data) : null;
+const page = playground ? playground.page : new Page(data);
