@@ -19,6 +19,7 @@ from tinygrad_bp import ops
 from tinygrad_bp.compiler.schedule import Apply, Kind, Leaf, Schedule, Shape, Space, Statement
 from tinygrad_bp.compiler.terms import CONSTANT, SAMPLE, Term
 
+LINE = 8  # numbers in a line of the cache, where a large group's results begin
 Point = tuple[int, ...]  # addresses: of the result, then of each operand (of a list: its first, or its table)
 
 
@@ -87,10 +88,14 @@ def roll(plan: Schedule) -> Rolled:
     free = {Space.ROWS: program.inputs, Space.SCALARS: len(program.leaves) + len(plan.constants)}
     tables = _Tables()
     nests: list[Nest] = []
-    for (kind, _, shape), group in groupby(plan.statements, key=lambda s: (s.kind, s.level, s.shape)):
-        statements = list(group)
+    groups = [[*group] for _, group in groupby(plan.statements, key=lambda s: (s.kind, s.level, s.shape))]
+    mixed = _mixed(groups)
+    for number, statements in enumerate(groups):
+        kind, shape = statements[0].kind, statements[0].shape
         if kind in (Kind.ONCE, Kind.SAMPLE):
             space = Space.ROWS if kind is Kind.SAMPLE else Space.SCALARS
+            if space is Space.ROWS and len(statements) >= LINE and number not in mixed:
+                free[space] = -(-free[space] // LINE) * LINE
             if _falls(statements, place):
                 statements.reverse()
             for s in statements:
@@ -105,6 +110,19 @@ def roll(plan: Schedule) -> Rolled:
         nests, program.inputs, outputs, program.summed, len(program.leaves), constants,
         free[Space.SCALARS], free[Space.ROWS], tables.entries,
     )  # fmt: skip
+
+
+def _mixed(groups: Sequence[Sequence[Statement]]) -> set[int]:
+    """Groups whose results a list takes together with others: they must follow each other in memory."""
+    group_of = {s.target: i for i, group in enumerate(groups) for s in group if s.kind is Kind.SAMPLE}
+    mixed: set[int] = set()
+    for s in chain.from_iterable(groups):
+        for leaf in s.leaves:
+            if isinstance(leaf, list):
+                first, last = (group_of.get(x, -1) for x in (leaf[0], leaf[-1]))
+                if first != last:
+                    mixed |= {first, last}
+    return mixed
 
 
 def _falls(statements: Sequence[Statement], place: dict[Term, int]) -> bool:

@@ -23,6 +23,7 @@ TILE = 120  # samples in a tile
 NEAR, ROOM = 1 << 17, 3 << 19  # more if its rows take fewer bytes than that, fewer if they would take more
 EIGHT = 8  # samples are few up to here; numbers in a vector then, on every processor
 WORTH = 4  # a loop or a sum of fewer gains nothing from lanes of its own
+ALMOST = 1.02  # lanes along loops are better by as much as is not counted
 CACHED = 1 << 17  # bytes of weights that stay near while all samples of a tile pass by
 
 Counters = Sequence[Index]
@@ -86,7 +87,7 @@ def _loops_pay(rolled: Rolled, width: int, samples: int) -> bool:
         work = nest.points * (len(nest.shape) + nest.length)
         along += samples * work / (EIGHT if max(trips, nest.length) >= WORTH else 1)
         across += work * (samples if samples <= width // 2 else EIGHT / width)
-    return along < across
+    return along < ALMOST * across
 
 
 def cut(trips: int, most: int) -> list[tuple[int, int, int]]:

@@ -92,23 +92,33 @@ def calls(
     lanes: Lanes,
     update: Update | None,
     moving: Sequence[tuple[int, int]],
+    passed: Sequence[tuple[int, int]],
     declared: dict[str, str],
 ) -> list[str]:
     """The texts of the functions; with an update, of a gradient and its loss, also those that train.
 
-    `moving` are the parameters (first, end) that the functions `sums0`, `sums1` ... move by themselves.
+    `moving` are the parameters (first, end) that the functions `sums0`, `sums1` ... move by themselves, and
+    `passed` those that are moved on the way back, in `others0` (by the first rule), `others1` ...
     """
     writer = _Calls(rolled, params, lanes, update, declared)
     texts = [writer.stage(), writer.evaluate()]
     if lanes.tile > lanes.width:
         texts.insert(0, writer.meet())
     if update and update.rules:
-        texts += [writer.move(update), writer.descend(), writer.train(bool(moving))]
+        texts += [writer.move(update), writer.descend(), writer.train(bool(moving or passed))]
         if update.listed:
             texts.append(SHUFFLE)
-        if moving:
-            texts += [*map(writer.apply, range(len(update.rules)), update.rules), writer.step(update, moving)]
+        if moving or passed:
+            texts += map(writer.apply, range(len(update.rules)), update.rules)
+            texts.append(writer.step(update, moving, passed))
     return texts
+
+
+def field(text: Text, name: str) -> str:
+    """A field of the frame."""
+    kind = "ptr" if name in ADDRESSES else "i64" if name in COUNTS else "double"
+    place = text.place("%frame", FRAME.index(name), kind)
+    return text.let(f"load {kind}, ptr {place}, align 8, !invariant.load !0")
 
 
 class _Calls:
@@ -124,11 +134,7 @@ class _Calls:
     def text(self) -> Text:
         return Text(self.lanes.width, self.declared)
 
-    @staticmethod
-    def field(text: Text, name: str) -> str:
-        kind = "ptr" if name in ADDRESSES else "i64" if name in COUNTS else "double"
-        place = text.place("%frame", FRAME.index(name), kind)
-        return text.let(f"load {kind}, ptr {place}, align 8, !invariant.load !0")
+    field = staticmethod(field)
 
     # --- threads -------------------------------------------------------------------------------------------
 
@@ -328,22 +334,18 @@ declare i32 @{YIELD}()"""
         given = "ptr %frame, ptr %once, ptr %g, i64 %first, i64 %count"
         return f"define internal i64 @apply{place}({given}) noinline #0 {{\n{text.body()}\n}}"
 
-    def step(self, update: Update, moving: Sequence[tuple[int, int]]) -> str:
+    def step(
+        self, update: Update, moving: Sequence[tuple[int, int]], passed: Sequence[tuple[int, int]]
+    ) -> str:
         """A whole step; a number that is not 0 if one is no longer finite, and parameters may be spoilt."""
         text = self.text()
         scalars, sums, rows = (self.field(text, name) for name in ("scalars", "sums", "rows"))
         count = self.field(text, "samples")
         if any(nest.kind in (Kind.ONCE, Kind.COUNT) for nest in self.rolled.nests):
             text.do(f"call void @once(ptr {scalars}, ptr {rows}, ptr {sums}, i64 {count})")
-        memory = f"ptr {scalars}, ptr {rows}, ptr {sums}"
-        data = f"ptr {self.field(text, 'columns')}, ptr %list, ptr {self.field(text, 'results')}"
-        text.do(f"call void @others({memory}, {data}, i64 0, i64 {count}, i1 true, i1 %fresh)")
         most = max(len(rule.shared_terms) for rule in update.rules)
-        once, chosen, wrong = (
-            text.variable(f"[{most + 1} x double]"),
-            text.variable("ptr"),
-            text.variable("i64"),
-        )
+        once, wrong = text.variable(f"[{most + 1} x double]"), text.variable("i64")
+        applies, others = text.variable("ptr"), text.variable("ptr")
         for place, rule in enumerate(update.rules):
             alone = len(update.rules) == 1
             which = "true" if alone else text.let(f"icmp eq i64 {self.field(text, 'rule')}, {place}")
@@ -351,13 +353,19 @@ declare i32 @{YIELD}()"""
                 numbers = Moves(text, rule, self.params, self.field, self.lanes.vector).once()
                 for k, term in enumerate(rule.shared_terms):
                     text.store(numbers[term], once, k)
-                text.set(chosen, f"@apply{place}", "ptr")
+                text.set(applies, f"@apply{place}", "ptr")
+                text.set(others, f"@others{place}", "ptr")
+        memory = f"ptr {scalars}, ptr {rows}, ptr {sums}"
+        data = f"ptr {self.field(text, 'columns')}, ptr %list, i64 {count}, i1 %fresh"
+        given = f"{memory}, {data}, ptr %frame, ptr {once}"
+        text.set(wrong, text.let(f"call i64 {text.get(others, 'ptr')}({given})"), "i64")
         loss = text.let(f"fmul double {text.load(sums, self.sums - 1)}, {self.field(text, 'scale')}")
         text.store(loss, sums, self.sums - 1)
         difference = text.let(f"fsub double {loss}, {loss}")
-        text.set(wrong, text.let(f"bitcast double {difference} to i64"), "i64")
-        apply, end = text.get(chosen, "ptr"), 0
-        for first, after in [*sorted(moving), (self.params, self.params)]:
+        bits = text.let(f"bitcast double {difference} to i64")
+        text.set(wrong, text.let(f"or i64 {text.get(wrong, 'i64')}, {bits}"), "i64")
+        apply, end = text.get(applies, "ptr"), 0
+        for first, after in [*sorted([*moving, *passed]), (self.params, self.params)]:
             if end < first:  # the gradients between are stored
                 g = text.place(sums, end)
                 given = f"ptr %frame, ptr {once}, ptr {g}, i64 {end}, i64 {first - end}"
@@ -423,25 +431,36 @@ declare i32 @{YIELD}()"""
                     text.set(chosen, text.let(f"select i1 {fits}, ptr {one}, ptr {before}"), "ptr")
             frame = text.get(chosen, "ptr")
             at = f"ptr {frame}, ptr {samples}"
-            if moving:
-                wrong = text.let(f"call i64 @step({at}, i64 {step}, i1 {fresh})")
-            else:
-                wrong = text.let(f"call i64 @stage({at}, i64 %rank, i1 {fresh})")
             first = text.let("icmp eq i64 %rank, 0")
-            with text.only_if(first):
-                text.store(text.load(sums, self.sums - 1), losses, step)
-                text.do(f"store i64 {step}, ptr {done}")
-            if not moving:
-                with text.only_if(text.let(f"icmp ne i64 {wrong}, 0"), leave="ret i64 0"):
+            if moving:  # but the last step of all leaves its gradient
+                last = text.let(f"icmp eq i64 {step}, {text.let(f'sub i64 {steps}, 1')}")
+                with text.only_if(text.let(f"xor i1 {last}, true")):
+                    found = text.let(f"call i64 @step({at}, i64 {step}, i1 {fresh})")
+                    self.note(text, step, sums, losses, done, first)
+                    self.stop_if(text, found, spoilt, first)
+            with text.only_if(last if moving else "true"):
+                found = text.let(f"call i64 @stage({at}, i64 %rank, i1 {fresh})")
+                self.note(text, step, sums, losses, done, first)
+                with text.only_if(text.let(f"icmp ne i64 {found}, 0"), leave="ret i64 0"):
                     pass
-                wrong = text.let(f"call i64 @move(ptr {frame}, i64 {step}, i64 %rank)")
-            bad = text.let(f"icmp ne i64 {wrong}, 0")
-            with text.only_if(bad, leave="ret i64 0"), text.only_if(first):
-                text.do(f"store i64 1, ptr {spoilt}")
+                found = text.let(f"call i64 @move(ptr {frame}, i64 {step}, i64 %rank)")
+                self.stop_if(text, found, spoilt, first)
         with text.only_if(text.let("icmp eq i64 %rank, 0")):
             text.do(f"store i64 {steps}, ptr {done}")
         text.do("ret i64 0")
         return self.function("i64", "train", "ptr %frame, i64 %rank", text, "")
+
+    def note(self, text: Text, step: Index, sums: str, losses: str, done: str, first: str) -> None:
+        """The loss before a step, and that so many were taken before."""
+        with text.only_if(first):
+            text.store(text.load(sums, self.sums - 1), losses, step)
+            text.do(f"store i64 {step}, ptr {done}")
+
+    @staticmethod
+    def stop_if(text: Text, wrong: str, spoilt: str, first: str) -> None:
+        bad = text.let(f"icmp ne i64 {wrong}, 0")
+        with text.only_if(bad, leave="ret i64 0"), text.only_if(first):
+            text.do(f"store i64 1, ptr {spoilt}")
 
     def refuse_strangers(self, text: Text, lists: str) -> None:
         """Return 1 if a list names a sample that is not there."""

@@ -8,13 +8,14 @@ LLVM's time grows with the square of a function's.  What calls for a tile is in 
 from collections.abc import Iterator, Sequence
 
 from tinygrad_bp.compiler.backends.llvm.blocks import Lanes, Rows, Sums
-from tinygrad_bp.compiler.backends.llvm.calls import calls
+from tinygrad_bp.compiler.backends.llvm.calls import calls, field
 from tinygrad_bp.compiler.backends.llvm.exponentials import inline_where_few
 from tinygrad_bp.compiler.backends.llvm.few import Few
+from tinygrad_bp.compiler.backends.llvm.passes import Pass, Weights, layer_of
 from tinygrad_bp.compiler.backends.llvm.text import Text
 from tinygrad_bp.compiler.kernel import Code
 from tinygrad_bp.compiler.roll import Nest, Rolled
-from tinygrad_bp.compiler.rule import NORM, Update
+from tinygrad_bp.compiler.rule import NORM, Rule, Update
 from tinygrad_bp.compiler.schedule import Kind, Space
 
 PART = 256  # operations in one function
@@ -27,13 +28,16 @@ def emit_llvm(code: Code, lanes: Lanes, update: Update | None = None) -> str:
     rolled, columns, params = code.rolled, code.widths, code.params
     declared: dict[str, str] = {}
     listed = bool(update and update.listed)
-    moving = _moving(rolled, params, lanes, update)
-    parts = _Parts(rolled, lanes, declared, [nest for nest, _, _ in moving])
-    functions = [*parts.texts, parts.once(), parts.tile(columns, listed, "tile", parts.names[False])]
-    if moving:
-        functions += [*parts.moves(), parts.tile(columns, listed, "others", parts.others)]
+    moving, layers = _moving(rolled, params, lanes, update)
+    parts = _Parts(rolled, lanes, declared, [nest for nest, _, _ in moving], layers)
+    functions = [*parts.texts, parts.once(), parts.tile(columns, listed)]
+    if update and (moving or layers):
+        functions += parts.moves()
+        for place, rule in enumerate(update.rules):
+            functions += [*parts.passes(place, rule, params), parts.without(columns, listed, place)]
     ranges = [(first, end) for _, first, end in moving]
-    functions += calls(rolled, params, lanes, update, ranges, declared)
+    passed = [(layer.first, layer.first + layer.rows * layer.apart) for layer in layers]
+    functions += calls(rolled, params, lanes, update, ranges, passed, declared)
     inline_where_few(declared, functions)
     table = ", ".join(f"i64 {address}" for address in rolled.table)
     tables = [f"@table = private constant [{len(rolled.table)} x i64] [{table}]"] if rolled.table else []
@@ -45,10 +49,19 @@ def emit_llvm(code: Code, lanes: Lanes, update: Update | None = None) -> str:
 class _Parts:
     """The nests as functions: those that run once a call, and those that run for each tile."""
 
-    def __init__(self, rolled: Rolled, lanes: Lanes, declared: dict[str, str], moving: list[Nest]) -> None:
+    def __init__(
+        self,
+        rolled: Rolled,
+        lanes: Lanes,
+        declared: dict[str, str],
+        moving: list[Nest],
+        layers: list[Weights],
+    ) -> None:
         self.rolled, self.lanes, self.declared = rolled, lanes, declared
-        self.moving = moving  # nests that can also move their parameters at once
-        self.others: list[str] = []  # the functions of the other nests for each tile
+        self.moving, self.layers = moving, layers  # what can also move its parameters at once
+        self.left_out = [*moving, *[nest for layer in layers for nest in (layer.sums, layer.biases) if nest]]
+        self.backs = {id(layer.back): place for place, layer in enumerate(layers)}
+        self.others: list[str] = []  # the functions for each tile where parameters move at once
         self.texts: list[str] = []
         self.names: dict[bool, list[str]] = {True: [], False: []}  # once a call; for each tile
         small = sum(len(nest.shape) + nest.length for nest in rolled.nests) <= PART
@@ -65,9 +78,12 @@ class _Parts:
     def joins(self, group: list[Nest], nest: Nest) -> bool:
         """Whether a nest belongs into the function of those before."""
         size = sum(len(other.shape) for other in group) + len(nest.shape)
-        if any(other is group[0] or other is nest for other in self.moving):
+        if any(self.stands_alone(other) for other in (group[0], nest)):
             return False
         return _once(group[0]) == _once(nest) and _alone(group[0]) == _alone(nest) and size <= PART
+
+    def stands_alone(self, nest: Nest) -> bool:
+        return id(nest) in self.backs or any(other is nest for other in self.left_out)
 
     def write(self, group: list[Nest]) -> None:
         once = _once(group[0])
@@ -86,7 +102,9 @@ class _Parts:
         name = f"part{len(self.texts)}"
         more = "double %count" if once else "i64 %lanes, i64 %live, i1 %first"
         self.names[once].append(name)
-        if not once and not any(other is group[0] for other in self.moving):
+        if id(group[0]) in self.backs:
+            self.others.append(f"pass{self.backs[id(group[0])]}")
+        elif not once and not any(other is group[0] for other in self.left_out):
             self.others.append(name)
         self.texts.append(self.function(name, f"{MEMORY}, {more}", text))
 
@@ -110,13 +128,18 @@ class _Parts:
             given = f"{MEMORY}, i64 %live, ptr %frame, ptr %once, ptr %apply"
             yield f"define internal i64 @sums{place}({given}) noinline #0 {{\n{text.body()}\n}}"
 
-    def tile(self, columns: Sequence[int], listed: bool, called: str, names: Sequence[str]) -> str:
+    def passes(self, place: int, rule: Rule, params: int) -> Iterator[str]:
+        """The layers' passes by a rule; a number that is not 0 if a parameter is not finite."""
+        for number, layer in enumerate(self.layers):
+            text = Text(self.lanes.width, self.declared)
+            Pass(text, layer, self.lanes, rule, params, field).write()
+            given = "ptr noalias %R, i64 %live, ptr %frame, ptr %once"
+            yield f"define internal i64 @pass{number}.{place}({given}) noinline #0 {{\n{text.body()}\n}}"
+
+    def tile(self, columns: Sequence[int], listed: bool) -> str:
         """One tile: `live` samples from `begin` on; of those that a list names, or of all."""
-        text, width = Text(self.lanes.width, self.declared), self.lanes.width
-        lanes = text.let(f"and i64 {text.index('%live', width - 1)}, {-width}")
-        with text.only_if("%fresh"):
-            (_copy if self.lanes.apart else _pack)(text, columns, self.lanes, lanes, listed)
-        for name in names:
+        text, lanes = self.filled(columns, listed)
+        for name in self.names[False]:
             text.do(f"call void @{name}(ptr %S, ptr %R, ptr %G, i64 {lanes}, i64 %live, i1 %first)")
         if not self.rolled.summed:
             _unpack(text, self.rolled)
@@ -124,26 +147,64 @@ class _Parts:
         data = (
             "ptr noalias %columns, ptr %list, ptr noalias %out, i64 %begin, i64 %live, i1 %first, i1 %fresh"
         )
-        return self.function(called, f"{MEMORY}, {data}", text)
+        return self.function("tile", f"{MEMORY}, {data}", text)
+
+    def filled(self, columns: Sequence[int], listed: bool) -> tuple[Text, str]:
+        """The beginning of a tile, and how many lanes it has."""
+        text, width = Text(self.lanes.width, self.declared), self.lanes.width
+        lanes = text.let(f"and i64 {text.index('%live', width - 1)}, {-width}")
+        with text.only_if("%fresh"):
+            (_copy if self.lanes.apart else _pack)(text, columns, self.lanes, lanes, listed)
+        return text, lanes
+
+    def without(self, columns: Sequence[int], listed: bool, place: int) -> str:
+        """The tile of a step in which parameters move at once, by a rule; not 0 if one is not finite."""
+        text, lanes = self.filled(columns, listed)
+        wrong = text.variable("i64")
+        text.set(wrong, "0", "i64")
+        for name in self.others:
+            if name.startswith("pass"):
+                found = text.let(f"call i64 @{name}.{place}(ptr %R, i64 %live, ptr %frame, ptr %once)")
+                text.set(wrong, text.let(f"or i64 {text.get(wrong, 'i64')}, {found}"), "i64")
+            else:
+                text.do(f"call void @{name}(ptr %S, ptr %R, ptr %G, i64 {lanes}, i64 %live, i1 true)")
+        text.do(f"ret i64 {text.get(wrong, 'i64')}")
+        data = "ptr %columns, ptr %list, i64 %live, i1 %fresh, ptr %frame, ptr %once"
+        body = text.body().replace("%begin", "0")
+        return (
+            f"define internal i64 @others{place}(ptr %S, ptr %R, ptr %G, {data}) noinline #0 {{\n{body}\n}}"
+        )
 
 
-def _moving(rolled: Rolled, params: int, lanes: Lanes, update: Update | None) -> list[tuple[Nest, int, int]]:
-    """Nests of gradients that move their parameters (first, end) row by row, in a step of few samples.
+def _moving(
+    rolled: Rolled, params: int, lanes: Lanes, update: Update | None
+) -> tuple[list[tuple[Nest, int, int]], list[Weights]]:
+    """Nests of gradients that move their parameters (first, end) row by row, in a step of few samples; and
+    layers of which each weight is read once for that and for the way back.
 
     A gradient that is not stored saves as much time as the step takes otherwise, where parameters are many.
     It is stored where its length, or a penalty, is to be known first.
     """
-    if not lanes.apart or params < MANY or not update or not update.rules or update.penalty:
-        return []
-    if any(NORM in rule.sources for rule in update.rules):
-        return []
     found: list[tuple[Nest, int, int]] = []
+    layers: list[Weights] = []
+    if not lanes.apart or params < MANY or not update or not update.rules or update.penalty:
+        return found, layers
+    if any(NORM in rule.sources for rule in update.rules):
+        return found, layers
+    taken: list[tuple[int, int]] = []
     for nest in rolled.nests:
-        if nest.kind is Kind.SUM:
-            first, end = Few(Text(lanes.width, {}), nest, lanes).rows_of_parameters()
-            if first < end <= params and all(end <= a or b <= first for _, a, b in found):
-                found.append((nest, first, end))
-    return found
+        if nest.kind is not Kind.SUM:
+            continue
+        first, end = Few(Text(lanes.width, {}), nest, lanes).rows_of_parameters()
+        if not first < end <= params or any(first < b and a < end for a, b in taken):
+            continue
+        taken.append((first, end))
+        layer = layer_of(nest, rolled.nests, lanes)
+        if layer and all(layer.back is not other.back for other in layers):
+            layers.append(layer)
+        else:
+            found.append((nest, first, end))
+    return found, layers
 
 
 def _once(nest: Nest) -> bool:

@@ -38,20 +38,30 @@ class Moves:
             with text.as_wide_as(1):
                 once = self.once()
         with text.as_wide_as(vector):
-            spread = {term: text.spread(x) for term, x in once.items()}
-            wrong = text.variable(text.ints)
-            text.set(wrong, "zeroinitializer" if vector > 1 else "0", text.ints)
+            self.begin(once)
             if isinstance(first, int) and isinstance(end, int):
                 whole: Index = end - (end - first) % vector
             else:
                 span = text.let(f"sub i64 {end}, {first}")
                 whole = text.index(first, text.let(f"and i64 {span}, {-vector}"))
             with text.loop(first, whole, vector) as k:
-                self.vector_at(k, spread, wrong, "")
+                self.vector_at(k)
             if vector > 1 and not (isinstance(whole, int) and whole == end):
                 with text.only_if(text.let(f"icmp slt i64 {whole}, {end}")):
-                    self.vector_at(whole, spread, wrong, text.below(whole, str(end)))
-            return text.any_bit(text.get(wrong, text.ints))
+                    self.vector_at(whole, text.below(whole, str(end)))
+            return self.found()
+
+    def begin(self, once: dict[Term, str]) -> None:
+        """Put into every lane what is the same for all parameters."""
+        text = self.text
+        self.spread = {term: text.spread(x) for term, x in once.items()}
+        self.scales = text.spread(self.scale) if self.scale else ""
+        self.wrong = text.variable(text.ints)
+        text.set(self.wrong, "zeroinitializer" if text.width > 1 else "0", text.ints)
+
+    def found(self) -> str:
+        """A register that is not 0 if a parameter is no longer finite."""
+        return self.text.any_bit(self.text.get(self.wrong, self.text.ints))
 
     def apply(self, op: Any, operands: Sequence[str]) -> str:
         return applied(self.text, op, operands)
@@ -96,26 +106,35 @@ class Moves:
         text = self.text
         text.set(total, text.intrinsic("fmuladd", [g, g, text.get(total)]))
 
-    def vector_at(self, k: Index, once: dict[Term, str], wrong: str, mask: str) -> None:
-        """Some parameters from k on."""
-        text, size = self.text, padded(self.params)
-        bases = [(self.scalars, k), (self.sums, k)]
-        bases += [(self.memory, text.index(k, size * i)) for i in range(len(self.rule.memory))]
-        places = [text.place(base, index) for base, index in bases]
-        inputs = [text.load_masked(place, mask) if mask else text.load_lanes(place, 0, 8) for place in places]
-        if self.scale:
-            inputs[1] = text.let(f"fmul {text.type} {inputs[1]}, {text.spread(self.scale)}")
-            self.check(inputs[1], wrong, mask)
-        outputs = self.rule.each(self.apply, text.constant, inputs, once.__getitem__)
-        for place, x in zip([places[0], *places[2:]], outputs):
-            if mask:
-                text.store_masked(x, place, mask)
-            else:
-                text.store_lanes(x, place, 0, 8)
-        self.check(outputs[0], wrong, mask)
+    def parameters(self, k: Index, mask: str = "") -> str:
+        """Some of them from k on."""
+        return self.load(self.scalars, k, mask)
 
-    def check(self, x: str, wrong: str, mask: str) -> None:
+    def load(self, base: str, k: Index, mask: str) -> str:
         text = self.text
+        return text.load_masked(text.place(base, k), mask) if mask else text.load_lanes(base, k, 8)
+
+    def vector_at(self, k: Index, mask: str = "", p: str = "", g: str = "") -> None:
+        """Move some parameters from k on; they and their gradients may be in registers already."""
+        text, size = self.text, padded(self.params)
+        kept = [text.index(k, size * i) for i in range(len(self.rule.memory))]
+        inputs = [p or self.parameters(k, mask), g or self.load(self.sums, k, mask)]
+        inputs += [self.load(self.memory, place, mask) for place in kept]
+        if self.scale:
+            inputs[1] = text.let(f"fmul {text.type} {inputs[1]}, {self.scales}")
+            self.check(inputs[1], mask)
+        outputs = self.rule.each(self.apply, text.constant, inputs, self.spread.__getitem__)
+        for base, place, x in zip(
+            [self.scalars, *[self.memory] * len(kept)], [k, *kept], [outputs[0], *outputs[1:]]
+        ):
+            if mask:
+                text.store_masked(x, text.place(base, place), mask)
+            else:
+                text.store_lanes(x, base, place, 8)
+        self.check(outputs[0], mask)
+
+    def check(self, x: str, mask: str) -> None:
+        text, wrong = self.text, self.wrong
         difference = text.let(f"fsub {text.type} {x}, {x}")  # 0, or nan for inf and nan
         if mask:
             difference = choose(text, mask, difference, text.constant(0.0))
