@@ -80,7 +80,7 @@ def courses(work: str, found: Sequence[works.Course]) -> Iterator[Group]:
         agree([c for c in contenders if c.gradient], contenders[0])
         batch = f"batches of {course.batch}" if course.listed else f"all {course.batch} samples"
         title = f"{course.net.name}, {course.rule}, {batch}: one step"
-        rows = compared(f"{work} {course.batch}", contenders, in_turns(contenders, rounds=7), 1, 0.0, None)
+        rows = compared(f"{work} {course.batch}", contenders, in_turns(contenders, rounds=5), 1, 0.0, None)
         yield title, rows
 
 

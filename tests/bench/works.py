@@ -129,8 +129,8 @@ def descents() -> list[Course]:
 
 
 def _steps(weights: int, batch: int) -> int:
-    """That take JAX about a tenth of a second."""
-    return min(30_000, max(120, int(6e8 / weights / (batch + 8))))
+    """So many that the fixed cost of a fit is little beside them."""
+    return min(60_000, max(120, int(2e9 / weights / (batch + 8))))
 
 
 def digits() -> Net:
