@@ -32,6 +32,8 @@ def points(op):
     rng, found = random.Random(op.name), []
     while len(found) < POINTS:
         xs = [rng.uniform(*span(op, i)) for i in range(op.operands or MANY)]
+        if op.name == "take":
+            xs[0] = float(rng.randrange(MANY - 1))  # an index
         if allows(op, xs):
             found.append(xs)
     return found

@@ -165,6 +165,8 @@ def points(
     _require_operation("points", op)
     count = draw(st.integers(2, 5)) if op.operands is None else op.operands
     each = [_within(op, i, smooth, low, high) for i in range(count)]
+    if op.name == "take":
+        each[0] = st.integers(0, count - 2).map(float)  # an index among the operands that follow
     return draw(st.tuples(*each).filter(lambda xs: allows(op, xs, smooth)))
 
 
