@@ -20,35 +20,29 @@ BATCH, RATE, BETAS = 1, 0.01, (0.85, 0.99)
 LINES, SAMPLES, TEMPERATURE = 10, 20, 0.5
 
 
-class GPT(nn.Module):
+def gpt(tokens: int, rng: random.Random) -> nn.Sequential:
     """From the tokens of a text to the logits of the token after each of them."""
 
-    def __init__(self, tokens: int, rng: random.Random) -> None:
-        def layer(nin: int, nout: int, act: str | None = None) -> nn.Each:
-            return nn.Each(nn.Layer(nin, nout, act=act, bias=False, weights=small, rng=rng))
+    def layer(nin: int, nout: int, act: str | None = None) -> nn.Each:
+        return nn.Each(nn.Layer(nin, nout, act=act, bias=False, weights=small, rng=rng))
 
-        small = nn.normal(0.08)
-        self.tokens = nn.Embedding(tokens, WIDTH, weights=small, rng=rng)
-        self.positions = nn.Positions(BLOCK, WIDTH, weights=small, rng=rng)
-        self.norm = nn.Each(nn.RMSNorm(WIDTH, gain=False))
-        self.attention = nn.Attention(WIDTH, HEADS, weights=small, rng=rng)
-        self.hidden, self.back = layer(WIDTH, 4 * WIDTH, "relu"), layer(4 * WIDTH, WIDTH)
-        self.attend = nn.Residual(nn.Sequential(self.norm, self.attention))
-        self.think = nn.Residual(nn.Sequential(self.norm, self.hidden, self.back))
-        self.logits = layer(WIDTH, tokens)
-
-    def embed(self, tokens: list[int]) -> list[list[tg.Value]]:
-        return self.norm(self.positions(self.tokens(tokens)))
-
-    def __call__(self, tokens: list[int]) -> list[list[tg.Value]]:
-        return self.logits(self.think(self.attend(self.embed(tokens))))
+    small = nn.normal(0.08)
+    norm = nn.Each(nn.RMSNorm(WIDTH, gain=False))
+    return nn.Sequential(
+        nn.Embedding(tokens, WIDTH, weights=small, rng=rng),
+        nn.Positions(BLOCK, WIDTH, weights=small, rng=rng),
+        norm,
+        nn.Residual(nn.Sequential(norm, nn.Attention(WIDTH, HEADS, weights=small, rng=rng))),
+        nn.Residual(nn.Sequential(norm, layer(WIDTH, 4 * WIDTH, "relu"), layer(4 * WIDTH, WIDTH))),
+        layer(WIDTH, tokens),
+    )
 
 
 def main() -> None:
     chosen = options(__doc__, "gpt", iterations=5000, seed=0)
     train, test = tg.data.split(tg.data.names())
     characters = tg.data.Characters(train + test)
-    model = GPT(len(characters), random.Random(chosen.seed))
+    model = gpt(len(characters), random.Random(chosen.seed))
     parameters = model.parameters()
     print(f"{len(parameters)} parameters, {len(train)} names, seed {chosen.seed}")
 
@@ -77,7 +71,7 @@ def pairs(names: list[str], characters: tg.data.Characters) -> tuple[list[list[i
     return [tokens[:-1] for tokens in encoded], [tokens[1:] for tokens in encoded]
 
 
-def made_up(model: GPT, characters: tg.data.Characters, rng: random.Random) -> str:
+def made_up(model: nn.Sequential, characters: tg.data.Characters, rng: random.Random) -> str:
     """A name drawn from the model, letter by letter."""
     tokens = [0]
     while len(tokens) < BLOCK:
@@ -107,7 +101,7 @@ def bigram_loss(train: list[str], test: list[str]) -> float:
 
 
 def picture(
-    model: GPT, characters: tg.data.Characters, losses: list[float], table: float, name: str
+    model: nn.Sequential, characters: tg.data.Characters, losses: list[float], table: float, name: str
 ) -> object:
     """The loss, and what each head looks at in a name."""
     from tinygrad_bp.show import plotting
@@ -119,8 +113,10 @@ def picture(
     axes[0].axhline(table, color=plotting.DATA, linestyle="--", label="table of pairs, unseen names")
     axes[0].set_yscale("linear")
     axes[0].legend(frameon=False)
-    embedded = model.norm(model.embed([0, *characters.encode(name)]))
-    plotting.attention_maps(model.attention.maps(embedded), f".{name}", axes[1:])
+    attention = next(part for _, part in model.modules() if isinstance(part, nn.Attention))
+    embed, positions, norm = model.parts[:3]
+    seen = norm(norm(positions(embed([0, *characters.encode(name)]))))
+    plotting.attention_maps(attention.maps(seen), f".{name}", axes[1:])
     return figure
 
 

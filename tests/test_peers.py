@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from support.models import convolutional, everything
 from support.oracle import PLAIN, RULES, Expected, judge, sweep
 from support.programs import Program, random_program, run
 
@@ -228,3 +229,31 @@ def test_schedules_are_those_of_pytorch(name: str) -> None:
         assert schedule(step) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-12)
         optimizer.step()
         other.step()
+
+
+@pytest.mark.peers
+def test_models_are_the_same_in_pytorch() -> None:
+    import torch
+
+    tokens, images = (
+        [3, 0, 4, 1, 1],
+        [[[0.3 * i - 0.5 * j * c for j in range(4)] for i in range(4)] for c in (1, 2)],
+    )
+    given = [(everything(), tokens, torch.tensor(tokens)),
+             (convolutional(), images, torch.tensor(images, dtype=torch.float64))]  # fmt: skip
+    for model, x, tensor in given:
+        source, weights = model.to_torch()
+        space: dict[str, Any] = {}
+        exec(source, space)
+        theirs = space["load"](weights).eval()
+        out, other = numbers_of(model.eval()(x)), theirs(tensor)
+        assert [v.data for v in out] == pytest.approx(other.flatten().tolist(), rel=1e-12, abs=1e-14)
+        sum([v * v for v in out]).backward()
+        (other**2).sum().backward()
+        mine = sorted(p.grad for p in model.parameters())
+        yours = sorted(g for p in theirs.parameters() for g in p.grad.flatten().tolist())
+        assert mine == pytest.approx(yours, rel=1e-10, abs=1e-13)
+
+
+def numbers_of(out: Any) -> list[Value]:
+    return [v for part in out for v in numbers_of(part)] if isinstance(out, list) else [out]

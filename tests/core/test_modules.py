@@ -7,6 +7,7 @@ import random
 
 import numpy as np
 import pytest
+from support.models import convolutional, everything, shuffled
 
 import tinygrad_bp as tg
 from tinygrad_bp import Value, nn
@@ -26,14 +27,6 @@ def numbers(out):
 
 def matrix(layer):
     return np.array([[w.data for w in neuron.w] for neuron in layer.neurons])
-
-
-def shuffled(module, seed=3):
-    """The module with parameters that are neither 0 nor 1."""
-    rng = random.Random(seed)
-    for p in module.parameters():
-        p.data = rng.gauss(0.0, 1.0)
-    return module
 
 
 def softmax(z):
@@ -139,6 +132,47 @@ def test_gradients_by_inputs_and_parameters(make):
     assert grads == pytest.approx(tg.gradients(out, module.parameters()), rel=1e-9, abs=1e-14)
 
 
+# --- images -------------------------------------------------------------------------------------------------
+
+IMAGE = [[[RNG.gauss(0.0, 1.0) for _ in range(5)] for _ in range(4)] for _ in range(2)]
+
+
+@pytest.mark.parametrize(("size", "stride", "padding"), [(1, 1, 0), (2, 1, 0), (3, 2, 1), (2, 3, 2)])
+def test_conv(size, stride, padding):
+    conv = nn.Conv(2, 3, size, stride=stride, padding=padding, act="tanh", rng=drawn())
+    x = np.pad(np.array(IMAGE), ((0, 0), (padding, padding), (padding, padding)))
+    kernels = matrix(conv).reshape(3, 2, size, size)
+    high, wide = ((n - size) // stride + 1 for n in x.shape[1:])
+    expected = [
+        [[np.tanh((k * x[:, i * stride : i * stride + size, j * stride : j * stride + size]).sum())
+          for j in range(wide)] for i in range(high)] for k in kernels
+    ]  # fmt: skip
+    assert np.allclose(numbers(conv(IMAGE)), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize(("size", "stride"), [(2, None), (2, 1), (3, 2), (1, 1)])
+def test_pools(size, stride):
+    x, step = np.array(IMAGE), stride or size
+    high, wide = ((n - size) // step + 1 for n in x.shape[1:])
+    windows = [[[c[i * step : i * step + size, j * step : j * step + size] for j in range(wide)]
+                for i in range(high)] for c in x]  # fmt: skip
+    largest = [[[w.max() for w in row] for row in c] for c in windows]
+    assert nn.MaxPool(size, stride)(IMAGE) == largest
+    means = [[[w.mean() for w in row] for row in c] for c in windows]
+    assert np.allclose(nn.AveragePool(size, stride)(IMAGE), means, rtol=1e-12)
+
+
+def test_a_net_of_convolutions_trains_alike_on_graphs_and_compiled():
+    results = []
+    data = [[[[x * k for x in row[:4]] for row in channel] for channel in IMAGE] for k in (1.0, -0.5, 2.0)]
+    for engine in ("eager", "compiled"):
+        model = convolutional()
+        sgd = tg.optim.SGD(model.parameters(), lr=0.05)
+        history = tg.fit(model, (data, [0, 1, 0]), tg.losses.cross_entropy, sgd, 5, engine=engine)
+        results.append([*history.losses, *model.state_dict().values()])
+    assert results[1] == pytest.approx(results[0], rel=1e-9)
+
+
 # --- dropout and modes --------------------------------------------------------------------------------------
 
 
@@ -186,6 +220,59 @@ def test_paths_of_parameters_are_kept_and_loaded():
         nn.Embedding(3, 2).load_state_dict(model.state_dict())
 
 
+def test_a_summary():
+    lines = everything().summary().splitlines()
+    assert len({len(line) for line in lines}) == 1
+    rows = [line.strip().split("  ", 1) for line in lines]
+    table = {path: [*map(str.strip, rest.rsplit("  ", 1))] for path, rest in rows}
+    assert table["Sequential"][-1] == "281"
+    assert table["parts.0"] == ["Embedding(5, 4)", "20"]
+    assert table["parts.3.part.parts.0"] == ["Attention(4, heads=2)", "80"]
+    assert table["parts.4.part.part"] == ["MLP(4 → 6 → 4)", "58"]
+    assert table["parts.4.part.part.layers.0"] == ["Layer(4 → 6, leaky_relu)", "30"]
+    assert lines[6].startswith("    parts.3.part ") or lines[7].startswith("    parts.3.part ")
+    assert not any("neurons" in line or "sum" in line for line in lines)
+
+
+def test_the_source_for_pytorch_holds_each_class_once_and_all_weights():
+    model = everything()
+    source, weights = model.to_torch()
+    assert sum(map(np.size, weights.values())) == len(model.parameters())
+    assert [source.count(f"class {name}(") for name in ("Act", "Attention", "Positions", "Residual")] == [
+        1
+    ] * 4
+    assert "Act('leaky_relu', 0.2)" in source
+    assert "nn.Embedding(5, 4), Positions(8, 4), nn.RMSNorm(4, eps=1e-05, elementwise_affine=True)" in source
+    assert {"0.weight", "1.weight", "3.part.0.query.bias", "4.part.2.weight", "8.0.bias"} <= weights.keys()
+    assert weights["0.weight"] == numbers(model.parts[0].rows)
+    compile(source, "a model", "exec")
+    source, weights = convolutional().to_torch()
+    assert "nn.Conv2d(2, 3, 2, stride=1, padding=1, bias=True)" in source
+    assert np.shape(weights["0.0.weight"]) == (3, 2, 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (
+            lambda: nn.Sequential(lambda x: x),
+            "knows the modules of nn, and '<lambda>' is a function of your own",
+        ),
+        (
+            lambda: nn.MLP(1, [1, 1], act=lambda x: x),
+            "activations of the table, and '<lambda>' is a function of",
+        ),
+        (
+            lambda: nn.Sequential(type("Own", (nn.Module,), {})()),
+            "and Own is not one: make the model of them",
+        ),
+    ],
+)
+def test_what_pytorch_cannot_be_told(make, text):
+    with pytest.raises(TypeError, match=text):
+        make().to_torch()
+
+
 def test_what_modules_print():
     model = nn.Sequential(nn.Embedding(3, 4), nn.Positions(8, 4), nn.Each(nn.RMSNorm(4)), nn.Dropout(0.25),
                           nn.Residual(nn.Attention(4, 2)), nn.Each(nn.LayerNorm(4)), sum)  # fmt: skip
@@ -218,6 +305,12 @@ REFUSED = {
     "numbers for vectors": (lambda: nn.Attention(2)([1.0]), "has 2 numbers.*at place 0 it is 1.0"),
     "another width to norm": (lambda: nn.RMSNorm(2)([1.0]), "RMSNorm: a vector has 2 numbers here, not 1"),
     "shapes that differ": (lambda: nn.Residual(lambda x: x[:1])([1.0, 2.0]), r"another shape.*\(1, not 2\)"),
+    "an image of other channels": (lambda: nn.Conv(1, 1)(IMAGE), "has 1 channels here, not 2"),
+    "a small image": (lambda: nn.Conv(2, 1, 5)(IMAGE), "an image of 4 × 5 is smaller than the square of 5"),
+    "a small image to pool": (lambda: nn.MaxPool(5)(IMAGE), "MaxPool: an image of 4 × 5 is smaller than"),
+    "a ragged image": (lambda: nn.MaxPool(1)([[[0.0, 1.0], [0.0]]]), "row 1 of channel 0 has 1 numbers"),
+    "no stride": (lambda: nn.Conv(1, 1, stride=0), "Conv: stride is a whole number from 1 up"),
+    "a padding below 0": (lambda: nn.Conv(1, 1, padding=-1), "Conv: padding is a whole number"),
     "a number for a list": (lambda: nn.Residual(lambda x: x[0])([1.0]), r"\(a number, not 1\)"),
 }  # fmt: skip
 
@@ -233,6 +326,8 @@ def test_refused_with_a_reason(name):
     ("make", "text"),
     [
         (lambda: nn.Sequential("relu"), "Sequential takes modules or functions, not 'relu'"),
+        (lambda: nn.Conv(1, 1)([[0.0]]), "list of channels of rows of numbers; a row is 0.0"),
+        (lambda: nn.MaxPool()(3.0), "list of channels of rows of numbers; the image is 3.0"),
         (lambda: nn.Each(3), "Each takes modules or functions, not 3"),
         (lambda: nn.Embedding(3, 4)(2), "Embedding takes a list, not 2"),
         (lambda: nn.Dropout(0.5, rng=3), r"rng is a generator such as random.Random\(0\), not 3"),

@@ -9,6 +9,7 @@ import random
 from contextlib import nullcontext
 
 import pytest
+from support import microgpt
 
 import tinygrad_bp as tg
 from tinygrad_bp import Value, fit, nn
@@ -237,3 +238,39 @@ def test_validation_drops_nothing_and_modes_stay_as_they_were():
     assert history.losses[0] != pytest.approx(whole, rel=1e-3)
     assert history.losses[0] != history.losses[1]
     assert [part.training for part in model.parts] == [True, False, False]
+
+
+# --- a GPT --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("engine", ["eager", "compiled"])
+def test_a_gpt_has_the_losses_of_the_published_arithmetic(engine):
+    documents = [[0, *x, 0] for x in XS[:6]]  # an epoch: fit shuffles the next one
+    first = microgpt.drawn(TOKENS)
+    losses, _ = microgpt.train(first, documents, 6)
+    assert microgpt.train_ours(first, documents, 6, engine).losses == pytest.approx(losses, rel=1e-13)
+
+
+def test_gradients_of_a_gpt_through_each_row_of_its_matrices():
+    """The largest derivative of each matrix against a difference quotient of the published arithmetic."""
+    first, tokens = microgpt.drawn(TOKENS, seed=1), [0, *XS[0], 0]
+    model = microgpt.ours(first)
+    LOSS(model(tokens[:-1]), tokens[1:]).backward()
+    names = ["tokens", "positions", "query", "key", "value", "out", "hidden", "back", "logits"]
+    grads = iter(p.grad for p in model.parameters())
+    for name in names:
+        rows = first[name]
+        of_matrix = [[next(grads) for _ in row] for row in rows]
+        i, j = max(
+            ((i, j) for i, row in enumerate(rows) for j in range(len(row))),
+            key=lambda at: abs(of_matrix[at[0]][at[1]]),
+        )
+        before, sides = rows[i][j], []
+        for h in (1e-5, -1e-5):
+            rows[i][j] = before + h
+            scalars = {
+                key: [[microgpt.Scalar(x) for x in row] for row in part] for key, part in first.items()
+            }
+            sides.append(microgpt.loss_of(scalars, tokens).data)
+        rows[i][j] = before
+        assert of_matrix[i][j] == pytest.approx((sides[0] - sides[1]) / 2e-5, rel=1e-6), name

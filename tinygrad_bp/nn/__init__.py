@@ -1,6 +1,7 @@
-"""Networks: what has parameters, what is made of neurons, what takes sequences, and what joins them."""
+"""Networks: modules of neurons, for sequences and for images, and what joins them."""
 
 from tinygrad_bp.nn.base import CALLS, MODULES, Module, ModuleCall, check_state
+from tinygrad_bp.nn.image import AveragePool, Conv, Flatten, MaxPool
 from tinygrad_bp.nn.parts import Dropout, Each, Residual, Sequential, Sum, draw, drawing_from
 from tinygrad_bp.nn.perceptron import (
     MLP,
@@ -17,7 +18,8 @@ from tinygrad_bp.nn.perceptron import (
 from tinygrad_bp.nn.sequence import Attention, Embedding, LayerNorm, Positions, RMSNorm
 
 __all__ = [
-    "CALLS", "MLP", "MODULES", "Activation", "Attention", "Dropout", "Each", "Embedding",
-    "Initialiser", "Layer", "LayerNorm", "Module", "ModuleCall", "Neuron", "Positions", "RMSNorm", "Residual",
-    "Sequential", "Sum", "check_state", "draw", "drawing_from", "he", "normal", "uniform", "xavier", "zeros",
+    "CALLS", "MLP", "MODULES", "Activation", "Attention", "AveragePool", "Conv", "Dropout", "Each",
+    "Embedding", "Flatten", "Initialiser", "Layer", "LayerNorm", "MaxPool", "Module", "ModuleCall", "Neuron",
+    "Positions", "RMSNorm", "Residual", "Sequential", "Sum", "check_state", "draw", "drawing_from", "he",
+    "normal", "uniform", "xavier", "zeros",
 ]  # fmt: skip

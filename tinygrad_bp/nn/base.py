@@ -7,7 +7,8 @@ how drawings and explanations find its nodes, also where it has no parameters.
 import copy
 import random
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 from weakref import ReferenceType, WeakValueDictionary, ref
 
@@ -26,6 +27,14 @@ class ModuleCall(NamedTuple):
     begin: int
     end: int
     module: "ReferenceType[Module]"
+
+
+class Torch(NamedTuple):
+    """A module as PyTorch has it: an expression, its weights by their names there, its classes."""
+
+    text: str
+    weights: Mapping[str, Any] = MappingProxyType({})  # nested lists
+    classes: tuple[str, ...] = ()
 
 
 CALLS: "deque[ModuleCall]" = deque(maxlen=20_000)  # the last ones, in the order in which they ended
@@ -106,9 +115,75 @@ class Module:
         for path, p in self.named_parameters():
             p.data = numbers[path]
 
+    def summary(self) -> str:
+        """The modules inside and how many parameters each has, as a table.
+
+        >>> from tinygrad_bp.nn import MLP
+        >>> print(MLP(2, [3, 1]).summary())
+        module                          parameters
+        MLP                                     13
+          layers.0  Layer(2 → 3, relu)           9
+          layers.1  Layer(3 → 1)                 4
+        """
+        rows = [("module", "", "parameters")]
+        for path, module in self.modules():
+            if path and module.describe():
+                deep = "  " * sum(path.startswith(f"{outer}.") for outer, _ in self.modules() if outer)
+                rows.append((f"  {deep}{path}", module.describe(), f"{len(module.parameters()):,}"))
+            elif not path:
+                rows.append((type(self).__name__, "", f"{len(self.parameters()):,}"))
+        wide = [max(len(row[k]) for row in rows) for k in range(3)]
+        return "\n".join(f"{a:{wide[0]}}  {b:{wide[1]}}  {c:>{wide[2]}}" for a, b, c in rows)
+
+    def describe(self) -> str:
+        """What a table shows of the module; '' for a part that is not shown."""
+        return repr(self) if type(self).__repr__ is not Module.__repr__ else type(self).__name__
+
+    def torch(self) -> Torch:
+        """The module as PyTorch has it."""
+        raise TypeError(
+            f"to_torch knows the modules of nn, and {type(self).__name__} is not one: make the model of "
+            "them, as nn.Sequential(...)"
+        )
+
+    def to_torch(self) -> tuple[str, dict[str, Any]]:
+        """The model in PyTorch: the source of a function `load(weights)`, and the weights as nested lists.
+
+        Nothing is imported here; save both, or run the source where PyTorch is. It computes in double
+        precision, and takes tokens as a tensor of whole numbers. Raises TypeError for a module or a function
+        of your own.
+
+        >>> from tinygrad_bp.nn import MLP
+        >>> source, weights = MLP(2, [1]).to_torch(); weights.keys()
+        dict_keys(['0.weight', '0.bias'])
+        """
+        text, weights, classes = self.torch()
+        source = TORCH.format(model=text, classes="".join(f"\n\n{c}\n" for c in dict.fromkeys(classes)))
+        return source, dict(weights)
+
     def copy(self: M) -> M:
         """A model of the same shape with parameters of its own, of the same numbers and labels."""
         return copy.deepcopy(self)
+
+
+TORCH = """\
+import torch
+from torch import nn
+{classes}
+
+def load(weights):
+    model = {model}
+    model = model.double()
+    model.load_state_dict({{name: torch.tensor(rows, dtype=torch.float64) for name, rows in weights.items()}})
+    return model
+"""
+
+
+def sequence_in_torch(parts: Sequence[Torch]) -> Torch:
+    """Parts one after the other."""
+    weights = {f"{i}.{name}": rows for i, part in enumerate(parts) for name, rows in part.weights.items()}
+    classes = tuple([text for part in parts for text in part.classes])
+    return Torch(f"nn.Sequential({', '.join(part.text for part in parts)})", weights, classes)
 
 
 def check_state(module: Module, state: Mapping[str, float]) -> dict[str, float]:

@@ -6,7 +6,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from tinygrad_bp.floats import to_float
-from tinygrad_bp.nn.base import Module, generator
+from tinygrad_bp.nn.base import Module, Torch, generator, sequence_in_torch
 from tinygrad_bp.ops import ge as GE
 
 Part = Callable[[Any], Any]  # a module, or a function
@@ -30,6 +30,12 @@ class Sequential(Module):
             x = part(x)
         return x
 
+    def describe(self) -> str:
+        return "Sequential"
+
+    def torch(self) -> Torch:
+        return sequence_in_torch([_in_torch(part) for part in self.parts])
+
     def __repr__(self) -> str:
         return f"Sequential({', '.join(map(_named, self.parts))})"
 
@@ -48,6 +54,12 @@ class Each(Module):
 
     def __call__(self, xs: Iterable[Any]) -> list[Any]:
         return [self.part(x) for x in xs]
+
+    def describe(self) -> str:
+        return "Each"
+
+    def torch(self) -> Torch:
+        return _in_torch(self.part)
 
     def __repr__(self) -> str:
         return f"Each({_named(self.part)})"
@@ -68,8 +80,26 @@ class Residual(Module):
     def __call__(self, x: Any) -> Any:
         return self.sum((x, self.part(x)))
 
+    def describe(self) -> str:
+        return "Residual"
+
+    def torch(self) -> Torch:
+        text, weights, classes = _in_torch(self.part)
+        inside = {f"part.{name}": rows for name, rows in weights.items()}
+        return Torch(f"Residual({text})", inside, (*classes, RESIDUAL))
+
     def __repr__(self) -> str:
         return f"Residual({_named(self.part)})"
+
+
+RESIDUAL = """\
+class Residual(nn.Module):
+    def __init__(self, part):
+        super().__init__()
+        self.part = part
+
+    def forward(self, x):
+        return x + self.part(x)"""
 
 
 class Sum(Module):
@@ -77,6 +107,9 @@ class Sum(Module):
 
     def forward(self, x: Any) -> Any:
         return _added(*x)
+
+    def describe(self) -> str:
+        return ""
 
     def __repr__(self) -> str:
         return "Sum()"
@@ -119,6 +152,9 @@ class Dropout(Module):
         numbers = draw(len(x), self.rng)
         return [xi * (GE(u, self.rate) / (1.0 - self.rate)) for xi, u in zip(x, numbers)]
 
+    def torch(self) -> Torch:
+        return Torch(f"nn.Dropout({self.rate!r})")
+
     def __repr__(self) -> str:
         return f"Dropout({self.rate:g})"
 
@@ -151,6 +187,12 @@ def _refuse_no_function(name: str, parts: Iterable[Any]) -> None:
     for part in parts:
         if not callable(part):
             raise TypeError(f"{name} takes modules or functions, not {part!r}")
+
+
+def _in_torch(part: Any) -> Torch:
+    if not isinstance(part, Module):
+        raise TypeError(f"to_torch knows the modules of nn, and {_named(part)!r} is a function of your own")
+    return part.torch()
 
 
 def _named(part: Any) -> str:

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from tinygrad_bp.engine import Value, dot
 from tinygrad_bp.errors import misspelled, printable
-from tinygrad_bp.nn.base import Module, generator, whole_size
+from tinygrad_bp.nn.base import Module, Torch, generator, sequence_in_torch, whole_size
 from tinygrad_bp.ops import OPS, Op
 
 Activation = Callable[[Value], Value]
@@ -96,6 +96,12 @@ class Neuron(Module):
     def __repr__(self) -> str:
         return f"{_kind(self)}Neuron({len(self.w)})"
 
+    def describe(self) -> str:
+        return ""
+
+    def torch(self) -> Torch:
+        return sequence_in_torch(linear_in_torch([self]))
+
 
 class Layer(Module):
     """`nout` neurons side by side, each seeing all `nin` inputs; one output is a Value, more are a list."""
@@ -109,6 +115,14 @@ class Layer(Module):
         x = [xi if isinstance(xi, Value) else Value(xi) for xi in x]  # once for all neurons
         out = [n._fire(x) if type(n) is Neuron else n(x) for n in self.neurons]
         return out[0] if len(out) == 1 else out
+
+    def describe(self) -> str:
+        act = _act_name(self.neurons[0].act)
+        shape = f"{len(self.neurons[0].w)} → {len(self.neurons)}"
+        return f"Layer({shape}, {act})" if act else f"Layer({shape})"
+
+    def torch(self) -> Torch:
+        return sequence_in_torch(linear_in_torch(self.neurons))
 
     def __repr__(self) -> str:
         return f"Layer of [{', '.join(map(repr, self.neurons))}]"
@@ -194,8 +208,56 @@ class MLP(Module):
             x = out if isinstance(out, list) else [out]
         return out
 
+    def describe(self) -> str:
+        sizes = [len(self.layers[0].neurons[0].w), *(len(layer.neurons) for layer in self.layers)]
+        return f"MLP({' → '.join(map(str, sizes))})"
+
+    def torch(self) -> Torch:
+        return sequence_in_torch([part for layer in self.layers for part in linear_in_torch(layer.neurons)])
+
     def __repr__(self) -> str:
         return f"MLP of [{', '.join(map(repr, self.layers))}]"
+
+
+ACT = """\
+class Act(nn.Module):
+    def __init__(self, name, *constants):
+        super().__init__()
+        self.name, self.constants = name, constants
+
+    def forward(self, x):
+        f = getattr(nn.functional, self.name, None) or getattr(torch, self.name)
+        return f(x, *self.constants)"""
+
+
+def linear_in_torch(neurons: Sequence[Neuron]) -> list[Torch]:
+    """Neurons side by side as PyTorch has them: a Linear, and the activation after it."""
+    shape = f"{len(neurons[0].w)}, {len(neurons)}, bias={neurons[0].b is not None}"
+    return [Torch(f"nn.Linear({shape})", weights_in_torch(neurons)), *act_in_torch(neurons[0].act)]
+
+
+def weights_in_torch(neurons: Sequence[Neuron]) -> dict[str, Any]:
+    """Their weights and biases, by PyTorch's names."""
+    weights: dict[str, Any] = {"weight": [[w.data for w in neuron.w] for neuron in neurons]}
+    biases = [neuron.b.data for neuron in neurons if neuron.b is not None]
+    return {**weights, "bias": biases} if biases else weights
+
+
+def act_in_torch(act: Activation | None) -> list[Torch]:
+    """An activation as PyTorch has it, as a list with one entry, or none."""
+    if act is None:
+        return []
+    name = _act_name(act)
+    if name not in OPS:
+        raise TypeError(
+            f"to_torch knows the activations of the table, and {name!r} is a function of your own"
+        )
+    constants = "".join(f", {x!r}" for x in getattr(act, "constant_values", ()))
+    return [Torch(f"Act({name!r}{constants})", {}, (ACT,))]
+
+
+def _act_name(act: Activation | None) -> str:
+    return str(getattr(act, "name", getattr(act, "__name__", "an activation"))) if act else ""
 
 
 def _refuse_unknown(module: type, unknown: Mapping[str, Any]) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 from tinygrad_bp.engine import Value, dot
 from tinygrad_bp.lists import mean, softmax
 from tinygrad_bp.modes import named, require
-from tinygrad_bp.nn.base import Module, generator, whole_size
-from tinygrad_bp.nn.perceptron import Initialiser, Layer, normal, xavier
+from tinygrad_bp.nn.base import Module, Torch, generator, whole_size
+from tinygrad_bp.nn.perceptron import Initialiser, Layer, normal, weights_in_torch, xavier
 from tinygrad_bp.ops import eq as EQ
 
 Vector = list[Any]
@@ -62,6 +62,10 @@ class Embedding(Module):
         hot = [EQ(token, float(k)) for k in range(count)]
         return [dot(hot, column) for column in zip(*self.rows)]
 
+    def torch(self) -> Torch:
+        weights = {"weight": _numbers(self.rows)}
+        return Torch(f"nn.Embedding({len(self.rows)}, {len(self.rows[0])})", weights)
+
     def __repr__(self) -> str:
         return f"Embedding({len(self.rows)}, {len(self.rows[0])})"
 
@@ -94,8 +98,22 @@ class Positions(Module):
         _expect_width("Positions", xs, len(self.rows[0]))
         return [[x + p for x, p in zip(vector, row)] for vector, row in zip(xs, self.rows)]
 
+    def torch(self) -> Torch:
+        text = f"Positions({len(self.rows)}, {len(self.rows[0])})"
+        return Torch(text, {"weight": _numbers(self.rows)}, (POSITIONS,))
+
     def __repr__(self) -> str:
         return f"Positions({len(self.rows)}, {len(self.rows[0])})"
+
+
+POSITIONS = """\
+class Positions(nn.Module):
+    def __init__(self, block, width):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(block, width))
+
+    def forward(self, x):
+        return x + self.weight[: x.shape[-2]]"""
 
 
 class RMSNorm(Module):
@@ -116,6 +134,10 @@ class RMSNorm(Module):
         x = _vector("RMSNorm", x, self.width)
         scale = (dot(x, x) / len(x) + self.eps) ** -0.5
         return [xi * scale for xi in x] if self.w is None else [xi * scale * w for xi, w in zip(x, self.w)]
+
+    def torch(self) -> Torch:
+        options = f"eps={self.eps!r}, elementwise_affine={self.w is not None}"
+        return Torch(f"nn.RMSNorm({self.width}, {options})", _numbers_of(weight=self.w))
 
     def __repr__(self) -> str:
         return f"RMSNorm({self.width})"
@@ -145,6 +167,10 @@ class LayerNorm(Module):
         if self.w is None or self.b is None:
             return out
         return [o * w + b for o, w, b in zip(out, self.w, self.b)]
+
+    def torch(self) -> Torch:
+        options = f"eps={self.eps!r}, elementwise_affine={self.w is not None}"
+        return Torch(f"nn.LayerNorm({self.width}, {options})", _numbers_of(weight=self.w, bias=self.b))
 
     def __repr__(self) -> str:
         return f"LayerNorm({self.width})"
@@ -226,8 +252,43 @@ class Attention(Module):
             for of_head in self._weights(xs)
         ]
 
+    def torch(self) -> Torch:
+        layers = {"query": self.query, "key": self.key, "value": self.value, "out": self.out}
+        weights = {
+            f"{path}.{name}": rows
+            for path, layer in layers.items()
+            for name, rows in weights_in_torch(layer.neurons).items()
+        }
+        bias = self.out.neurons[0].b is not None
+        text = f"Attention({self.width}, {self.heads}, causal={self.causal}, bias={bias})"
+        return Torch(text, weights, (ATTENTION,))
+
     def __repr__(self) -> str:
         return f"Attention({self.width}, heads={self.heads})"
+
+
+ATTENTION = """\
+class Attention(nn.Module):
+    def __init__(self, width, heads, causal, bias):
+        super().__init__()
+        self.heads, self.causal = heads, causal
+        self.query, self.key, self.value, self.out = (nn.Linear(width, width, bias=bias) for _ in range(4))
+
+    def forward(self, x):
+        q, k, v = (
+            layer(x).unflatten(-1, (self.heads, -1)).transpose(-2, -3)
+            for layer in (self.query, self.key, self.value)
+        )
+        y = nn.functional.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
+        return self.out(y.transpose(-2, -3).flatten(-2))"""
+
+
+def _numbers(rows: Sequence[Sequence[Value]]) -> list[list[float]]:
+    return [[x.data for x in row] for row in rows]
+
+
+def _numbers_of(**lists: Sequence[Value] | None) -> dict[str, Any]:
+    return {name: [x.data for x in values] for name, values in lists.items() if values is not None}
 
 
 def _list(out: Any) -> Vector:
