@@ -183,6 +183,9 @@ def test_dropout_keeps_the_mean():
     assert np.mean(out) == pytest.approx(3.0, abs=0.1)
     assert dropout.eval()([3.0, 1.0]) == [3.0, 1.0]
     assert nn.Dropout(0.0)([3.0, 1.0]) == [3.0, 1.0]
+    rows = nn.Dropout(0.5, rng=drawn())([[3.0] * 20] * 2)
+    assert {*rows[0], *rows[1]} == {0.0, 6.0}
+    assert rows[0] != rows[1]
 
 
 def test_dropout_draws_from_the_random_module_without_a_generator():

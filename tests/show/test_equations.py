@@ -194,7 +194,7 @@ def test_what_is_refused():
     class Own(tg.Module):
         pass
 
-    with pytest.raises(TypeError, match="of an MLP, a Layer or a Neuron, not of a Own: pass its parts"):
+    with pytest.raises(tg.GraphError, match="not computed by this Own: no part of it is in the graph"):
         tg.explain(Value(3.0), Own())
 
 

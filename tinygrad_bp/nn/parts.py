@@ -130,9 +130,10 @@ def _added(x: Any, y: Any) -> Any:
 class Dropout(Module):
     """While training, each number is 0 with the probability `rate`, and otherwise divided by 1 − rate.
 
-    So the mean stays as it is (Srivastava et al. 2014). After `eval()` all pass as they are. `fit` draws anew
-    in each step and for each sample, on graphs and in compiled code alike; a call of your own draws from
-    `rng`, or the random module. Raises ValueError for a rate outside [0, 1).
+    So the mean stays as it is (Srivastava et al. 2014). It takes a vector, a sequence or an image. After
+    `eval()` all pass as they are. `fit` draws anew in each step and for each sample, on graphs and in
+    compiled code alike; a call of your own draws from `rng`, or the random module. Raises ValueError for a
+    rate outside [0, 1).
 
     >>> import random
     >>> dropout = Dropout(0.5, rng=random.Random(2)); dropout([1.0, 2.0, 3.0]), dropout.eval()([1.0, 2.0])
@@ -149,6 +150,8 @@ class Dropout(Module):
     def forward(self, x: Any) -> Any:
         if not self.training or not self.rate:
             return x
+        if hasattr(x[0], "__len__"):  # a sequence, or an image
+            return [self.forward(part) for part in x]
         numbers = draw(len(x), self.rng)
         return [xi * (GE(u, self.rate) / (1.0 - self.rate)) for xi, u in zip(x, numbers)]
 

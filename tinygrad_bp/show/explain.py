@@ -17,6 +17,7 @@ from tinygrad_bp.errors import GraphError, describe
 from tinygrad_bp.nn import MLP, Layer, Module, Neuron
 from tinygrad_bp.ops import add as ADD, dot as DOT, mul as MUL
 from tinygrad_bp.show.graph import named, names, not_a_value, numbered, place, sign_of
+from tinygrad_bp.show.module_equations import module_blocks
 from tinygrad_bp.show.symbols import (
     FACTOR,
     Block,
@@ -54,8 +55,8 @@ Edge = tuple[Value, int]  # an operation, and which of its operands
 def explain(loss: Value, wrt: Value | Module) -> Explanation:
     """Why d loss / d wrt is what it is: every path between them, its local partials, their product, the sum.
 
-    `wrt` is any node that the loss depends on, or a model (an MLP or a Layer): then the equations of its
-    layers with its numbers. More than 50 paths are summed up in a table. No `.grad` is touched. Raises
+    `wrt` is any node that the loss depends on, or a module: then the equations of its layers and parts, with
+    their numbers. More than 50 paths are summed up in a table. No `.grad` is touched. Raises
     TypeError for what is not a Value, GraphError for a Value that is not in the graph of the loss,
     StaleGraphError if a leaf was set after the graph was built.
 
@@ -81,8 +82,10 @@ def explain(loss: Value, wrt: Value | Module) -> Explanation:
         if isinstance(loss, Module) and isinstance(wrt, Value):
             raise TypeError("explain takes the loss first: explain(loss, model)")
         raise TypeError(f"explain takes the Value a graph ends in, not {not_a_value(loss)}")
-    if isinstance(wrt, Module):
+    if isinstance(wrt, (MLP, Layer, Neuron)):
         return layer_equations(loss, wrt)
+    if isinstance(wrt, Module):
+        return parts_equations(loss, wrt)
     if not isinstance(wrt, Value):
         raise TypeError(
             f"explain: the gradient by {wrt!r:.60} is asked for, which is neither a Value nor a model: take "
@@ -352,11 +355,11 @@ class Level:
         return Symbol(rf"({tex})^{{\top}}", name.text + "ᵀ") if transposed else Symbol(tex, name.text)
 
 
-def layer_equations(loss: Value, model: Module) -> Explanation:
+def layer_equations(loss: Value, model: MLP | Layer | Neuron) -> Explanation:
     """What `explain(loss, model)` gives: forward and backward, layer by layer.
 
-    Raises TypeError for a model that is no MLP, Layer or Neuron, GraphError if none of its neurons is in the
-    graph of the loss, StaleGraphError if parameters were set after the graph was built.
+    Raises GraphError if none of its neurons is in the graph of the loss, StaleGraphError if parameters were
+    set after the graph was built.
 
     >>> line = Neuron(1, act="tanh", weights=lambda rng, nin, nout: 0.5)
     >>> print(layer_equations((line([2.0]) - 1.0) ** 2, line))
@@ -375,18 +378,43 @@ def layer_equations(loss: Value, model: Module) -> Explanation:
     return _Equations(loss, inner, levels).explanation()
 
 
-def _neurons(model: Module) -> list[list[Neuron]]:
+def parts_equations(loss: Value, model: Module) -> Explanation:
+    """What `explain(loss, module)` gives for any other module: the equations of its parts, one by one.
+
+    Raises GraphError if none of them is in the graph of the loss.
+    """
+    inner = newest_first([loss])[::-1]
+    adjoint = sweep({loss: 1.0})
+    blocks: list[Block] = []
+    done: list[str] = []
+    for path, part in model.modules():
+        if any(path.startswith(f"{outer}." if outer else "") for outer in done):
+            continue
+        found = module_blocks(part, path, inner, adjoint)
+        if not found and isinstance(part, (MLP, Layer, Neuron)) and _is_used(part, inner):
+            found = [Sentence([f"{path}:"]), *layer_equations(loss, part).blocks]
+        if found:
+            done.append(path)
+            blocks += found
+    if not blocks:
+        raise GraphError(
+            f"the loss was not computed by this {type(model).__name__}: no part of it is in the graph; "
+            "compute the loss from model(x), and explain it before the model is changed"
+        )
+    scalar = Symbol("L", "L").equals(Symbol.shown(loss.data))
+    return Explanation([Sentence(["The loss is ", scalar, "."]), *blocks])
+
+
+def _is_used(part: Module, inner: Sequence[Value]) -> bool:
+    own = {*part.parameters()}
+    return any(x in own for v in inner for x in v.inputs)
+
+
+def _neurons(model: MLP | Layer | Neuron) -> list[list[Neuron]]:
     """The neurons of each layer."""
     if isinstance(model, MLP):
         return [layer.neurons for layer in model.layers]
-    if isinstance(model, Layer):
-        return [model.neurons]
-    if isinstance(model, Neuron):
-        return [[model]]
-    kind = type(model).__name__
-    raise TypeError(
-        f"explain knows the equations of an MLP, a Layer or a Neuron, not of a {kind}: pass its parts"
-    )
+    return [model.neurons] if isinstance(model, Layer) else [[model]]
 
 
 def _levels(inner: Sequence[Value], layers: list[list[Neuron]], kind: str) -> list[Level]:

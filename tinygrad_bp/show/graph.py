@@ -6,6 +6,7 @@ read these, so they say the same of a node.
 """
 
 import re
+from bisect import bisect
 from collections import Counter
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,7 +18,7 @@ from unicodedata import category, combining, east_asian_width, lookup, normalize
 from tinygrad_bp.engine import Value, edges as live_edges, newest_first, sweep
 from tinygrad_bp.errors import DrawError
 from tinygrad_bp.floats import NO_GRAD
-from tinygrad_bp.nn import MODULES, Module
+from tinygrad_bp.nn import CALLS, MODULES, Module
 from tinygrad_bp.ops import TABLE, add as PLUS, dot as DOT, mul as TIMES, sum as SUM
 
 Place = tuple[str, ...]  # the layer and the neuron, by their paths; () is nowhere
@@ -348,7 +349,24 @@ def parameter_paths(leaves: Collection[Value]) -> dict[Value, str]:
     >>> neuron = Neuron(2); neuron.w[1].label = "own name"; parameter_paths({neuron.w[1]}).values()
     dict_values(['w.1'])
     """
-    holders: dict[int, tuple[Module, str]] = {}
+    holders, owned = _holders(leaves)
+    paths: dict[Value, str] = {}
+    for x, module, path in owned:
+        path = f"{outer}.{path}" if (outer := _path(module, holders)) else path
+        if len(path) > len(paths.get(x, "")):
+            paths[x] = path
+    for x in leaves:
+        if x.label and place(x.label):
+            paths.setdefault(x, x.label)
+    return paths
+
+
+Holders = dict[int, tuple[Module, str]]  # by the id of a module: which one it is in, and by what name
+
+
+def _holders(leaves: Collection[Value]) -> tuple[Holders, list[tuple[Value, Module, str]]]:
+    """The holder of each module, and those of the leaves that modules own, with their names there."""
+    holders: Holders = {}
     owned: list[tuple[Value, Module, str]] = []
     for module in list(MODULES.values()):
         for name, part in _parts(vars(module)):
@@ -357,19 +375,18 @@ def parameter_paths(leaves: Collection[Value]) -> dict[Value, str]:
                     owned.append((part, module, name))
             elif part is not module:
                 holders.setdefault(id(part), (module, name))
-    paths: dict[Value, str] = {}
-    for x, module, path in owned:
-        seen: set[int] = set()
-        while id(module) in holders and id(module) not in seen:
-            seen.add(id(module))
-            module, name = holders[id(module)]
-            path = f"{name}.{path}"
-        if len(path) > len(paths.get(x, "")):
-            paths[x] = path
-    for x in leaves:
-        if x.label and place(x.label):
-            paths.setdefault(x, x.label)
-    return paths
+    return holders, owned
+
+
+def _path(module: Module, holders: Holders) -> str:
+    """The path of a module in the outermost one that holds it."""
+    names: list[str] = []
+    seen: set[int] = set()
+    while id(module) in holders and id(module) not in seen:
+        seen.add(id(module))
+        module, name = holders[id(module)]
+        names.insert(0, name)
+    return ".".join(names)
 
 
 def _parts(part: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -484,15 +501,46 @@ class Box:
 
     place: Place
     members: list[Value]
+    title: str = ""  # of a call of a module: its type
+    leaves: Sequence[Value] = ()  # its parameters, and the constants that were made in it
 
 
-def boxes(found: Sequence[Application], level: str) -> list[Box]:
-    """One box for each application of a neuron, or of a layer: its neurons that take the same operands.
+def calls_of(inner: Sequence[Value], of: Module | None = None) -> list[tuple[Module, int, list[Value]]]:
+    """The calls of modules with a `forward` that made some of these operations, which come oldest first.
+
+    They are the outermost calls, of all modules, or all calls of one; each with the number at its begin.
+    """
+    numbers, end = [v.number for v in inner], 0
+    found: list[tuple[Module, int, list[Value]]] = []
+    for call in sorted(CALLS):
+        module = call.module()
+        if module is None or (module is not of if of else call.begin < end):
+            continue
+        members = [*inner[bisect(numbers, call.begin) : bisect(numbers, call.end)]]
+        if members:
+            found.append((module, call.begin, members))
+            end = call.end
+    return found
+
+
+def boxes(found: Sequence[Application], level: str, inner: Sequence[Value]) -> list[Box]:
+    """One box for each call of a module with a `forward` among these operations; of the others one for each
+    application of a neuron, or of a layer: its neurons that take the same operands.
 
     What takes parameters alone, as a penalty on weights does, is one box for each neuron or layer.
     """
     made: dict[Hashable, Box] = {}
+    calls = calls_of(inner)
+    holders = _holders(())[0] if calls else {}
+    for k, (module, begin, members) in enumerate(calls):
+        path, title, own = _path(module, holders), type(module).__name__, {*module.parameters()}
+        taken = dict.fromkeys(x for v in members for x in v.inputs if not x.op)
+        leaves = [x for x in taken if x in own or x.number > begin]
+        made["call", k] = Box((path or title, path or title), members, title, leaves)
+    boxed = {v for box in made.values() for v in box.members}
     for i, app in enumerate(found):
+        if not boxed.isdisjoint(app.members):
+            continue
         operands = frozenset(app.operands())
         key: Hashable = (app.place[level == "neuron"], operands)
         if level == "neuron" and operands:
@@ -642,10 +690,13 @@ class _Reader:
         leaves = {x for v in inner for x in v.inputs if not x.inputs}
         owners = neuron_places(parameter_paths(leaves))
         found = applications(inner, owners)
-        self.boxes = boxes(found, level) if level in BOXED else []
+        self.boxes = boxes(found, level, self.inner) if level in BOXED else []
         self.names = scheme(inner)
         self.places = dict(owners)
         self.places.update((v, app.place) for app in found for v in app.members)
+        for box in self.boxes:
+            if box.title:
+                self.places.update((v, box.place) for v in (*box.members, *box.leaves))
 
     def node(self, v: Value, **more: Any) -> str:
         """A node for v, or for a part or a box of which v is the value; its id."""
@@ -745,6 +796,8 @@ class _Reader:
 
     def box_name(self, box: Box, level: str, result: Value | None) -> str:
         """A neuron by the name of its result, a layer by its number, anything else by its path."""
+        if box.title:
+            return box.title
         layer = re.search(r"layers\.(\d+)$", box.place[0])
         if result is not None and result in self.names and (level == "neuron" or result.label):
             return self.names[result].text

@@ -265,15 +265,15 @@ def _grouped(root: Value, nodes: list[Json], index: dict[Value, int]) -> list[Js
         )
     inner = [v for v in index if v.op]
     places = neuron_places(parameter_paths({*index}))
-    home = {v: box for box in boxes(applications(inner, places), "neuron") for v in box.members}
+    home = {v: box for box in boxes(applications(inner, places), "neuron", inner) for v in box.members}
     shown = {node.value for node in picture.nodes}
     found = [node for node in picture.nodes if node.kind == "box"]  # not a neuron that would reach itself
     members: list[list[int]] = []
     for g, node in enumerate(found):
-        inner = home[node.value].members
-        inside = [x for v in inner for x in v.inputs if not x.op and x not in shown]
+        own = home[node.value].members
+        inside = [x for v in own for x in v.inputs if not x.op and x not in shown]
         members.append([])
-        for i in (index[x] for x in (*inside, *inner)):
+        for i in (index[x] for x in (*inside, *own)):
             if nodes[i]["group"] < 0:
                 nodes[i]["group"] = g
                 members[g].append(i)
