@@ -15,6 +15,7 @@ import re
 import runpy
 import sys
 from functools import cache
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -52,10 +53,11 @@ def stub() -> str:
     ]
     for row in (OPS[name] for name in sorted(TABLE)):
         if row.operands is None:
+            lines.append(f"    def {row.name}(self, *others: Operand) -> Value: ...\n")
             continue
         others = "".join(f", {letter}: Operand" for letter in "yz"[: row.operands - 1])
         constants = "".join(
-            f", {name}: float" + ("" if default is None else f" = {default}")
+            f", {name}: float" + ("" if default is None else f" = {default if isfinite(default) else '...'}")
             for name, default in row.constants.items()
         )
         operators = [f"__{row.dunder}__", f"__r{row.dunder}__"][: row.operands] if row.dunder else []

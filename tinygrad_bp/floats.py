@@ -147,7 +147,7 @@ def dot(*xs: float) -> float:
 
 
 exp, expm1, sqrt = map(_total, (math.exp, math.expm1, math.sqrt))
-hypot, erf = math.hypot, math.erf
+hypot, erf, erfc = math.hypot, math.erf, math.erfc
 
 
 def log(x: float) -> float:
@@ -260,12 +260,16 @@ def normal_cdf(x: float) -> float:
 # --- selection and steps ------------------------------------------------------------------------------------
 
 
-def max(x: float, y: float) -> float:
-    return x if x >= y or x != x else y
+def max(x: float = -inf, *ys: float) -> float:
+    for y in ys:
+        x = x if x >= y or x != x else y
+    return x
 
 
-def min(x: float, y: float) -> float:
-    return x if x <= y or x != x else y
+def min(x: float = inf, *ys: float) -> float:
+    for y in ys:
+        x = x if x <= y or x != x else y
+    return x
 
 
 def clip(x: float, low: float, high: float) -> float:

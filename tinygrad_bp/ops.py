@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from inspect import Parameter, signature
-from math import inf, pi
+from math import factorial, inf, perm, pi
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 from weakref import WeakValueDictionary
@@ -322,6 +322,8 @@ xlogx      = op("xlogx",      lambda x: where(eq(x, 0.0), 0.0, x * log(x)),
                 hint="keep its operand at or above 0")
 erf        = op("erf",        floats.erf,        lambda o, x: (TWO_OVER_SQRT_PI * gauss(x),),
                 tex=r"\operatorname{{erf}} {0}")
+erfc       = op("erfc",       floats.erfc,       lambda o, x: (neg(TWO_OVER_SQRT_PI * gauss(x)),),
+                tex=r"\operatorname{{erfc}} {0}")
 gauss      = op("gauss",      floats.gauss,      lambda o, x, rate: (-2.0 * rate * (x * o),),
                 tex="e^{{-{1} {0}^2}}", constants={"rate": 1.0})
 normal_cdf = op("normal_cdf", floats.normal_cdf, lambda o, x: (normal_density(x),),
@@ -350,6 +352,13 @@ atan2      = op("atan2",      floats.atan2,      lambda o, y, x: (over_squared(x
                 tex=r"\operatorname{{atan2}}({0}, {1})",
                 kink=lambda y, x: where(gt(x, 0.0), 1.0, y), singular=True,
                 hint="it has no slope at (0, 0)")
+sinc       = op("sinc",       lambda x: where(eq(x, 0.0), 1.0, div(sine_of_turns(x, 0), pi * x)),
+                                                 lambda o, x: (sinc_x(x, 1.0),),
+                tex=r"\frac{{\sin \pi {0}}}{{\pi {0}}}", composite=True)
+sinc_x     = op("sinc_x",     lambda x, n: where(gt(1.0, abs(x)), sinc_near(x, int(n)),
+                                                                               sinc_far(x, int(n))),
+                                                 lambda o, x, n: (sinc_x(x, n + 1.0),),
+                tex=r"\operatorname{{sinc}}^{{({1})}}({0})", composite=True, constants={"order": 1.0})
 sinh       = op("sinh",       floats.sinh,       lambda o, x: (cosh(x),),
                 tex=r"\sinh {0}",
                 singular=True)
@@ -376,6 +385,9 @@ sigmoid    = op("sigmoid",    floats.sigmoid,    lambda o, x: (dsigmoid(x),),
                 tex=r"\sigma({0})")
 dsigmoid   = op("dsigmoid",   floats.dsigmoid,   lambda o, x: (neg(tanh(0.5 * x)) * o,),
                 tex=r"\sigma'({0})")
+softsign   = op("softsign",   lambda x: where(eq(abs(x), inf), sign(x), div(x, 1.0 + abs(x))),
+                                                 lambda o, x: (over_squared(1.0, 1.0 + abs(x)),),
+                tex=r"\frac{{{0}}}{{1 + |{0}|}}", composite=True)
 logit      = op("logit",      lambda x: where(gt(abs(x - 0.5), 0.25), log(div(x, 1.0 - x)),
                                               2.0 * atanh(2.0 * x - 1.0)),  # without cancelling near 1/2
                                                  lambda o, x: (nan_if(o, div(1.0, x * (1.0 - x))),),
@@ -415,16 +427,24 @@ selu       = op("selu",       lambda x: where(gt(x, 0.0), SELU * x, SELU_LEFT * 
 abs        = op("abs",        floats.abs,        lambda o, x: (sign(x),),
                 tex=r"\left|{0}\right|", dunder="abs",
                 kink=lambda x: x)
-max        = op("max",        floats.max,        lambda o, x, y: (nan_if(o, share(x, y)),
-                                                                  nan_if(o, share(y, x))),
-                tex=r"\max({0}, {1})",
-                kink=lambda x, y: x - y, selects=True)
-min        = op("min",        floats.min,        lambda o, x, y: (nan_if(o, share(y, x)),
-                                                                  nan_if(o, share(x, y))),
-                tex=r"\min({0}, {1})",
-                kink=lambda x, y: x - y, selects=True)
+max        = op("max",        floats.max,        lambda o, *xs: ratios([eq(x, o) for x in xs]),  # ties share
+                tex=r"\max({xs})",
+                kink=lambda *xs: parity(xs), selects=True)
+min        = op("min",        floats.min,        lambda o, *xs: ratios([eq(x, o) for x in xs]),
+                tex=r"\min({xs})",
+                kink=lambda *xs: parity(xs), selects=True)
 clip       = op("clip",       floats.clip,       lambda o, x, low, high: (nan_if(o, within(x, low, high)),),
                 tex=r"\operatorname{{clip}}_{{{1}}}^{{{2}}}({0})", constants={"low": None, "high": None},
+                kink=lambda x, low, high: (x - low) * (x - high), selects=True)
+clamp      = op("clamp",      lambda x, min, max: clip(x, min, max),
+                                                 lambda o, x, min, max: (nan_if(o, within(x, min, max)),),
+                tex=r"\operatorname{{clamp}}_{{{1}}}^{{{2}}}({0})", composite=True,
+                constants={"min": -inf, "max": inf},
+                kink=lambda x, min, max: sign(x - min) * sign(x - max), selects=True)
+hardtanh   = op("hardtanh",   lambda x, low, high: clip(x, low, high),
+                                                 lambda o, x, low, high: (nan_if(o, within(x, low, high)),),
+                tex=r"\operatorname{{hardtanh}}_{{{1}}}^{{{2}}}({0})", composite=True,
+                constants={"low": -1.0, "high": 1.0},
                 kink=lambda x, low, high: (x - low) * (x - high), selects=True)
 where      = op("where",      floats.where,      lambda o, c, x, y: (0.0, where(c, nan_if(o, 1.0), 0.0),
                                                                           where(c, 0.0, nan_if(o, 1.0))),
@@ -498,9 +518,37 @@ def take_partials(xs: Sequence[Any]) -> tuple[Any, ...]:
     return (0.0, *[eq(xs[0], float(k)) for k in range(len(xs) - 1)])[: len(xs)]
 
 
-def share(x: Any, y: Any) -> Any:
-    """Of max(x, y), the part of the slope that is x's: 1, 0, or half at a tie."""
-    return gt(x, y) + 0.5 * eq(x, y)
+def parity(xs: Sequence[Any]) -> Any:
+    """Changes sign where two of the numbers change places, and is 0 where two are equal."""
+    out = 1.0
+    for i, x in enumerate(xs):
+        for y in xs[:i]:
+            out = out * sign(x - y)
+    return out
+
+
+def sine_of_turns(x: Any, quarters: int) -> Any:
+    """sin(pi x + quarters pi / 2), with pi times no more than 1/2, so that it is 0 at whole numbers."""
+    n = round(x)
+    way, wave = (-1.0) ** (quarters // 2), cos if quarters % 2 else sin
+    return way * (1.0 - 2.0 * abs(fmod(n, 2.0))) * wave(pi * (x - n))
+
+
+def sinc_far(x: Any, order: int) -> Any:
+    """A derivative of sinc away from 0: x f(n) + n f(n-1) = pi**(n-1) sin(pi x + n pi/2)."""
+    f = sinc(x)
+    for n in range(1, order + 1):
+        f = div(pi ** (n - 1) * sine_of_turns(x, n) - float(n) * f, x)
+    return f
+
+
+def sinc_near(x: Any, order: int) -> Any:
+    """A derivative of sinc from -1 to 1: the sum over k of (-1)**k pi**2k x**2k / (2k+1)!, term by term."""
+    total, least = 0.0, (order + 1) // 2
+    for k in range(least + 16, least - 1, -1):
+        c = (-1) ** k * pi ** (2 * k) * perm(2 * k, order) / factorial(2 * k + 1)
+        total = total * (x * x) + c
+    return total * x if order % 2 else total
 
 
 def within(x: Any, low: float, high: float) -> Any:
@@ -552,7 +600,10 @@ PARTS = (
     turns,
     ratios,
     take_partials,
-    share,
+    parity,
+    sine_of_turns,
+    sinc_far,
+    sinc_near,
     within,
     over_squared,
     normal_density,

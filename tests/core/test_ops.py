@@ -197,6 +197,8 @@ def smooth_points(row, rng):
         for zeroed in ([], [(i % count, 0.0)], [(i % count, -0.0)]):
             ys = [dict(zeroed).get(k, x) for k, x in enumerate(xs)]
             ys = [float(i), *ys[1:]] if row.name == "take" else ys
+            if zeroed and row.name == "softsign":
+                continue  # its slope has a kink there
             inside = all(low < y < high for y, (low, high) in zip(ys, row.domain))
             if inside and not (row.kink and not abs(row.kink(*ys)) > 0):
                 yield ys
@@ -287,10 +289,11 @@ def test_singular_is_said_where_a_partial_can_be_non_finite_and_nowhere_else(nam
 
 def test_partials_of_what_selects_are_constant_between_the_kinks():
     rows = [name for name in sorted(TABLE) if OPS[name].selects]
-    assert rows == ["clip", "max", "min", "relu", "take", "where"]
+    assert rows == ["clamp", "clip", "hardtanh", "max", "min", "relu", "take", "where"]
     for name in rows:
         for row, xs in cases(name, 200):
             ys = [x * (1.0 + 1e-9) for x in xs]
+            ys = [xs[0], *ys[1:]] if name == "take" else ys
             if not row.kink or row.kink(*xs) * row.kink(*ys) > 0:
                 assert row.slopes(row.value(*xs), *xs) == row.slopes(row.value(*ys), *ys), (row, xs)
 

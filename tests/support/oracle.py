@@ -25,7 +25,7 @@ RUNS = 6
 BALANCED = [ups for ups in itertools.product((False, True), repeat=RUNS) if sum(ups) == RUNS // 2]
 # fmt: off
 SHARED = ("exp", "expm1", "log", "log1p", "sqrt", "hypot", "sin", "cos", "tan", "asin", "acos", "atan",
-          "atan2", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "erf", "pi")
+          "atan2", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "erf", "erfc", "pi")
 # fmt: on
 
 # ---- the two number systems --------------------------------------------------------------------------------
@@ -136,9 +136,10 @@ def sech2(m: Any, x: Any) -> Any:
     return 1 / m.cosh(x) / m.cosh(x)
 
 
-def shares(x: Any, y: Any) -> tuple:
-    """What each gets of the adjoint of the larger: a tie is shared."""
-    return (0.5, 0.5) if x == y else (int(x > y), int(y > x))
+def shares(o: Any, xs: Any) -> tuple:
+    """What each gets of the adjoint of the largest: ties share."""
+    ties = sum(x == o for x in xs)
+    return tuple((x == o) / ties for x in xs)
 
 
 def least(*slopes: Any) -> Any:
@@ -187,6 +188,19 @@ def pow_x_partials(m: Any, o: Any, x: Any, y: Any) -> tuple:
     return y * (y - 1) * (p / x) / x, m.blur(p / x) + m.blur(p / x * y * m.log(x))
 
 
+def sinc(m: Any, x: Any) -> Any:
+    return m.sin(m.pi * x) / (m.pi * x) if x else m.number(1)
+
+
+def sinc_slope(m: Any, x: Any) -> Any:
+    return m.blur(m.cos(m.pi * x) / x) - m.blur(sinc(m, x) / x) if x else m.number(0)
+
+
+def sinc_known(x: float) -> float:
+    """Away from its zeros, which are lost in the rounding of pi, and from 0, where slopes cancel."""
+    return abs(x - round(x)) - 1e-3 if 1e-3 < abs(x) < 50.0 else -1.0
+
+
 def erf_partials(m: Any, o: Any, x: Any) -> tuple:
     return (2 / m.sqrt(m.pi) * m.gauss(x, 1),)
 
@@ -220,6 +234,12 @@ def gap(x: float, y: float) -> float:
 def known_place(index: float, *xs: float) -> float:
     """Where an index is one for certain: a number without any error."""
     return 1e-300 if index % 1.0 == 0.0 and 0.0 <= index < len(xs) else -1.0
+
+
+def gaps(*xs: float) -> float:
+    """The least distance between two; programs take an operand twice as an exact tie."""
+    ys = sorted({*xs})
+    return min([b - a for a, b in itertools.pairwise(ys)], default=0.0)
 
 
 def powers(x: float, y: float) -> float:
@@ -321,6 +341,10 @@ RULES: dict[str, Rule] = {
     "silu":      Rule(1, lambda m, x: x * sigmoid(m, x),   silu_partials, above),
     "gelu":      Rule(1, lambda m, x: x * m.normal_cdf(x), gelu_partials, lambda x: 20 + x),
     "erf":       Rule(1, lambda m, x: m.erf(x),            erf_partials, lambda x: 16 - abs(x)),
+    "softsign":  Rule(1, lambda m, x: x / (1 + abs(x)),    lambda m, o, x: (1 / (1 + abs(x)) ** 2,)),
+    "erfc":      Rule(1, lambda m, x: m.erfc(x), lambda m, o, x: (-2 / m.sqrt(m.pi) * m.gauss(x, 1),),
+                      lambda x: 16 - abs(x)),
+    "sinc":      Rule(1, sinc,                             lambda m, o, x: (sinc_slope(m, x),), sinc_known),
     "elu":       Rule(1, lambda m, x, a: x if x > 0 else a * m.expm1(x),
                       lambda m, o, x, a: (1 if x > 0 else a * m.exp(x) if x < 0 else least(1, a),),
                       lambda x, a: above(x), kink=lambda x, a: abs(x), constants=1),
@@ -330,8 +354,14 @@ RULES: dict[str, Rule] = {
     # choices and jumps
     "relu":      choice(1, lambda m, x: max(x, 0),           lambda m, o, x: (1 if x > 0 else 0,), abs),
     "abs":       choice(1, lambda m, x: abs(x),              lambda m, o, x: ((x > 0) - (x < 0),), abs),
-    "max":       choice(2, lambda m, x, y: max(x, y),        lambda m, o, x, y: shares(x, y), gap),
-    "min":       choice(2, lambda m, x, y: min(x, y),        lambda m, o, x, y: shares(y, x), gap),
+    "max":       choice(None, lambda m, *xs: max(xs),        lambda m, o, *xs: shares(o, xs), gaps),
+    "min":       choice(None, lambda m, *xs: min(xs),        lambda m, o, *xs: shares(o, xs), gaps),
+    "clamp":     choice(1, lambda m, x, low, high: min(max(x, low), high),
+                      lambda m, o, x, low, high: (1 if low <= x <= high else 0,),
+                      lambda x, low, high: min(abs(x - low), abs(x - high)), 2),
+    "hardtanh":  choice(1, lambda m, x, low, high: min(max(x, low), high),
+                      lambda m, o, x, low, high: (1 if low <= x <= high else 0,),
+                      lambda x, low, high: min(abs(x - low), abs(x - high)), 2),
     "clip":      choice(1, lambda m, x, low, high: min(max(x, low), high),
                       lambda m, o, x, low, high: (1 if low <= x <= high else 0,),
                       lambda x, low, high: min(abs(x - low), abs(x - high)), 2),

@@ -68,6 +68,8 @@ CONSTANTS: dict[str, Sequence[tuple[float, ...]]] = {
     "powc": [(n,) for n in (-3.0, -2.0, -1.0, -0.5, 0.0, 0.3, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 7.0)],
     "leaky_relu": [(0.01,), (0.1,), (0.3,)],
     "elu": [(0.5,), (1.0,), (1.7,)],
+    "clamp": [(-1.0, 1.0), (0.0, 3.5)],
+    "hardtanh": [(-1.0, 1.0)],
     "clip": [(0.0, 1.0), (-1.0, 1.0), (-0.25, 3.5)],
 }
 FLAT = [name for name, rule in RULES.items() if rule.partials is None]  # paths end at these: fewer of them

@@ -20,6 +20,7 @@ mp = mpmath.mp.clone()
 mp.prec = BITS
 mp.pretty = True
 mpf = mp.mpf
+INF = float("inf")
 
 
 def nothing(*xs: Any) -> int:
@@ -73,6 +74,25 @@ def exact_take(index, *xs):
     if abs(index - place) > 1e-9 or not 0 <= place < len(xs):
         raise ValueError
     return xs[place]
+
+
+def exact_sinc(x):
+    return mp.sinpi(x) / (mp.pi * x) if x else mpf(1)
+
+
+def exact_sinc_x(x, order=1):
+    """From the series where powers of x are small, in as many bits as cancel; else from the one before."""
+    n = int(order)
+    if abs(x) < 40:
+        with mp.workprec(mp.prec + 400):
+            terms = []
+            for k in range((n + 1) // 2, 260):
+                c = (-1) ** k * mp.pi ** (2 * k) * mp.ff(2 * k, n) / mp.factorial(2 * k + 1)
+                terms.append(c * mp.power(x, 2 * k - n))
+            return +mp.fsum(terms)
+    before = exact_sinc_x(x, n - 1) if n > 1 else exact_sinc(x)
+    wave = [mp.sinpi(x), mp.cospi(x), -mp.sinpi(x), -mp.cospi(x)][n % 4]
+    return (mp.pi ** (n - 1) * wave - n * before) / x
 
 
 def exact_cdf(x):
@@ -157,6 +177,7 @@ ROWS: dict[str, Row] = {
     ),
     "xlogx": Row(lambda x: x * mp.log(x) if x else mpf(0), partial_magnitude=lambda i, x: abs(mp.log(x)) + 1),
     "erf": Row(mp.erf),
+    "erfc": Row(lambda x: mp.erfc(x) if abs(x) < 1000 else mpf(2 * (x < 0))),
     "gauss": Row(
         lambda x, rate: mp.exp(-rate * x * x),
         constants=[(1.0,), (0.5,), (0.3,), (1e-6,), (1e6,)],
@@ -175,11 +196,21 @@ ROWS: dict[str, Row] = {
     "cosh": Row(mp.cosh),
     "tanh": Row(mp.tanh),
     "sech2": Row(lambda x: mp.sech(x) ** 2, value_units=4.0, partial_units=6.0),
+    "sinc": Row(exact_sinc, value_units=4.0, partial_magnitude=lambda i, x: 1 / (1 + abs(x))),
+    "sinc_x": Row(
+        exact_sinc_x,
+        constants=[(1.0,), (2.0,), (3.0,)],
+        magnitude=lambda x, n: mp.pi**n / (1 + abs(x)),
+        partial_magnitude=lambda i, x, n: mp.pi ** (n + 1) / (1 + abs(x)),
+        value_units=4.0,
+        partial_units=6.0,
+    ),
     "asinh": Row(mp.asinh),
     "acosh": Row(mp.acosh),
     "atanh": Row(mp.atanh),
     "sigmoid": Row(exact_sigmoid),
     "dsigmoid": Row(lambda x: exact_sigmoid(x) * exact_sigmoid(-x), value_units=4.0, partial_units=6.0),
+    "softsign": Row(lambda x: x / (1 + abs(x))),
     "logit": Row(lambda x: mp.log(x / (1 - x))),
     "logsigmoid": Row(lambda x: -mp.log1p(mp.exp(-abs(x))) + min(x, 0)),
     "selu": Row(lambda x: SELU * x if x > 0 else SELU * ALPHA * mp.expm1(x)),
@@ -201,8 +232,12 @@ ROWS: dict[str, Row] = {
     ),
     "elu": Row(lambda x, alpha: x if x > 0 else alpha * mp.expm1(x), constants=[(1.0,), (0.3,), (1.7,)]),
     "abs": Row(abs),
-    "max": Row(max),
-    "min": Row(min),
+    "max": Row(lambda *xs: max(xs)),
+    "min": Row(lambda *xs: min(xs)),
+    "clamp": Row(
+        lambda x, low, high: min(max(x, low), high), constants=[(-1.0, 1.0), (0.0, INF), (-INF, 0.25)]
+    ),
+    "hardtanh": Row(lambda x, low, high: min(max(x, low), high), constants=[(-1.0, 1.0), (0.0, 6.0)]),
     "clip": Row(
         lambda x, low, high: min(max(x, low), high), constants=[(-1.0, 1.0), (0.0, 1.0), (-0.25, 1e9)]
     ),

@@ -377,12 +377,12 @@ def angle(y: Ends, x: Ends) -> Ends:
     return min(c[0] for c in corners), max(c[1] for c in corners)
 
 
-def larger(x: Ends, y: Ends) -> Ends:
-    return max(x[0], y[0]), max(x[1], y[1])
+def larger(*xs: Ends) -> Ends:
+    return max(x[0] for x in xs), max(x[1] for x in xs)
 
 
-def smaller(x: Ends, y: Ends) -> Ends:
-    return min(x[0], y[0]), min(x[1], y[1])
+def smaller(*xs: Ends) -> Ends:
+    return min(x[0] for x in xs), min(x[1] for x in xs)
 
 
 def clipped(x: Ends, low: float, high: float) -> Ends:
@@ -459,6 +459,7 @@ COLUMN: dict[str, Callable[..., Ends]] = {
         (ops.log1p, domain(rising(floats.log1p, units=USUAL, exact=(0.0,)), nextafter(-1.0, 0.0), inf)),
         (ops.logsumexp, log_sum),
         (ops.erf, rising(math.erf, -1.0, 1.0, exact=(0.0,))),
+        (ops.erfc, falling(math.erfc, 0.0, 2.0)),
         (
             ops.gauss,
             lambda x, rate: hill(lambda v: floats.gauss(v, rate), 0.0, 1.0, ERRORS[ops.gauss.name])(x),
@@ -499,7 +500,7 @@ COLUMN: dict[str, Callable[..., Ends]] = {
         (ops.round, steps(floats.round)),
     )
 }
-SHARES = (ops.max.name, ops.min.name)  # of two operands, between them a slope of 1 is shared out
+SHARES = (ops.max.name, ops.min.name)  # between their operands a slope of 1 is shared out
 
 
 def slopes(v: Value, o: Interval, xs: Sequence[Interval]) -> list[Interval]:

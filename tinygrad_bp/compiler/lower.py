@@ -21,7 +21,6 @@ from tinygrad_bp.ops import Op
 
 FLAGS = (ops.gt, ops.ge, ops.eq, ops.ne, ops.step)  # their results are 0 or 1, or nan
 FEW = 4  # a sum of fewer terms is written out
-erfc = Op("erfc", math.erfc, None, 1)  # a primitive without a row of the table
 
 
 def lower(
@@ -168,7 +167,7 @@ def _normal_cdf(x: Any) -> Any:
     z, rest = product(ops.neg(x), SQRT_HALF)
     rest = rest - x * SQRT_HALF_REST
     slope = TWO_OVER_SQRT_PI * ops.exp(ops.neg(z) * z)
-    near = 0.5 * (x.graph.make(erfc, (z,), x.rate) - slope * rest)
+    near = 0.5 * (ops.erfc(z) - slope * rest)
     return ops.where(ops.gt(40.0, ops.abs(x)), near, ops.nan_if(x, ops.gt(x, 0.0)))
 
 
@@ -257,6 +256,18 @@ def _dsigmoid_as_in_textbooks(x: Any) -> Any:
 # --- choices -----------------------------------------------------------------------------------------------
 
 
+def _in_pairs(op: Op) -> Callable[..., Any]:
+    """The expansion of max or min: of two it is a primitive."""
+
+    def expansion(x: Term, *ys: Term) -> Term:
+        for y in ys:
+            rate = max(x.rate, y.rate)
+            x = op(x, y) if rate == CONSTANT else x.graph.make(op, (x, y), rate)
+        return x
+
+    return expansion
+
+
 def _take(index: Term, *xs: Term) -> Any:
     if index.rate == CONSTANT:
         place = ops.take(index.value, *range(len(xs)))
@@ -287,6 +298,8 @@ EXPANSIONS: dict[Op, Callable[..., Any]] = {
     ops.sech2: _sech2,
     ops.gauss: _gauss,
     ops.normal_cdf: _normal_cdf,
+    ops.max: _in_pairs(ops.max),
+    ops.min: _in_pairs(ops.min),
     ops.take: _take,
     ops.clip: _clip,
     ops.sign: _sign,

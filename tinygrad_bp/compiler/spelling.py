@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol, TypeVar
 
 from tinygrad_bp import ops
-from tinygrad_bp.compiler.lower import erfc
 from tinygrad_bp.compiler.schedule import Apply, Leaf, Literal, Shape
 from tinygrad_bp.compiler.terms import COPY, INNER
 from tinygrad_bp.ops import Op
@@ -124,7 +123,7 @@ PRIMITIVES: dict[Op, Primitive] = {
     ops.pow:      Primitive(CALLED,                     LIBM,              "{0} ** {1}"),
     ops.hypot:    Primitive(CALLED,                     LIBM,              "xp.hypot({0}, {1})"),
     ops.erf:      Primitive(CALLED,                     LIBM,              "erf(xp, {0})"),
-    erfc:         Primitive(CALLED,                     LIBM,              "erfc(xp, {0})"),
+    ops.erfc:     Primitive(CALLED,                     LIBM,              "erfc(xp, {0})"),
     ops.sin:      Primitive(CALLED,                     LIBM,              "xp.sin({0})"),
     ops.cos:      Primitive(CALLED,                     LIBM,              "xp.cos({0})"),
     ops.tan:      Primitive(CALLED,                     LIBM,              "xp.tan({0})"),

@@ -22,7 +22,6 @@ from tinygrad_bp.compiler.bound import Bound, Stretch, Use
 from tinygrad_bp.compiler.columns import Columns
 from tinygrad_bp.compiler.fuse import fuse
 from tinygrad_bp.compiler.kernel import Kernel
-from tinygrad_bp.compiler.lower import erfc
 from tinygrad_bp.compiler.roll import Nest, Rolled, Run, addresses_of, leaf_spaces, points_of, roll
 from tinygrad_bp.compiler.rule import Rule, descents
 from tinygrad_bp.compiler.schedule import LONGEST, Apply, Kind, Leaf, Space, schedule
@@ -109,7 +108,7 @@ class FloatFunctions:
 
     def name(self, op: Op) -> str:
         """The name of an operation's function, which the code is then given."""
-        name = op.name if op.name in TABLE or op is erfc else f"{op.name}_of_yours"
+        name = op.name if op.name in TABLE else f"{op.name}_of_yours"
         while self.ops.get(name, op) is not op:
             name += "_"
         self.ops[name] = op

@@ -12,7 +12,6 @@ from textwrap import fill
 from typing import NamedTuple
 
 from tinygrad_bp import ops
-from tinygrad_bp.compiler.lower import erfc
 from tinygrad_bp.compiler.spelling import COMPARISONS, PRIMITIVES
 from tinygrad_bp.errors import CompileError
 from tinygrad_bp.ops import Op
@@ -194,4 +193,4 @@ def cbrt(xp, x):
     near = root - (root - size / (root * root)) / 3.0
     return xp.sign(x) * xp.where((size > 0) & (size < xp.inf), near, root)'''
 
-HELPERS = {erfc: (SERIES, ERFC), ops.erf: (SERIES, ERFC, ERF), ops.cbrt: (CBRT,)}
+HELPERS = {ops.erfc: (SERIES, ERFC), ops.erf: (SERIES, ERFC, ERF), ops.cbrt: (CBRT,)}
