@@ -149,6 +149,22 @@ def rows():
         yield "E51", ops.take, [i, inf, 7.0], o, ds
     for i in (2.0, -1.0, 0.5, nan):
         yield "E51", ops.take, [i, inf, 7.0], nan, [0.0, 0.0, 0.0]
+    for most, sign in ((ops.max, 1.0), (ops.min, -1.0)):
+        yield "E52", most, [sign, 0.0, sign, sign], sign, [1.0 / 3.0, 0.0, 1.0 / 3.0, 1.0 / 3.0]
+        yield "E52", most, [0.0, nan, sign], nan, [nan, nan, nan]
+        yield "E52", most, [sign * inf, 0.0, sign * inf], sign * inf, [0.5, 0.0, 0.5]
+        yield "E52", most, [3.0], 3.0, [1.0]
+    yield "E53", ops.sinc, [0.0], 1.0, [0.0]
+    yield "E53", ops.sinc, [2.0], 0.0, [0.5]
+    yield "E53", ops.sinc, [inf], nan, [nan]
+    yield "E53", ops.erfc, [30.0], 0.0, [0.0]
+    yield "E53", ops.erfc, [-inf], 2.0, [0.0]
+    yield "E54", ops.softsign, [-inf], -1.0, [0.0]
+    yield "E54", ops.softsign, [0.0], 0.0, [1.0]
+    yield "E54", ops.hardtanh, [-1.0], -1.0, [1.0]
+    yield "E54", ops.hardtanh, [nan], nan, [nan]
+    yield "E54", ops.clamp, [-inf], -inf, [1.0]
+    yield "E54", ops.clamp.at(0.0, inf), [-1.0], 0.0, [0.0]
     yield "E47", lambda x: x * 2 + 1, [3], 7.0, [2.0]
 
 
@@ -182,7 +198,7 @@ def test_row(row, asked):
 
 
 def test_every_row_is_asked():
-    assert {name for name, *_ in ROWS} == {f"E{i}" for i in range(1, 52)}
+    assert {name for name, *_ in ROWS} == {f"E{i}" for i in range(1, 55)}
 
 
 # --- P1: total ----------------------------------------------------------------------------------------------

@@ -97,8 +97,21 @@ def bent(o, x, left, at_0):
     return unless_nan(o, 1.0 if x > 0 else left if x < 0 else min(max(at_0, 0.0), 1.0))
 
 
-def shares(o, x, y):
-    return unless_nan(o, *((0.5, 0.5) if x == y else (f(x > y), f(x < y))))
+def shares(o, *xs):
+    return unless_nan(o, *(f(x == o) / max(sum(y == o for y in xs), 1) for x in xs))
+
+
+def within(o, x, low, high):
+    return unless_nan(o, f(low <= x <= high))
+
+
+def sinc(x):
+    """NumPy's, but 0 at whole numbers."""
+    return np.sinc(x) if x == 0 or x % 1 else (-1) ** (x % 2) * 0 / x
+
+
+def sinc_slope(o, x):
+    return [f(-3.3) * x if abs(x) < 1e-9 else (np.cos(np.pi * x) - o) / x]
 
 
 def over_square(x, y):
@@ -157,14 +170,22 @@ IEEE = {
     "softplus": (lambda x: np.logaddexp(0, x), lambda o, x: [sigmoid(x)]),
     "silu": (lambda x: x * sigmoid(x), lambda o, x: [sigmoid(x) + x * dsigmoid(x)]),
     "gelu": (lambda x: x * normal_cdf(x), lambda o, x: [normal_cdf(x) + x * bell(x, 0.5) / 2.5066]),
-    "erf": (lambda x: f(math.erf(x)), lambda o, x: [1.1284 * bell(x, 1)]),
+    "erf": (lambda x: f(math.erf(x)), lambda o, x: [2 / np.sqrt(np.pi) * bell(x, 1)]),
+    "softsign": (
+        lambda x: np.sign(x) if np.isinf(x) else x / (1 + abs(x)),
+        lambda o, x: [1 / (1 + abs(x)) / (1 + abs(x))],
+    ),
+    "erfc": (lambda x: f(math.erfc(x)), lambda o, x: [-2 / np.sqrt(np.pi) * bell(x, 1)]),
+    "sinc": (sinc, sinc_slope),
     "elu": (lambda x, a: x if x > 0 else a * np.expm1(x), lambda o, x, a: bent(o, x, a * np.exp(x), a)),
     "leaky_relu": (lambda x, s: x if x > 0 else s * x, lambda o, x, s: bent(o, x, s, s)),
     "relu": (lambda x: np.maximum(x, 0), lambda o, x: unless_nan(o, f(x > 0))),
     "abs": (np.abs, lambda o, x: [np.sign(x)]),
-    "max": (np.maximum, shares),
-    "min": (np.minimum, lambda o, x, y: shares(o, y, x)),
-    "clip": (np.clip, lambda o, x, low, high: unless_nan(o, f(low <= x <= high))),
+    "max": (lambda *xs: np.maximum.reduce(xs), shares),
+    "min": (lambda *xs: np.minimum.reduce(xs), shares),
+    "clamp": (np.clip, within),
+    "hardtanh": (np.clip, within),
+    "clip": (np.clip, within),
     "where": (
         lambda c, x, y: x if c else y,
         lambda o, c, x, y: [0.0, *((*unless_nan(o, 1.0), 0.0) if c else (0.0, *unless_nan(o, 1.0)))],
@@ -180,7 +201,8 @@ IEEE = {
     "eq": ends(lambda x, y: x == y),
     "ne": ends(lambda x, y: x != y),
 }
-SELECTS = {"relu", "max", "min", "clip", "where", "take"}  # P4: their partials of exactly 0 are no edges
+# P4: their partials of exactly 0 are no edges
+SELECTS = {"relu", "max", "min", "clip", "clamp", "hardtanh", "where", "take"}
 
 
 # ---- programs ----------------------------------------------------------------------------------------------
@@ -283,7 +305,7 @@ def test_every_value_and_every_adjoint_is_of_the_right_class(chunk):
     [
         ("log", lambda o, x: (1.0 / x if x else math.copysign(math.inf, x),)),  # no nan below 0, -inf at -0.0
         ("hypot", lambda o, x, y: (x / o, y / o) if o else (math.nan, math.nan)),
-        ("max", lambda o, x, y: (float(x >= y), float(y > x))),  # a nan is forgotten
+        ("max", lambda o, *xs: tuple(float(x == max(xs)) for x in xs)),  # a nan is forgotten
     ],
 )
 def test_a_rule_of_the_wrong_class_is_caught(monkeypatch, name, slopes):

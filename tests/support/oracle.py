@@ -188,12 +188,18 @@ def pow_x_partials(m: Any, o: Any, x: Any, y: Any) -> tuple:
     return y * (y - 1) * (p / x) / x, m.blur(p / x) + m.blur(p / x * y * m.log(x))
 
 
+def half_turns(m: Any, wave: Any, x: Any) -> Any:
+    """The sine or cosine of pi x, by the part of x that is not whole."""
+    n = int(m.floor(x + 0.5))
+    return (-1) ** n * wave(m.pi * (x - n))
+
+
 def sinc(m: Any, x: Any) -> Any:
-    return m.sin(m.pi * x) / (m.pi * x) if x else m.number(1)
+    return half_turns(m, m.sin, x) / (m.pi * x) if x else m.number(1)
 
 
 def sinc_slope(m: Any, x: Any) -> Any:
-    return m.blur(m.cos(m.pi * x) / x) - m.blur(sinc(m, x) / x) if x else m.number(0)
+    return half_turns(m, m.cos, x) * m.blur(1 / x) - m.blur(sinc(m, x) / x) if x else m.number(0)
 
 
 def sinc_known(x: float) -> float:
@@ -368,7 +374,7 @@ RULES: dict[str, Rule] = {
     "where":     choice(3, lambda m, c, x, y: x if c else y,
                       lambda m, o, c, x, y: (0, int(c != 0), int(c == 0)),
                       lambda c, x, y: abs(c)),
-    "take":      Rule(None, lambda m, i, *xs: xs[int(i)],
+    "take":      Rule(None, lambda m, i, *xs: xs[int(i + 0.5)],
                       lambda m, o, i, *xs: (0, *[int(i == k) for k in range(len(xs))]),
                       known_place, exact=True),
     "floor":     choice(1, lambda m, x: m.floor(x),          None, lambda x: abs(x - round(x))),
