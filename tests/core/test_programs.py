@@ -177,11 +177,12 @@ def points(name: str, count: int) -> Iterator[tuple[list[float], tuple[float, ..
     while count:
         draft = Draft(rng)
         xs = draft.values = [random_input(rng) for _ in range(rule.operands or rng.randint(2, 6))]
-        draft.errors = [1e-16] * len(xs)
+        draft.errors = [0.0 if name == "take" else 1e-16] * len(xs)
         if name == "take":
-            xs[0], draft.errors[0] = float(rng.randrange(len(xs) - 1)), 0.0  # an index
+            xs[0] = float(rng.randrange(len(xs) - 1))  # an index
         step = Step(name, tuple(range(len(xs))), rng.choice(CONSTANTS.get(name, [()])))
-        if all(1e-9 < abs(x) < 1e9 for x in xs) and draft.clear(step, xs) and draft.evaluate(step):
+        usual = all(1e-9 < abs(x) < 1e9 for x in xs[name == "take" :])
+        if usual and draft.clear(step, xs) and draft.evaluate(step):
             count -= 1
             yield xs, step.constants
 
