@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import groupby
 
-from tinygrad_bp.compiler.backends.matrix.expressions import ArrayText, filled, literal
+from tinygrad_bp.compiler.backends.matrix.expressions import HELPERS, ArrayText, filled, literal
 from tinygrad_bp.compiler.schedule import Space
 
 Grid = tuple[tuple[int, ...], ...]
@@ -210,7 +210,7 @@ NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,30}", re.ASCII)
 NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
 RESERVED = {
     "xp", "params", "one", "n", "loss", "C", "P", "unpack", "pack", "value_and_grad", "value", "run",
-    "series", "erf", "erfc", "ERF", "ERFC", "cbrt",
+    "series", "ERF", "ERFC", *(op.name for op in HELPERS),
 }  # fmt: skip
 
 
