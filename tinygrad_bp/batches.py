@@ -19,7 +19,7 @@ def shuffled(seeds: "array[int]", n: int) -> "array[int]":
     The shuffle is Durstenfeld's, inside out; its numbers are those of splitmix64 (Steele, Lea, Flood 2014).
 
     >>> shuffled(array("Q", [1, 2]), 3).tolist()
-    [1, 0, 2, 1, 0, 2]
+    [0, 1, 2, 0, 2, 1]
     """
     orders = array("q")
     for state in seeds:
@@ -42,7 +42,7 @@ class Batches:
 
     >>> batches = Batches(3, 2, random.Random(0))
     >>> [batches.take() for _ in range(4)]
-    [[2, 1], [0], [0, 2], [1]]
+    [[0, 1], [2], [2, 0], [1]]
     """
 
     def __init__(self, n: int, size: int, rng: random.Random) -> None:

@@ -116,6 +116,8 @@ def _call(op: Op, operands: Sequence[str]) -> str:
         texts = [f"[{', '.join(part)}]" for part in (operands[:n], operands[n : 2 * n])] + [
             *operands[2 * n :]
         ]
+    elif op.name == "take":
+        texts = [f"[{', '.join(operands[1:])}]", operands[0]]
     else:
         texts = [*operands, *map(repr, op.constant_values)]
     return f"{'tg.' if op.name in TABLE else ''}{op.name}({', '.join(texts)})"
