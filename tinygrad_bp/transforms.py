@@ -42,11 +42,14 @@ def gradients(output: Value, inputs: Any, create_graph: bool = False) -> Any:
     return _pull({output: Value(1.0)} if create_graph else {output: 1.0}, inputs)
 
 
-def grad(f: Function) -> Function:
+def grad(f: Function, argnums: int | Sequence[int] | None = None, has_aux: bool = False) -> Function:
     """The function that returns the derivatives of f by all its arguments; f returns one number.
 
-    One number gives a float, a list a list, several arguments a tuple. Raises TypeError if f does not return
-    one number.
+    One number gives a float, a list a list, a dict a dict, an array nested lists, several arguments a tuple.
+    `argnums` chooses: the derivatives by the argument at a place, counted from 0, or by those at several, a
+    tuple. The other arguments, and those given by keyword, are handed on as they are. With has_aux=True f
+    returns (number, anything), and the result is (derivatives, anything). Raises TypeError if f does not
+    return one number, ValueError if there is no argument at a place.
 
     >>> grad(lambda x: x**3)(2.0)
     12.0
@@ -54,31 +57,55 @@ def grad(f: Function) -> Function:
     12.0
     >>> grad(lambda w, x: w[0] * x + w[1])([3.0, 1.0], 5.0)
     ([5.0, 1.0], 3.0)
+    >>> grad(lambda p, x: p["w"] * x + p["b"], argnums=0)({"w": 3.0, "b": 1.0}, 5.0)
+    {'w': 5.0, 'b': 1.0}
     """
 
     @wraps(f, updated=())
-    def derivatives(*xs: Any) -> Any:
-        return value_and_grad(f)(*xs)[1]
+    def derivatives(*xs: Any, **keywords: Any) -> Any:
+        out, gs = value_and_grad(f, argnums, has_aux)(*xs, **keywords)
+        return (gs, out[1]) if has_aux else gs
 
     return derivatives
 
 
-def value_and_grad(f: Function) -> Function:
+def value_and_grad(
+    f: Function, argnums: int | Sequence[int] | None = None, has_aux: bool = False
+) -> Function:
     """The function that returns f's value and its derivatives, the latter as `grad` does.
+
+    With has_aux=True it returns ((value, anything), derivatives).
 
     >>> value_and_grad(lambda x: x * x)(3.0)
     (9.0, 6.0)
     """
 
-    def both(*xs: Any) -> tuple[Any, Any]:
-        out, leaves, recorded = _called(f, xs)
+    def both(*xs: Any, **keywords: Any) -> tuple[Any, Any]:
+        places = _places(argnums, len(xs), _name(f))
+
+        @wraps(f, updated=())
+        def of_chosen(*chosen: Any) -> Any:
+            given = {**dict(enumerate(xs)), **dict(zip(places, chosen))}
+            return f(*given.values(), **keywords)
+
+        outer = any(isinstance(x, Value) for x in _flat(xs))
+        out, leaves, recorded = _called(of_chosen, tuple(xs[i] for i in places), outer)
+        aux: Any = None
+        if has_aux:
+            if not isinstance(out, tuple) or len(out) != 2:
+                raise TypeError(f"has_aux=True: {_name(f)} returns (number, anything), not {_what(out)}")
+            out, aux = out
         if isinstance(out, (list, tuple)) or not _is_number(out):
             raise TypeError(
                 f"grad needs a function that returns one number, and {_name(f)} returned {_what(out)}: "
                 "use jacobian for several outputs"
             )
         gs = gradients(_value(out), list(leaves), create_graph=recorded)
-        return _unwrapped(out, recorded), _one_or_all(gs)
+        value = _unwrapped(out, recorded)
+        if has_aux:
+            plain = (x.data if isinstance(x, Value) and not recorded else x for x in _flat(aux))
+            value = (value, _like(aux, plain))
+        return value, tuple(gs) if isinstance(argnums, Sequence) else _one_or_all(gs)
 
     return both
 
@@ -191,11 +218,28 @@ def _graph_edges(v: Value) -> list[tuple[Value, Any]]:
 # --- arguments and results ----------------------------------------------------------------------------------
 
 
-def _called(f: Function, xs: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...], bool]:
+def _places(argnums: int | Sequence[int] | None, count: int, name: str) -> list[int]:
+    """Which of the positional arguments to differentiate by."""
+    if argnums is None:
+        return list(range(count))
+    places = list(argnums) if isinstance(argnums, Sequence) else [argnums]
+    for i in places:
+        if isinstance(i, bool) or not isinstance(i, int):
+            raise TypeError(f"grad: argnums is the place of an argument, or a tuple of places, not {argnums!r}")
+        if not -count <= i < count:
+            raise ValueError(
+                f"grad: argnums is {argnums!r}, and {name} was given {count} arguments by position: places "
+                "are counted from 0, and an argument to differentiate by is not given by keyword"
+            )
+    return [i % count for i in places]
+
+
+def _called(f: Function, xs: tuple[Any, ...], recorded: bool = False) -> tuple[Any, tuple[Any, ...], bool]:
     """f's output, the leaves it was called with in the shape of xs, and whether results are to be Values."""
     if not xs:
         raise TypeError(f"{_name(f)} was given no arguments to differentiate by")
-    recorded = inside.get() or any(isinstance(x, Value) for x in _flat(xs))
+    xs = _without_arrays(xs)
+    recorded = recorded or inside.get() or any(isinstance(x, Value) for x in _flat(xs))
     with entered(record=True), _transforming():
         # A Value is not passed on itself: f may also use it from outside, which is another dependence.
         fresh = _like(xs, (IDENTITY(x) if isinstance(x, Value) else Value(x) for x in _flat(xs)))
@@ -218,7 +262,15 @@ def _pull(seeds: Mapping[Value, Any], inputs: Any) -> Any:
     return _like(inputs, (adjoint.get(x, Value(0.0) if as_graph else 0.0) for x in _flat(inputs)))
 
 
+def _without_arrays(tree: Any) -> Any:
+    """Nested lists for NumPy's arrays."""
+    leaves = (x.tolist() if hasattr(x, "tolist") and hasattr(x, "dtype") else x for x in _flat(tree))
+    return _like(tree, leaves)
+
+
 def _flat(tree: Any) -> list[Any]:
+    if isinstance(tree, dict):
+        tree = list(tree.values())
     if not isinstance(tree, (list, tuple)):
         return [tree]
     return [leaf for branch in tree for leaf in _flat(branch)]
@@ -226,6 +278,8 @@ def _flat(tree: Any) -> list[Any]:
 
 def _like(tree: Any, leaves: Iterator[Any]) -> Any:
     """The leaves, in the nesting of the tree."""
+    if isinstance(tree, dict):
+        return {key: _like(branch, leaves) for key, branch in tree.items()}
     if not isinstance(tree, (list, tuple)):
         return next(leaves)
     branches = [_like(branch, leaves) for branch in tree]
@@ -239,6 +293,8 @@ def _paired(tree: Any, other: Any, noun: str, name: str) -> tuple[list[Any], lis
 
 
 def _shape(tree: Any) -> str:
+    if isinstance(tree, dict):
+        return "{" + ", ".join(f"{key!r}: {_shape(branch)}" for key, branch in tree.items()) + "}"
     if not isinstance(tree, (list, tuple)):
         return "number"
     return "[" + ", ".join(map(_shape, tree)) + "]"

@@ -10,6 +10,7 @@ import threading
 from itertools import pairwise
 
 import mpmath
+import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
@@ -65,6 +66,56 @@ def test_a_nest_gives_the_same_nest():
 
     assert grad(f)([[1.0, 2.0], (3.0,), 4.0], 5.0) == ([[120.0, 60.0], (40.0,), 30.0], 24.0)
     assert grad(lambda ws: ws[0][0] * 2.0)([[1.0, 7.0], []]) == [[2.0, 0.0], []]
+
+
+def test_argnums_chooses_arguments():
+    def f(w, x, scale=1.0):
+        return scale * w * x * x
+
+    assert grad(f, argnums=0)(2.0, 3.0) == 9.0
+    assert grad(f, argnums=(1,))(2.0, 3.0) == (12.0,)
+    assert grad(f, argnums=(1, 0))(2.0, 3.0, scale=10.0) == (120.0, 90.0)
+    assert grad(f, argnums=-1)(2.0, 3.0) == 12.0
+    assert value_and_grad(f, argnums=1)(2.0, 3.0) == (18.0, 12.0)
+    assert grad(grad(f, argnums=1), argnums=0)(2.0, 3.0) == 6.0
+    assert grad(lambda name, x: x * len(name), argnums=1)("four", 1.0) == 4.0  # others need not be numbers
+    assert gradients(grad(f, argnums=0)(2.0, x := Value(3.0)), x) == 6.0
+
+
+def test_has_aux_hands_on_what_else_is_returned():
+    def f(x):
+        y = 2.0 * x
+        return y * y, {"y": y, "name": "double"}
+
+    assert grad(f, has_aux=True)(3.0) == (24.0, {"y": 6.0, "name": "double"})
+    assert value_and_grad(f, has_aux=True)(3.0) == ((36.0, {"y": 6.0, "name": "double"}), 24.0)
+    with pytest.raises(TypeError, match=r"has_aux=True: <lambda> returns \(number, anything\), not"):
+        grad(lambda x: x * x, has_aux=True)(3.0)
+
+
+def test_dicts_and_arrays_are_arguments():
+    params = {"w": [1.0, 2.0], "b": 3.0}
+
+    def f(p, x):
+        return tg.dot(p["w"], [*x]) * p["b"]
+
+    assert grad(f, argnums=0)(params, [5.0, 7.0]) == {"w": [15.0, 21.0], "b": 19.0}
+    assert grad(lambda m: m[0][1] * m[1][0])(np.array([[1.0, 2.0], [3.0, 4.0]])) == [[0.0, 3.0], [2.0, 0.0]]
+    assert jacobian(lambda x: {"twice": 2.0 * x, "square": x * x})(3.0) == {"twice": 2.0, "square": 6.0}
+    assert jvp(lambda p: p["b"] ** 2, ({"b": 3.0},), ({"b": 10.0},)) == (9.0, 60.0)
+    with pytest.raises(ValueError, match=r"tangents have the shape \[{'c': number}\]"):
+        jvp(lambda p: p["b"] ** 2, ({"b": 3.0},), ({"c": 10.0},))
+
+
+@pytest.mark.parametrize("places, told", [(2, "argnums is 2, and f was given 2"), (-3, "argnums is -3")])
+def test_argnums_beyond_the_arguments(places, told):
+    def f(x, y):
+        return x * y
+
+    with pytest.raises(ValueError, match=told):
+        grad(f, argnums=places)(1.0, 2.0)
+    with pytest.raises(TypeError, match="argnums is the place of an argument"):
+        grad(f, argnums="x")(1.0, 2.0)
 
 
 def test_an_argument_that_is_not_used_has_derivative_0():
@@ -413,7 +464,7 @@ def test_grad_of_what_is_no_number(output, told):
 
 
 def test_jacobian_of_what_are_no_numbers():
-    for output in (None, "four", [1.0, None], {"a": 1.0}):
+    for output in (None, "four", [1.0, None], {"a": "one"}):
         with pytest.raises(TypeError, match=r"a Value holds one real number|is not one real number"):
             jacobian(lambda x, output=output: output)(1.0)
 
@@ -429,7 +480,7 @@ def test_no_arguments(transform):
         vjp(cost)
 
 
-@pytest.mark.parametrize("argument", ["four", None, 1j, [1.0, "x"], {"a": 1.0}])
+@pytest.mark.parametrize("argument", ["four", None, 1j, [1.0, "x"], {"a": "x"}])
 def test_an_argument_that_is_no_number(argument):
     with pytest.raises(TypeError, match="one real number"):
         grad(lambda x: x)(argument)
