@@ -225,7 +225,7 @@ def _places(argnums: int | Sequence[int] | None, count: int, name: str) -> list[
     places = list(argnums) if isinstance(argnums, Sequence) else [argnums]
     for i in places:
         if isinstance(i, bool) or not isinstance(i, int):
-            raise TypeError(f"grad: argnums is the place of an argument, or a tuple of places, not {argnums!r}")
+            raise TypeError(f"grad: argnums is the place of an argument, or a tuple of them, not {argnums!r}")
         if not -count <= i < count:
             raise ValueError(
                 f"grad: argnums is {argnums!r}, and {name} was given {count} arguments by position: places "
