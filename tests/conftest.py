@@ -6,10 +6,11 @@ examples are new each time, and tests whose program is missing are skipped: one 
 
 import itertools
 import shutil
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
-from support.browser import HOW, IN_CI, find_browser, find_dot, find_driver, open_browser
+from support.browser import HOW, IN_CI, find_axe, find_browser, find_dot, find_driver, open_browser
 
 settings.register_profile("here", deadline=None)  # machines that run tests are not alike
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
@@ -22,6 +23,7 @@ NOT_FOUND = {
     "no node found": "of the page's script",
     "no anywidget found": "of the widget",
     "no marimo found": "in a notebook",
+    "no axe-core found": "of accessibility",
 }
 
 
@@ -48,6 +50,13 @@ def browser():
 def dot():
     """The path of Graphviz's program."""
     return find_dot() or refuse("no dot found")
+
+
+@pytest.fixture(scope="session")
+def axe():
+    """The text of axe-core's script."""
+    script = find_axe() or refuse("no axe-core found")
+    return Path(script).read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="session")
@@ -88,7 +97,8 @@ def visit(browser, tmp_path):
     visit.watched = watched
     yield visit
     for context in contexts:
-        assert len({url for tab in context.pages for url in tab.requests}) <= 1
+        asked = {url for tab in context.pages for url in tab.requests}
+        assert len([url for url in asked if not url.startswith("blob:")]) <= 1  # that is a picture it made
         context.close()
     assert not troubles
 

@@ -1,4 +1,4 @@
-"""Get the programs that the tests need and that are missing: Chromium, Playwright's driver of it, Graphviz.
+"""Get what the tests need and is missing: Chromium, Playwright's driver of it, Graphviz, axe-core.
 
     python tests/setup.py        also: setup.py npm, to check the pages' JavaScript
 
@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from support.browser import IN_CI, find_browser, find_dot, find_driver
+from support.browser import IN_CI, JAVASCRIPT, find_axe, find_browser, find_dot, find_driver
 
 NAMES = ("browser", "driver", "dot", "npm")
 # manager: (what to run first, how to install, and what it calls the packages of NAMES)
@@ -72,12 +72,22 @@ def download_browser(log: list[str]) -> bool:
     return tried([sys.executable, "-m", "playwright", "install", "chromium-headless-shell"], log)
 
 
+def install_packages(log: list[str]) -> bool:
+    """Whether npm, if there is one, installed the packages of tests/javascript: axe-core is one of them."""
+    npm = shutil.which("npm")
+    if npm is None:
+        log.append("it comes by npm, which is missing: tests/setup.py npm gets that first")
+        return False
+    return tried([npm, "--prefix", str(JAVASCRIPT), "install", "--no-fund", "--no-audit"], log)
+
+
 def get(name: str, find: Callable[[], str | None], *ways: Callable[[list[str]], bool]) -> bool:
     """Find a program, or try the ways to get it until it is found; say how that went."""
     log: list[str] = []
     found = find()
     how = "is there"
-    for way in (lambda log: install(name, log), *ways):
+    system = [lambda log: install(name, log)] if name in NAMES else []
+    for way in (*system, *ways):
         if found is None and way(log):
             found, how = find(), "was installed"
     if found:
@@ -94,7 +104,8 @@ def main() -> int:
         get("driver", find_driver),  # downloads a browser, too
         get("browser", find_browser, download_browser),
         get("dot", find_dot),
-        *([get("npm", lambda: shutil.which("npm"))] if "npm" in sys.argv[1:] else []),
+        *([get("npm", lambda: shutil.which("npm"))] if "npm" in sys.argv[1:] or IN_CI else []),
+        get("axe-core", find_axe, install_packages),
     ]
     return 1 if IN_CI and not all(complete) else 0
 

@@ -79,7 +79,7 @@ def test_the_stepper_has_a_group_for_each_call(tmp_path):
     tg.stepper(sum(y * y for row in out for y in row), tmp_path / "page.html")
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
     data = json.loads(re.search(r'<script type="application/json"[^>]*>(.*?)</script>', text, re.S)[1])
-    assert [group["name"] for group in data["graphs"][0]["groups"]] == ["Attention"]
+    assert [group["name"] for group in data["graphs"][0]["views"][0]["groups"]] == ["Attention"]
 
 
 # --- equations ----------------------------------------------------------------------------------------------

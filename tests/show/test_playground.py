@@ -409,7 +409,7 @@ def test_a_hostile_label_stays_text(visit):
     assert tab.evaluate("playground.data.names[0]") == HOSTILE
     policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page.html)[1]
     assert re.fullmatch(
-        r"default-src 'none'; script-src 'sha256-\S+'; style-src 'sha256-\S+'; "
+        r"default-src 'none'; script-src 'sha256-\S+'; style-src 'sha256-\S+'; img-src blob:; "
         r"base-uri 'none'; form-action 'none'",
         policy,
     )

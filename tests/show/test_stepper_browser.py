@@ -8,7 +8,9 @@ import math
 import os
 import random
 import re
+from xml.etree import ElementTree
 
+import matplotlib.image
 import pytest
 from support.forms import seed_of_the_commit
 from support.graphs import HOSTILE, data_of, lecture_loss, magnitudes, mlp, recorded, shared
@@ -18,8 +20,10 @@ import tinygrad_bp as tg
 from tinygrad_bp import Value, stepper
 from tinygrad_bp.ops import OPS
 from tinygrad_bp.show.graph import read
+from tinygrad_bp.show.stepper.moments import shape
 
 SEED = int(os.environ.get("SEED", seed_of_the_commit()))
+STILL = {"reduced_motion": "reduce"}
 TEXT = "document.body.innerHTML"
 
 
@@ -62,6 +66,14 @@ def told(tab, selector):
     """The words of one element, as they are shown; those in the drawing know no lines."""
     one = tab.locator(selector)
     return one.text_content() if one.evaluate("one => one instanceof SVGElement") else one.inner_text()
+
+
+def equation(tab, which=0):
+    """An equation of the panel, without its blanks: the left side and then each of its steps."""
+    parts = (
+        tab.locator("#panel .equation").nth(which).locator(":scope > span:first-child, :scope > span > span")
+    )
+    return [re.sub(r"\s", "", text) for text in parts.all_text_contents()]
 
 
 def until(tab, condition):
@@ -161,7 +173,7 @@ def test_it_says_what_happens_step_by_step(visit):
     tab = visit(stepper(lecture_loss()))
     assert told(tab, "#count") == "0 / 10"
     press(tab, "ArrowRight", 2)
-    assert told(tab, "#panel .equation").split("\n") == ["d", "= e + c", "= −6 + 10", "= 4"]
+    assert equation(tab) == ["d", "=e+c", "=−6+10", "=4"]
     press(tab, "ArrowRight", 2)
     assert told(tab, "#said") == "Backward begins at L: nudge it, and it moves by just as much, so ∂L/∂L = 1"
     press(tab, "ArrowRight", 5)
@@ -171,15 +183,19 @@ def test_it_says_what_happens_step_by_step(visit):
         "× swaps: each operand gets the gradient times the other one, here b."
     )
     assert tab.locator(".product b").all_text_contents() == ["−2", "−3", "6"]
-    assert tab.locator(".product i").all_text_contents() == ["∂L/∂e", "∂e/∂a = b", "to a"]
+    assert tab.locator(".product i").all_text_contents() == ["∂L∂e", "∂e∂a", "∂L∂a"]
+    assert equation(tab) == ["∂e∂a", "=b"]
     press(tab, "ArrowRight")
-    assert told(tab, "#said") == "e hands b (−2) × 2. b.grad: 0 + (−4) → −4. All gradients are complete."
+    assert told(tab, "#said") == (
+        "e hands b (−2) × 2. b.grad: 0 + (−4) → −4. "
+        "× swaps: each operand gets the gradient times the other one, here a. All gradients are complete."
+    )
     assert tab.locator("#on").is_disabled()
 
 
 def test_contributions_meet_one_by_one(visit):
     a = Value(3.0, label="a")
-    tab = visit(stepper(a * a + a), "#step=4")
+    tab = visit(stepper(a * a + a), "#step=4", **STILL)
     assert told(tab, "#said") == "L hands v1 1 × 1. v1.grad: 0 + 1 → 1. + copies the gradient."
     shown = []
     for _ in range(3):
@@ -209,7 +225,7 @@ def test_a_gradient_is_not_shown_before_it_is_known(visit):
     "make", [lecture_loss, shared, lambda: mlp(16, 16, 1)], ids=["lecture", "shared", "neurons closed"]
 )
 def test_as_many_steps_back_as_forward_give_the_same_page(visit, make):
-    tab = visit(stepper(make()))
+    tab = visit(stepper(make()), **STILL)
     seen, most = [], 15
     while not tab.locator("#on").is_disabled() and len(seen) < most:
         seen.append(tab.evaluate(TEXT))
@@ -256,27 +272,82 @@ def test_it_plays_to_the_end_and_stops(visit):
     assert tab.get_attribute("#play", "aria-label") == "play"
 
 
+def answered(tab, text):
+    tab.fill("#guess", text)
+    tab.locator("#guess").press("Enter")
+    verdict = tab.locator(".question [role=status]")
+    return verdict.inner_text() if verdict.count() else ""
+
+
 def test_numbers_can_be_hidden_and_predicted(visit):
-    tab = visit(stepper(lecture_loss()), "#step=1")
+    tab = visit(stepper(lecture_loss()), "#step=1", **STILL)
     press(tab, "h")
     assert tab.get_attribute("#hide", "aria-pressed") == "true"
     for place in ("#said", "#panel", '[data-node="n2"] .value'):
         assert "?" in told(tab, place) and "6" not in told(tab, place)
-    tab.fill("#guess", "6")
-    press(tab, "Enter")
-    assert told(tab, ".question").endswith("the sign is wrong")
-    tab.fill("#guess", "1")
-    press(tab, "Enter")
-    assert told(tab, ".question").endswith("not that")
-    tab.fill("#guess", "-6")
-    press(tab, "Enter")
-    assert told(tab, "#said") == "Right. (0 of 1 right) Forward: e = 2·(−3) = −6"
-    press(tab, "End")
-    assert told(tab, "#panel .share b") == "?"
-    assert told(tab, "#panel tfoot td") == "?"
-    assert told(tab, '[data-node="n1"] .grad') == "∂ ?"
-    press(tab, "ArrowRight")  # shows it: nothing comes after
-    assert told(tab, "#panel .share b") == "−4"
+    assert answered(tab, "6") == "the sign is wrong"
+    assert answered(tab, "1") == "not that: put the operands' numbers in"
+    assert answered(tab, "six").startswith("“six” is not a finite number")
+    answered(tab, "-6")
+    assert told(tab, "#said") == "Right. Forward: e = 2·(−3) = −6"
+    assert told(tab, ".question").startswith("0 of 1 right")  # it was not the first answer
+    press(tab, "ArrowRight")
+    answered(tab, "4")
+    assert told(tab, ".question").startswith("1 of 2 right")
+
+
+def is_near(x, y):
+    """As near as the page asks for."""
+    return abs(x - y) <= 0.01 * abs(y) + 5e-4
+
+
+def test_upstream_partial_contribution_and_sum_are_asked_for_by_turns(visit):
+    """Each with a hint that names the mistake, and nothing on the page gives the number away."""
+    a = Value(3.0, label="a")
+    b = a * 4.0
+    b.label = "b"
+    tab = visit(stepper((a + b) * (b - 2.0)), "#step=0&exercise", **STILL)
+    seen, last = set(), tab.evaluate("page.last")
+    for step in range(tab.evaluate("page.graph.seed") + 1, last + 1):
+        tab.evaluate(f"page.go({step})")
+        ask = tab.evaluate("page.moment().ask")
+        seen.add(ask)
+        mine = tab.evaluate("numbersOf(page.graph, page.moment().current)")
+        words = tab.evaluate("WORDS.hints")
+        to, ends = tab.evaluate("page.graph.steps[page.step].edge.to.id"), told(tab, "#panel tfoot td")
+        shown = dict(zip(("up", "local", "share"), tab.locator(".product b").all_text_contents()))
+        for what in {"up": ["up", "share"], "local": ["local", "share"], "share": ["share"], "sum": []}[ask]:
+            assert shown[what] == "?", (step, ask)
+        assert ends == "?" and "?" in told(tab, "#said")
+        assert (told(tab, f'[data-node="{to}"] .grad') == "∂ ?") == (ask == "up")
+        assert (tab.locator(".tag.current text").first.text_content() == "×?") == (ask == "local")
+        answer = mine.pop(ask)
+        for what, x in mine.items():
+            others = [name for name, y in mine.items() if is_near(x, y)]
+            if not is_near(x, answer) and not is_near(-x, answer):
+                assert answered(tab, repr(x)).split(":")[0] in {words[name] for name in others}, (ask, what)
+        answered(tab, repr(answer))
+        assert told(tab, "#said").startswith("Right. "), (step, ask)
+        assert "?" not in told(tab, "#panel .product")
+    assert seen == {"up", "local", "share", "sum"}
+
+
+def test_the_exercise_can_be_had_again_with_new_numbers(visit):
+    x = Value(2.0, label="x")
+    tab = visit(stepper((x.log() * 3.0).sqrt()), "#step=1&exercise", **STILL)
+    numbers = []
+    for _ in range(6):
+        tab.evaluate("page.go(1)")
+        tab.click("#again")
+        numbers.append(tab.evaluate("page.live.values[0]"))
+        assert told(tab, "#count") == "0 / 8"
+        assert tab.evaluate(
+            "page.graph.nodes.every(node => Number.isFinite(node.data) && Number.isFinite(node.grad))"
+        )
+        assert tab.evaluate("[page.asked, page.right, page.hidden]") == [0, 0, True]
+    assert len({*numbers}) > 2
+    press(tab, "r")
+    assert tab.evaluate("page.live.values[0]") == 2.0
 
 
 def test_a_link_leads_to_a_moment(visit):
@@ -308,6 +379,232 @@ def test_what_is_seen_can_be_copied(visit):
         "| via | upstream | local partial | contribution |\n| --- | ---: | ---: | ---: |\n"
         "| e | −2 | −3 | 6 |\n| Σ |  |  | 6 |",
     ]
+
+
+# --- the token ----------------------------------------------------------------------------------------------
+
+
+def test_the_upstream_number_travels_and_is_added(visit):
+    """It leaves as what comes from above, arrives as the contribution, and adds to what is there."""
+    a = Value(3.0, label="a")
+    tab = visit(stepper(a * a + a * 2.0), "#step=8")
+    assert told(tab, "#said").startswith("v2 hands c₁ 1 × 3.")
+    tab.evaluate("""() => {
+        const seen = window.seen = new Set(), box = document.querySelector('[data-node="n0"] .grad');
+        const look = () => {
+            const token = document.querySelector(".token");
+            const words = token?.classList.contains("absent") ? "" : token?.textContent;
+            if (token) seen.add(`${words}|${box.textContent}`);
+            requestAnimationFrame(look);
+        };
+        look();
+    }""")
+    press(tab, "ArrowRight")
+    until(tab, "!page.drawing.flight")
+    assert tab.evaluate("[...window.seen]") == ["1|∂ 2", "3|∂ 2", "|∂ 2 + 3"]
+    assert told(tab, '[data-node="n0"] .grad') == "∂ 5"
+    assert tab.locator(".tag.current text").all_text_contents() == ["×3", "= 3"]
+    assert tab.locator(".token").count() == 0
+
+
+def test_a_product_stays_on_its_edge(visit):
+    tab = visit(stepper(lecture_loss()), "#step=10")
+    assert tab.locator(".tag text:last-child").all_text_contents() == [
+        "= 6",
+        "= −4",
+        "= −2",
+        "= −2",
+        "= −2",
+        "= 4",
+    ]
+
+
+def test_stepping_on_ends_the_flight(visit):
+    tab = visit(stepper(lecture_loss()), "#step=4")
+    for _ in range(5):
+        press(tab, "ArrowRight")
+        assert tab.locator(".token").count() == 1
+    press(tab, "ArrowLeft")
+    assert tab.locator(".token").count() == 0
+    assert told(tab, '[data-node="n3"] .grad') == "∂ −2"
+
+
+def test_nothing_flies_for_those_who_ask(visit):
+    tab = visit(stepper(lecture_loss()), "#step=4", **STILL)
+    press(tab, "ArrowRight")
+    assert tab.locator(".token").count() == 0
+    assert told(tab, '[data-node="n4"] .grad') == "∂ −2"
+
+
+# --- formulas -----------------------------------------------------------------------------------------------
+
+
+READ = "tex => mathml(tex).map(one => one.textContent ?? '').join('')"
+
+
+@pytest.mark.parametrize("place", [0, 1], ids=["values", "partials"])
+def test_every_formula_of_the_table_is_mathematics(visit, place):
+    """LaTeX becomes MathML without a rest: no command, no brace is left as text."""
+    tab = visit(stepper(lecture_loss()))
+    for name in tg.ops.TABLE:
+        row = OPS[name]
+        op = (
+            row.at(*(1.5 + i for i in range(len(row.constants))))
+            if None in row.constants.values()
+            else row.at()
+        )
+        graph = shape(op(*[Value(0.5 + i / 10, label=f"x_{{{i}}}") for i in range(row.operands or 3)]))
+        forms = (
+            [graph["nodes"][graph["root"]]["form"]]
+            if place == 0
+            else [edge["form"] for edge in graph["edges"]]
+        )
+        for form in forms:
+            tex = "".join(x if isinstance(x, str) else f"x_{{{x}}}" for x in graph["forms"][form][1])
+            text = tab.evaluate(READ, tex)
+            assert not {*text} & {*"\\{}^_"}, (tex, text)
+            assert text.count("x") >= tex.count("x_"), (tex, text)
+
+
+def test_matrices_accents_and_brackets_are_mathematics(visit):
+    tab = visit(stepper(lecture_loss()))
+    for tex, text in [
+        (r"\hat{y}_{1}", "y^1"), (r"\mathrm{a\_b\backslash{}c}", "a_b\\c"), (r"w^{(1)}_{23}'", "w23(1)′"),
+        (r"\begin{bmatrix}1 & -2 \\ 3 & 4\end{bmatrix}", "[1−234]"), (r"\sqrt[3]{x}", "x3"), ("", ""),
+        ("{", ""),
+        (r"\frac{a}{b", "ab"), ("}", "}"), ("^", "^"), (r"\unknown x", "unknown\u2009x"),
+    ]:  # fmt: skip
+        assert tab.evaluate(READ, tex) == text
+    fences = tab.evaluate("mathml('(-3)')[0].outerHTML")
+    assert 'form="prefix"' in fences and 'stretchy="false"' in fences
+
+
+def test_the_formula_has_its_terms_coloured_as_in_the_graph(visit):
+    tab = visit(stepper(lecture_loss()), "#step=0")
+    assert re.sub(r"\s", "", told(tab, "#formula")) == "L=(a·b+c)·f" or tab.locator("#formula math").count()
+    look = (
+        "[...document.querySelectorAll('#formula [data-term]')].map(one => [one.dataset.term, one.className])"
+    )
+    for step in range(tab.evaluate("page.last") + 1):
+        tab.evaluate(f"page.go({step})")
+        for term, style in tab.evaluate(look):
+            box = tab.locator(f'.node[data-node="n{term}"]').get_attribute("class").split()
+            assert {"plus", "minus", "unknown"} & {*style.split()} == {"plus", "minus", "unknown"} & {*box}
+    assert {term for term, _ in tab.evaluate(look)} == {*map(str, range(7))}
+
+
+# --- levels -------------------------------------------------------------------------------------------------
+
+
+def alike(xs, ys):
+    """Numbers in three digits, and the numbers themselves."""
+    return all(x == pytest.approx(y, rel=6e-3, abs=1e-9) for x, y in zip(xs, ys, strict=True))
+
+
+def number_in(tex):
+    return re.sub(r" \\cdot 10\^\{(-?\d+)\}", r"e\1", tex)
+
+
+def matrices(tab):
+    """The right sides of the panel's equations, each matrix of them as numbers."""
+    lines = tab.evaluate("equations(page.graph, page.moment(), LATEX)")
+    found = {}
+    for left, steps in lines:
+        for i, step in enumerate(steps):
+            found[left, i] = [
+                [[float(number_in(x)) for x in row.split(" & ")] for row in body.split(r" \\ ")]
+                for body in re.findall(r"\\begin\{bmatrix\}(.*?)\\end\{bmatrix\}", step)
+            ]  # fmt: skip
+    return found
+
+
+@pytest.mark.parametrize("level, first, boxes", [("layers", 2, 3), ("neurons", 1, 9)])
+def test_a_closed_layer_or_neuron_steps_as_a_whole(visit, level, first, boxes):
+    """By z = W x + b and by δ = (Wᵀδ) ⊙ σ′(z), with this network's numbers, which the engine's are."""
+    model = tg.MLP(3, [4, 4, 1], act="tanh", rng=random.Random(1))
+    loss = tg.losses.mse(model([0.5, -1.0, 0.25]), 1.0)
+    tab = visit(stepper(loss), f"#step=0&level={level}", **STILL)
+    loss.backward()
+    assert tab.locator(".lid").count() == boxes
+    said, seen = [], 0
+    while not tab.locator("#on").is_disabled():
+        press(tab, "ArrowRight")
+        group = tab.evaluate("page.moment().group")
+        if not group:
+            continue
+        said.append(told(tab, "#said"))
+        found, seen = matrices(tab), seen + 1
+        (first_left, *_), z = (
+            list(found),
+            tab.evaluate("page.moment().group.neurons.map(([z, a]) => [z.data, z.grad, a.data, a.grad])"),
+        )
+        if said[-1].startswith("Forward"):
+            weights, inputs, *bias = found[first_left[0], 1]
+            sums = [
+                sum(w * x for w, (x,) in zip(row, inputs)) + (bias[0][j][0] if bias else 0.0)
+                for j, row in enumerate(weights)
+            ]
+            assert all(abs(x - y[0]) < 0.01 for x, y in zip(sums, z))
+            assert alike([x for (x,) in found[first_left[0], 2][0]], [row[0] for row in z])
+        else:
+            assert alike([x for (x,) in found[first_left[0], 2][0]], [row[1] for row in z])
+            (*above,) = found[first_left[0], 1]
+            if len(above) == 3:
+                weights, delta, slopes = above
+                by_hand = [
+                    sum(w * d for w, (d,) in zip(row, delta)) * s for row, (s,) in zip(weights, slopes)
+                ]
+                assert all(x == pytest.approx(row[1], rel=0.03, abs=1e-3) for x, row in zip(by_hand, z))
+    assert seen == 2 * boxes
+    assert (
+        said[0] == f"Forward through {'layer 1' if level == 'layers' else 'a⁽¹⁾₁'}: "
+        "weights times inputs, added up, and tanh of the sums."
+    )
+    assert said[-1].endswith(
+        "A weight gets δ times its input, an input δ times its weights. All gradients are complete."
+    )
+
+
+def test_levels_are_changed_by_buttons_keys_and_layers(visit):
+    tab = visit(stepper(mlp(4, 4, 1, nin=3)), "#step=30", **STILL)
+    assert tab.locator("#level button").all_text_contents() == ["numbers", "neurons", "layers"]
+    assert tab.locator("#level [aria-pressed=true]").text_content() == "neurons"
+    press(tab, "3")
+    assert (tab.locator(".lid").count(), tab.locator(".node").count()) == (3, 3 + 3 + 2 + 3)
+    assert "level=layers" in tab.url
+    tab.locator(".lid").nth(1).click()  # to its neurons
+    assert tab.locator("#level [aria-pressed=true]").text_content() == "neurons"
+    assert tab.locator(".lid").count() == 9
+    tab.locator("#level button").first.click()
+    assert tab.locator(".lid").count() == 0
+    assert visit(stepper(lecture_loss())).locator("#level").is_hidden()
+
+
+def test_layers_show_the_size_of_their_gradient(visit):
+    tab = visit(stepper(mlp(4, 4, 1, nin=3)), "#step=1000&level=layers", **STILL)
+    for i, text in enumerate(tab.locator(".lid .grad").all_text_contents()):
+        grads = tab.evaluate(f"page.graph.groups[{i}].neurons.map(([, a]) => a.grad)")
+        norm = math.hypot(*grads) if len(grads) > 1 else grads[0]
+        assert close(text.replace("‖∂‖", "∂"), norm)
+    assert tab.locator(".lid .value").first.text_content() == "4 values"
+
+
+def test_the_whole_state_is_in_the_link(visit):
+    page = stepper(mlp(4, 4, 1, nin=3))
+    tab = visit(page, "#step=0", **STILL)
+    press(tab, "p")
+    press(tab, "h")
+    tab.evaluate("page.change(page.graph.nodes.find(node => node.name === 'x₁'), 0.75)")
+    tab.locator(".lid").nth(2).dispatch_event("click")
+    tab.evaluate("page.go(40)")
+    link = tab.evaluate("location.hash")
+    for part in ("step=", "&set=", ":0.75", "&open=2", "&exercise", "&large"):
+        assert part in link
+    other = visit(page, link, **STILL)
+    state = "[page.step, page.hidden, [...page.drawing.open], page.graph.level, [...page.live.values]]"
+    assert other.evaluate(state) == tab.evaluate(state)
+    picture = "document.getElementById('stage').innerHTML"
+    assert other.evaluate(picture) == tab.evaluate(picture)
 
 
 # --- large graphs -------------------------------------------------------------------------------------------
@@ -528,7 +825,8 @@ def test_the_link_holds_the_numbers(visit):
     "link",
     [
         "set=n99:1", "set=n0:nan", "set=n0:<img>", "set=n6:3", "set=n0", "set=:::,,,", "set=n0:1e999",
-        "set=" + "n0:1," * 9000, "set=constructor:1", "set=__proto__:1", "step=1e99&set=n0:alert(1)",
+        "set=n0:nan&level=roofs", "set=n0:nan&open=-1,77,x,constructor", "set=" + "n0:1," * 9000,
+        "set=constructor:1", "set=__proto__:1", "step=1e99&set=n0:alert(1)",
     ],
 )  # fmt: skip
 def test_a_hostile_link_is_left_out_with_a_sentence(visit, link):
@@ -537,6 +835,56 @@ def test_a_hostile_link_is_left_out_with_a_sentence(visit, link):
     assert "Some numbers in the link do not fit this graph" in told(tab, "#yours")
     press(tab, "Home")
     assert told(tab, "#count") == "0 / 10"
+
+
+# --- taken along, and shown to an audience ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_what_is_seen_is_taken_along_as_a_picture(visit, tmp_path, scheme):
+    tab = visit(stepper(lecture_loss()), "#step=9", color_scheme=scheme, accept_downloads=True)
+    for kind in ("svg", "png"):
+        with tab.expect_download() as download:
+            tab.click(f"#{kind}")
+        assert download.value.suggested_filename == f"backprop.{kind}"
+        download.value.save_as(tmp_path / f"a.{kind}")
+    root = ElementTree.parse(tmp_path / "a.svg").getroot()
+    texts = {text.text for text in root.iter("{http://www.w3.org/2000/svg}text")}
+    assert {"L", "−8", "×−3", "= 6", "∂ 6"} <= texts
+    style = next(root.iter("{http://www.w3.org/2000/svg}style")).text
+    paper = tab.evaluate("getComputedStyle(document.body).getPropertyValue('--paper')")
+    assert style.rpartition("--paper:")[2].startswith(paper)
+    picture = matplotlib.image.imread(tmp_path / "a.png")
+    width, height = float(root.get("width")), float(root.get("height"))
+    assert picture.shape[:2] == pytest.approx((2 * height, 2 * width), abs=2)
+    corner = picture[2, 2, :3] * 255
+    assert [round(x) for x in corner] == [int(paper[i : i + 2], 16) for i in (1, 3, 5)]
+    assert picture[..., :3].std() > 0.03
+
+
+def test_a_presentation_is_large_and_has_one_sentence(visit):
+    tab = visit(stepper(lecture_loss()), "#step=5", viewport={"width": 1440, "height": 900}, **STILL)
+    size = "parseFloat(getComputedStyle(document.getElementById('said')).fontSize)"
+    before = tab.evaluate(size), tab.locator("#graph").bounding_box()["width"]
+    press(tab, "p")
+    assert tab.evaluate(size) >= 1.8 * before[0]
+    assert tab.locator("#graph").bounding_box()["width"] == 1440 > before[1]
+    for hidden in ("header", "#panel", ".copy", "#legend"):
+        assert not any(one.is_visible() for one in tab.locator(f"{hidden} > *").all()), hidden
+    press(tab, "PageDown")
+    assert told(tab, "#count") == "6 / 10" and tab.locator("#said").is_visible()
+    press(tab, "PageUp")
+    press(tab, "Escape")
+    assert told(tab, "#count") == "5 / 10" and tab.locator("header").is_visible()
+
+
+def test_it_begins_with_a_button(visit):
+    tab = visit(stepper(lecture_loss()), viewport={"width": 390, "height": 844}, has_touch=True)
+    assert "→" not in told(tab, "#said")
+    assert tab.locator("#purpose").is_visible()
+    tab.locator("#begin").tap()
+    assert told(tab, "#count") == "1 / 10"
+    assert tab.locator("#begin").is_hidden() and tab.locator("#purpose").is_hidden()
 
 
 # --- geometry -----------------------------------------------------------------------------------------------
@@ -559,8 +907,143 @@ def test_parallel_edges_lie_apart(visit):
         assert all(apart(x, y, 3) for i, x in enumerate(tags) for y in tags[:i]), root.op
 
 
+def softmax():
+    xs = [Value(x, label=f"x{i}") for i, x in enumerate((1.0, 2.0, -0.5))]
+    return -tg.softmax(xs)[1].log()
+
+
+def labelled():
+    """Labels that are formulas, long, wide, or of other alphabets, beside long signs."""
+    x1, w1, x2, w2 = (Value(x, label=n) for x, n in [(2.0, "x1"), (-3.0, "w1"), (0.5, "x2"), (1.0, "w2")])
+    products = x1 * w1, x2 * w2
+    products[0].label, products[1].label = "x1w1", "x2w2"
+    n = products[0] + products[1]
+    n.label = "x1w1+x2w2"
+    o = tg.leaky_relu(n) + tg.logaddexp(n, w1)
+    o.label = "WWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWW"
+    p = o.tanh()
+    p.label = "損失の値は大きい" * 4
+    return p.softplus() + p**3
+
+
+GRAPHS = {
+    "lecture": lecture_loss, "shared": shared, "softmax": softmax, "labelled": labelled,
+    "net": lambda: mlp(3, 2, 1, nin=3), "wide": lambda: mlp(6, 6, 1, nin=3),
+}  # fmt: skip
+
+
+def views(tab):
+    """Each level of the graph in turn, and at the level of neurons two of them opened."""
+    for level in range(tab.evaluate("page.graph.views.length")):
+        tab.evaluate(f"page.level({level})")
+        yield level
+        if tab.evaluate("page.graph.groups.some(group => group.inside)"):
+            tab.evaluate(
+                "page.drawing.toggle(page.graph.groups[1]), page.drawing.toggle(page.graph.groups[3])"
+            )
+            yield level
+
+
+@pytest.mark.parametrize("make", GRAPHS.values(), ids=GRAPHS)
+def test_no_label_lies_over_a_sign(visit, make):
+    tab = visit(stepper(make()), "#step=100000", **STILL)
+    for _ in views(tab):
+        names, signs, boxes = (tab.evaluate(BOXES % f".node {part}") for part in (".name", ".op", ".shape"))
+        for name, sign, box in zip(names, signs, boxes, strict=True):
+            assert sign[2] == sign[0] or name[2] <= sign[0] - 1
+            assert box[0] <= name[0] and max(name[2], sign[2]) <= box[2]
+
+
+@pytest.mark.parametrize("make", GRAPHS.values(), ids=GRAPHS)
+def test_no_wire_goes_through_a_box_that_it_does_not_feed(visit, make):
+    tab = visit(stepper(make()), "#step=100000", **STILL)
+    for _ in views(tab):
+        crossed = tab.evaluate("""() => {
+            const {graph, drawing} = page, found = [];
+            const things = [...graph.nodes.filter(node => !drawing.closed(node)),
+                ...graph.groups.filter(group => !drawing.open.has(group.i))];
+            for (const edge of graph.edges) if (edge.line) {
+                const home = end => drawing.closed(end) ? graph.groups[end.group] : end;
+                const ends = [edge.from, edge.to].map(home);
+                const length = edge.line.getTotalLength();
+                for (let at = 0; at <= length; at += 4) {
+                    const {x, y} = edge.line.getPointAtLength(at);
+                    const hit = things.find(({left, top, width, height}) => x > left + 2
+                        && x < left + width - 2 && y > top + 2 && y < top + height - 2);
+                    if (!hit || ends.includes(hit)) continue;
+                    found.push([edge.from.name, edge.to.name, hit.name]);
+                    break;
+                }
+            }
+            return found;
+        }""")
+        assert crossed == []
+
+
+@pytest.mark.parametrize("make", GRAPHS.values(), ids=GRAPHS)
+def test_tags_lie_apart_and_on_no_box(visit, make):
+    tab = visit(stepper(make()), "#step=100000", **STILL)
+    for _ in views(tab):
+        boxes = tab.evaluate(BOXES % ".node .shape")
+        tags = tab.evaluate(BOXES % ".tag:not(.absent, .current) rect")
+        tags = [tag for tag in tags if tag[2] > tag[0]]
+        for i, tag in enumerate(tags):
+            assert all(apart(tag, other) for other in (*tags[:i], *boxes))
+
+
+def test_a_small_graph_has_its_tags(visit):
+    for make, missing in ((lecture_loss, 0), (softmax, 6), (shared, 2)):
+        tab = visit(stepper(make()), "#step=100000", **STILL)
+        assert tab.locator(".covers").count() <= missing
+        assert tab.locator(".crowded").count() == 0
+
+
+def test_the_product_is_one_row_and_nothing_hangs_over(visit):
+    for width in (1280, 1440):
+        tab = visit(stepper(softmax()), "#step=100000", viewport={"width": width, "height": 800}, **STILL)
+        for step in range(tab.evaluate("page.graph.seed + 1"), tab.evaluate("page.last + 1")):
+            tab.evaluate(f"page.go({step})")
+            if not tab.locator(".product").count():
+                continue
+            middles = [(box[1] + box[3]) / 2 for box in tab.evaluate(BOXES % ".product > div")]
+            assert max(middles) - min(middles) < 3, step
+            assert tab.evaluate("(({scrollWidth: all, clientWidth: seen}) => all - seen)($('side'))") == 0
+
+
+def test_the_halo_goes_where_the_reader_is(visit):
+    """When another node is picked, neither a halo nor the sentence stays at the step's."""
+    tab = visit(stepper(lecture_loss()), "#step=7", **STILL)
+    assert tab.locator(".node.current").count() == 2
+    tab.locator('[data-node="n5"]').click()
+    assert tab.locator(".current").count() == 0
+    assert tab.locator("#said").is_hidden()
+    assert tab.locator(".picked").get_attribute("data-node") == "n5"
+    press(tab, "Escape")
+    assert tab.locator(".node.current").count() == 2 and tab.locator("#said").is_visible()
+
+
 @pytest.mark.parametrize("width, height", SCREENS)
-@pytest.mark.parametrize("make", [lecture_loss, shared, lambda: mlp(4, 4, 1, nin=3)])
+def test_the_halo_is_not_clipped(visit, width, height):
+    tab = visit(stepper(lecture_loss()), viewport={"width": width, "height": height}, **STILL)
+    for step in range(tab.evaluate("page.last + 1")):
+        tab.evaluate(f"page.go({step})")
+        view = tab.locator("#graph").bounding_box()
+        for box in tab.evaluate(BOXES % ".node.current .shape"):
+            assert box[0] - view["x"] >= 7 and view["x"] + view["width"] - box[2] >= 7
+            assert box[1] - view["y"] >= 7 and view["y"] + view["height"] - box[3] >= 7
+
+
+def test_a_click_leaves_no_square_ring(visit):
+    tab = visit(stepper(lecture_loss()), "#step=5")
+    tab.locator('[data-node="n2"]').click()
+    outline = "getComputedStyle(document.querySelector('[data-node=n2]')).outlineStyle"
+    assert tab.evaluate(outline) == "none"
+
+
+@pytest.mark.parametrize("width, height", SCREENS)
+@pytest.mark.parametrize(
+    "make", [lecture_loss, shared, lambda: mlp(4, 4, 1, nin=3), lambda: mlp(6, 6, 1, nin=4)]
+)
 def test_the_current_edge_is_in_view(visit, width, height, make):
     tab = visit(stepper(make()), viewport={"width": width, "height": height}, reduced_motion="reduce")
     steps = tab.evaluate("page.last + 1")
@@ -575,6 +1058,34 @@ def test_the_current_edge_is_in_view(visit, width, height, make):
                 box.top < view.top - 1 || box.bottom > view.bottom + 1).length;
         }""")
         assert outside == 0, (step, steps)
+
+
+# --- for everybody ------------------------------------------------------------------------------------------
+
+
+STATES = {
+    "start": "#step=0", "forward": "#step=2", "backward": "#step=30", "end": "#step=100000",
+    "leaf": "#step=9&node=n0", "picked": "#step=100000&node=n8", "edge": "#step=100000&edge=1",
+    "exercise": "#step=30&exercise", "presentation": "#step=7&large", "layers": "#step=30&level=layers",
+    "changed": "#step=5&set=n0:-1",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(
+    "make", [lecture_loss, softmax, lambda: mlp(3, 2, 1)], ids=["lecture", "softmax", "net"]
+)
+def test_axe_finds_nothing_serious(visit, axe, make, scheme):
+    for width, at in [(1280, at) for at in STATES.values()] + [(390, "#step=0"), (390, "#step=9&exercise")]:
+        tab = visit(
+            stepper(make()), at, viewport={"width": width, "height": 800}, color_scheme=scheme, **STILL
+        )
+        tab.evaluate(axe)
+        found = tab.evaluate("axe.run()")["violations"]
+        serious = [(one["id"], one["nodes"][0]["html"], one["nodes"][0]["failureSummary"]) for one in found
+                   if one["impact"] in ("serious", "critical")]  # fmt: skip
+        assert serious == [], at
+        tab.close()
 
 
 @pytest.mark.parametrize("width, height", SCREENS)

@@ -1,4 +1,4 @@
-"""Where the programs are that some tests need, Chromium and Graphviz's dot: looked for, never installed.
+"""Where that is which some tests need, Chromium, Graphviz's dot, axe-core: looked for, never installed.
 
 tests/setup.py gets what is missing. Only the standard library is imported until a browser is opened.
 """
@@ -23,6 +23,7 @@ APPLICATIONS = (
 OPTIONS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
 OPTIONS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
 IN_CI = os.environ.get("CI", "").lower() not in ("", "0", "false")
+JAVASCRIPT = Path(__file__).parents[1] / "javascript"
 HOW = f"to get it: {'python' if os.name == 'nt' else '.venv/bin/python'} tests/setup.py"
 
 
@@ -73,6 +74,12 @@ def find_driver() -> str | None:
 def find_dot() -> str | None:
     """The path of Graphviz's dot, or None."""
     return shutil.which("dot")
+
+
+def find_axe() -> str | None:
+    """The path of axe-core's script, which looks for what keeps people from using a page; or None."""
+    script = JAVASCRIPT / "node_modules" / "axe-core" / "axe.min.js"
+    return str(script) if script.is_file() else None
 
 
 @contextmanager

@@ -12,14 +12,16 @@ from typing import Any
 from tinygrad_bp.compiler.backends.page import page_rule
 from tinygrad_bp.engine import Value, newest_first, sweep
 from tinygrad_bp.errors import DrawError
-from tinygrad_bp.ops import TABLE, Op
+from tinygrad_bp.ops import TABLE, Op, dot as DOT
 from tinygrad_bp.show.graph import (
     OPEN,
+    Application,
     Name,
     Node,
     Picture,
     applications,
     boxes,
+    cells,
     clipped,
     count,
     names,
@@ -33,19 +35,21 @@ from tinygrad_bp.show.graph import (
 from tinygrad_bp.show.layout import arrange
 from tinygrad_bp.show.symbols import ADDED, ATOM, Symbol, formula, partials
 
+OPEN_AT_FIRST = 60  # nodes: with more, the page begins with neurons closed
 MOST_STEPPED = 5000  # nodes of a graph that a page can hold
 MOST_BOXES = 2000  # nodes and closed neurons that it can show
 MOST_OF_LABEL = 400  # letters that the page has of a label
 HEIGHT, NARROWEST, LONGEST_IN_BOX = 66.0, 92.0, 26  # of a box, in pixels; of a name, in letters
 BESIDE, BELOW = 20.0, 8.0  # room on each side of a box, for the tags on its edges, and under it for its mark
 FRAME, HEAD = 16.0, 30.0  # around an opened neuron, and above
+PORT = 12.0  # the height of a wire that comes into an opened neuron
 
 Json = dict[str, Any]
 Form = list[str | int]
 
 
-def shape(root: Value, open_to: int = OPEN) -> Json:
-    """All that stays while the graph is run on other numbers; above `open_to` nodes, neurons start closed.
+def shape(root: Value, open_to: int = OPEN_AT_FIRST) -> Json:
+    """All that stays while the graph is run on other numbers; above `open_to` nodes, neurons are closed.
 
     Raises TypeError for a root that is not a Value, StaleGraphError if a leaf was set after it was used,
     DrawError for a graph that is too large to be stepped through.
@@ -67,18 +71,17 @@ def shape(root: Value, open_to: int = OPEN) -> Json:
         more |= {"form": forms.of(v), **rules.of(v)} if v.op else {}
         more |= {"loose": True} if called[v].loose else {}
         more |= {"flat": True} if v.op and v.op.slopes is None else {}
-        nodes.append({"id": node.id, "name": name, "tex": tex, "op": node.sign, "group": -1, **more})
+        nodes.append({"id": node.id, "name": name, "tex": tex, "op": node.sign, **more})
     edges: list[Json] = []
     for v in values:
         slopes = forms.of_partials(v) if v.op else []
         for slot, (x, form) in enumerate(zip(v.inputs, slopes)):
             edges.append({"src": index[x], "dst": index[v], "slot": slot, "form": form})
-    groups, size = _placed(root, open_to < picture.total, nodes, edges, index)
+    views, first = _views(root, open_to, nodes, edges, index)
     order = sorted((v for v in values if v.op), key=lambda v: v.number)
     return {
-        "nodes": nodes, "edges": edges, "groups": groups, "size": size, "forms": forms.forms,
-        "rules": rules.rules,
-        "order": [index[v] for v in order], "root": index[root],
+        "nodes": nodes, "edges": edges, "views": views, "first": first, "forms": forms.forms,
+        "rules": rules.rules, "order": [index[v] for v in order], "root": index[root],
     }  # fmt: skip
 
 
@@ -211,73 +214,130 @@ def _around(text: str, found: "re.Match[str]") -> str:
 # --- places -------------------------------------------------------------------------------------------------
 
 
-def _box_size(node: Json) -> tuple[float, float]:
-    letters = min(len(node["name"]), LONGEST_IN_BOX) + len(node["op"])
+def _box_size(thing: Json) -> tuple[float, float]:
+    letters = min(cells(thing["name"]), LONGEST_IN_BOX) + len(thing["op"])
     return max(NARROWEST, 8.0 * letters + 34.0), HEIGHT
 
 
-def _placed(
-    root: Value, closed: bool, nodes: list[Json], edges: list[Json], index: dict[Value, int]
-) -> tuple[list[Json], Json]:
-    """Put x, y, w, h into the nodes and routes into the edges; the groups, and the size of the whole."""
-    groups = _grouped(root, nodes, index) if closed else []
+def _views(
+    root: Value, open_to: int, nodes: list[Json], edges: list[Json], index: dict[Value, int]
+) -> tuple[list[Json], int]:
+    """Where everything is at each level that the graph has, and the level that the page begins with.
+
+    The levels are its numbers, its neurons and its layers. A closed neuron has a place, and its nodes have
+    theirs inside of it.
+    """
+    neurons = _grouped(root, "neuron", index)
+    found = [_view("scalars", [], nodes, edges)] if len(nodes) <= OPEN or not neurons else []
+    if neurons:
+        found.append(_view("neurons", neurons, nodes, edges))
+        found.append(_view("layers", _grouped(root, "layer", index), nodes, edges))
+    return found, int(len(found) == 3 and len(nodes) > open_to)
+
+
+def _view(level: str, groups: list[Json], nodes: list[Json], edges: list[Json]) -> Json:
+    """The places of nodes, groups and edges; a node in a group has its place in that group, once opened."""
+    home = {i: g for g, group in enumerate(groups) for i in group["members"]}
+    boxes_shown = len(nodes) - len(home) + len(groups)
+    if boxes_shown > MOST_BOXES:
+        raise DrawError(
+            f"stepper: the graph has {boxes_shown:,} nodes that belong to no neuron, or neurons, and "
+            f"{MOST_BOXES:,} can be shown: take the loss of one sample, or a smaller network"
+        )
+    ends = [(edge["src"], edge["dst"]) for edge in edges]
+    routes: list[Json] = [{} for _ in edges]
+    placed: list[Json] = [{} for _ in nodes]
+    shown = []
     for g, group in enumerate(groups):
-        inner = [edge for edge in edges if nodes[edge["src"]]["group"] == nodes[edge["dst"]]["group"] == g]
-        w, h = _arranged([nodes[i] for i in group.pop("members")], inner, FRAME, HEAD, lambda i: nodes[i])
-        group["inside"] = {"w": w, "h": h}
-    open_nodes = [node for node in nodes if node["group"] < 0]
-
-    def thing(i: int) -> Json:
-        return nodes[i] if nodes[i]["group"] < 0 else groups[nodes[i]["group"]]
-
-    outer = [edge for edge in edges if "route" not in edge]
-    w, h = _arranged(open_nodes + groups, outer, 0.0, 0.0, thing)
-    return groups, {"w": w, "h": h}
+        members = group["members"]
+        shown.append({key: group[key] for key in group if key != "members"})
+        if level == "layers":  # to open one is to go to its neurons
+            for i in members:
+                placed[i] = {"group": g}
+            continue
+        place = {i: k for k, i in enumerate(members)}
+        within = [e for e, (a, b) in enumerate(ends) if home.get(b) == g]
+        inner = [e for e in within if home.get(ends[e][0]) == g]
+        ports = [e for e in within if home.get(ends[e][0]) != g]  # where a wire from outside comes in
+        sizes = [_box_size(nodes[i]) for i in members]
+        links = [(place[ends[e][0]], place[ends[e][1]]) for e in inner]
+        links += [(len(members) + k, place[ends[e][1]]) for k, e in enumerate(ports)]
+        boxes, ways, size = _arranged(sizes, len(ports), links, FRAME, HEAD)
+        for i, box in zip(members, boxes):
+            placed[i] = {**box, "group": g}
+        for e, way in zip(inner, ways):
+            routes[e]["route"] = way
+        for e, way in zip(ports, ways[len(inner) :]):
+            routes[e]["enter"] = way
+        shown[-1]["inside"] = size
+    things = [i for i in range(len(nodes)) if i not in home]
+    at: dict[int, int] = {i: k for k, i in enumerate(things)}
+    at |= {i: len(things) + g for i, g in home.items()}
+    outer = [e for e, (a, b) in enumerate(ends) if at[a] != at[b]]
+    sizes = [_box_size(thing) for thing in (*[nodes[i] for i in things], *groups)]
+    boxes, ways, size = _arranged(sizes, 0, [(at[ends[e][0]], at[ends[e][1]]) for e in outer], 0.0, 0.0)
+    for i, box in zip(things, boxes):
+        placed[i] = {**box, "group": -1}
+    for group, box in zip(shown, boxes[len(things) :]):
+        group |= box
+    for e, way in zip(outer, ways):
+        routes[e]["route"] = way
+    return {"level": level, "nodes": placed, "edges": routes, "groups": shown, "size": size}
 
 
 def _arranged(
-    things: list[Json], edges: list[Json], beside: float, above: float, thing: Any
-) -> tuple[float, float]:
-    """Lay these things out, and the edges between them; the size of it, with room around."""
-    place = {id(one): i for i, one in enumerate(things)}
-    sizes = [_box_size(one) for one in things]
-    layout = arrange(
-        [(w + 2 * BESIDE, h + 2 * BELOW) for w, h in sizes],
-        [(place[id(thing(edge["src"]))], place[id(thing(edge["dst"]))]) for edge in edges],
-    )
+    sizes: list[tuple[float, float]], ports: int, links: list[tuple[int, int]], beside: float, above: float
+) -> tuple[list[Json], list[Any], Json]:
+    """The places of boxes, the ways of the links between them, and the size of it, with room around.
+
+    After the boxes come ports, from which wires lead on; they have only a height.
+    """
+    room = [(w + 2 * BESIDE, h + 2 * BELOW) for w, h in sizes] + [(1.0, PORT)] * ports
+    layout = arrange(room, links)
     x0, y0 = beside - BESIDE, above - BELOW
-    for one, (x, y), (w, h) in zip(things, layout.centres, sizes):
-        one |= {"x": round(x + x0), "y": round(y + y0), "w": round(w), "h": round(h)}
-    for edge, route in zip(edges, layout.routes):
-        (first, y1), *between, (last, y2) = route
-        route = [(first - BESIDE, y1), *between, (last + BESIDE, y2)]
-        edge["route"] = [(round(x + x0), round(y + y0)) for x, y in route]
-    return round(layout.width + 2 * x0), round(layout.height + y0 + beside - BELOW)
-
-
-def _grouped(root: Value, nodes: list[Json], index: dict[Value, int]) -> list[Json]:
-    """A group for each neuron at work: its operations, and those parameters that nothing else uses."""
-    picture = read(root, "neuron", max_nodes=MOST_STEPPED, name="stepper")
-    if len(picture.nodes) > MOST_BOXES:
-        raise DrawError(
-            f"stepper: the graph has {len(picture.nodes):,} nodes that belong to no neuron, or neurons, and "
-            f"{MOST_BOXES:,} can be shown: take the loss of one sample, or a smaller network"
-        )
-    inner = [v for v in index if v.op]
-    places = neuron_places(parameter_paths({*index}))
-    home = {v: box for box in boxes(applications(inner, places), "neuron", inner) for v in box.members}
-    shown = {node.value for node in picture.nodes}
-    found = [node for node in picture.nodes if node.kind == "box"]  # not a neuron that would reach itself
-    members: list[list[int]] = []
-    for g, node in enumerate(found):
-        own = home[node.value].members
-        inside = [x for v in own for x in v.inputs if not x.op and x not in shown]
-        members.append([])
-        for i in (index[x] for x in (*inside, *own)):
-            if nodes[i]["group"] < 0:
-                nodes[i]["group"] = g
-                members[g].append(i)
-    return [
-        {"name": box.name, "op": box.sign, "result": index[box.value], "members": member}
-        for box, member in zip(found, members)
+    boxes = [
+        {"x": round(x + x0), "y": round(y + y0), "w": round(w), "h": round(h)}
+        for (x, y), (w, h) in zip(layout.centres, sizes)
     ]
+    ways = []
+    for (a, _), ((first, y1), *between, (last, y2)) in zip(links, layout.routes):
+        start = first if a >= len(sizes) else first - BESIDE
+        route = [(start, y1), *between, (last + BESIDE, y2)]
+        ways.append([(round(x + x0), round(y + y0)) for x, y in route])
+    size = {"w": round(layout.width + 2 * x0), "h": round(layout.height + y0 + beside - BELOW)}
+    return boxes, ways, size
+
+
+def _grouped(root: Value, level: str, index: dict[Value, int]) -> list[Json]:
+    """A group for each neuron or layer at work: its operations, and parameters that nothing else uses."""
+    picture = read(root, level, max_nodes=MOST_STEPPED, name="stepper")
+    inner = [v for v in index if v.op]
+    found = applications(inner, neuron_places(parameter_paths({*index})))
+    home = {v: box for box in boxes(found, level, inner) for v in box.members}
+    sums = [pair for app in found if (pair := _sum_and_result(app, index))]
+    shown = {node.value for node in picture.nodes}
+    taken: set[int] = set()
+    groups: list[Json] = []
+    for node in picture.nodes:
+        if node.kind != "box":  # it stands for itself, or it is a neuron that would reach itself
+            continue
+        box = home[node.value]
+        members = box.members
+        leaves = [x for v in members for x in v.inputs if not x.op and x not in shown]
+        numbers = [i for i in dict.fromkeys(index[x] for x in (*leaves, *members)) if i not in taken]
+        taken |= (inside := {*numbers})
+        layer = re.search(r"(?:^|\.)layers\.(\d+)", box.place[0])
+        groups.append({
+            "name": node.name, "op": node.sign, "result": index[node.value], "members": numbers,
+            "layer": int(layer[1]) + 1 if layer else 0,
+            "neurons": [pair for pair in sums if inside.issuperset(pair) and not box.title],
+        })  # fmt: skip
+    return groups
+
+
+def _sum_and_result(app: Application, index: dict[Value, int]) -> tuple[int, int] | None:
+    """The weighted sum of a neuron at work, and what its activation makes of it; None without such a sum."""
+    members = sorted(app.members, key=lambda v: v.number)
+    if not app.operands() or len(members) != 1 + app.activated or members[0].op is not DOT:
+        return None
+    return index[members[0]], index[members[-1]]

@@ -5,7 +5,6 @@ It asks no network for anything, and its Content-Security-Policy lets nothing ru
 
 import json
 import os
-import re
 from base64 import b64encode
 from collections.abc import Sequence
 from hashlib import sha256
@@ -17,9 +16,11 @@ from typing import Any
 from tinygrad_bp.errors import DrawError
 from tinygrad_bp.files import file_path, write_whole
 from tinygrad_bp.show.stepper.moments import Json
+from tinygrad_bp.show.stepper.squeeze import squeezed, squeezed_style
 
 PAGE = Path(__file__).parent / "page"
-SCRIPTS = ("strings.js", "sums.js", "machine.js", "live.js", "graph.js", "panel.js", "stepper.js", "start.js")
+SCRIPTS: tuple[str, ...] = ("strings.js", "math.js", "sums.js", "machine.js", "live.js", "graph.js")
+SCRIPTS += ("panel.js", "export.js", "stepper.js", "start.js")
 STYLES = ("stepper.css",)
 TITLES = {
     "en": {
@@ -71,9 +72,9 @@ def page_of(
     data: Json, title: str, scripts: Sequence[str], styles: Sequence[str], lang: str = "en"
 ) -> Stepper:
     """The page with this data, whose scripts and styles are files of page/, or paths."""
-    script = "\n".join(map(_squeezed, _translated(scripts, lang)))
-    style = "\n".join(map(_squeezed, styles))
-    policy = f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'"
+    script = squeezed("\n".join(map(_source, _translated(scripts, lang))))
+    style = squeezed_style("\n".join(map(_source, styles)))
+    policy = f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; img-src blob:"
     parts = {
         "policy": f"{policy}; base-uri 'none'; form-action 'none'",
         "lang": {"zh": "zh-Hans"}.get(lang, lang),
@@ -82,7 +83,7 @@ def page_of(
         "data": json.dumps(finite(data), separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"),
         "script": script,
     }
-    page = "\n".join(map(str.strip, (PAGE / "stepper.html").read_text(encoding="utf-8").splitlines()))
+    page = "\n".join(map(str.strip, _source("stepper.html").splitlines()))
     first, *rest = page.split("@")
     return Stepper(first + "".join(parts[word] if i % 2 == 0 else word for i, word in enumerate(rest)))
 
@@ -97,22 +98,8 @@ def _translated(scripts: Sequence[str], lang: str) -> list[str]:
     return found
 
 
-def _squeezed(name: str) -> str:
-    """A file of the page without what only its readers need: comments, indentation, spaces around signs.
-
-    Quoted text stays as it is, and so do signs that would run together.
-    """
-    lines = (PAGE / name).read_text(encoding="utf-8").splitlines()
-    lines = [line.split("  // ")[0].strip() for line in lines]
-    text = "\n".join(line for line in lines if line and not line.startswith(("//", "/*")))
-    if name.endswith(".css"):
-        return re.sub(r"(?<=[;:,{}])\s|\s(?=[{}])|; ?(?=})", "", text)
-    parts = re.split(r'(`[^`]*`|"(?:\\.|[^"\\])*")', text)
-    parts[::2] = [
-        re.sub(r" ?([=<>*?:;,(){}&|!]+) ?| ([-+/]) (?![-+/])", r"\1\2", part) for part in parts[::2]
-    ]
-    parts[::2] = [re.sub(r"(?<=[{,;(])\n|\n(?=[?:.&|])", "", part) for part in parts[::2]]
-    return "".join(parts)
+def _source(name: str) -> str:
+    return (PAGE / name).read_text(encoding="utf-8")
 
 
 def _hash(text: str) -> str:

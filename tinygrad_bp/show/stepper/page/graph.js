@@ -1,8 +1,8 @@
 // The graph as SVG: a box for each node and each closed neuron, a curve for each edge with its local partial.
 // Python has laid all out, neurons closed and each one opened; one that is opened pushes its neighbours aside.
 
-const TAGS = 90;  // edges: with more of them, a local partial shows only where it is needed
-const APART = 34, READABLE = 0.9;  // between parallel edges; of the full size, where letters have 11 pixels
+const TAGS = 40;  // edges: with more of them, a local partial shows only where it is needed
+const APART = 44, MOST_APART = 6, READABLE = 0.9;  // between parallel edges; of the full size, where letters have 11 pixels
 const COLOURS = 5;  // of paths
 
 // Where a place on the paper goes when intervals, given by centre, width and new width, grow; the widest counts
@@ -25,15 +25,14 @@ const brief = ({name}) => name.length > LONGEST ? name.slice(0, LONGEST - 1) + "
 const joint = ([x0, y0], [x1, y1]) => [[x0, y0], [(x0 + x1) / 2, y0], [(x0 + x1) / 2, y1]];
 
 class Drawing {
-  constructor(graph, place, pick, redraw, live) {
+  constructor(graph, place, page) {
     this.graph = graph;
     this.place = place;
-    this.pick = pick;
-    this.redraw = redraw;
-    this.live = live;
+    this.page = page;
     this.open = new Set();
     this.most = 0;  // the strongest gradient, which sets all others' strength
     this.base = this.zoom = 1;
+    this.flight = null;
     this.shrunk = 0;  // the zoom before an edge was too long for it
     this.build();
   }
@@ -58,7 +57,7 @@ class Drawing {
       Object.assign(node, this.closed(node) ? {left, top, width, height}
         : {left: left + node.x - node.w / 2, top: top + node.y - node.h / 2, width: node.w, height: node.h});
     }
-    for (const edge of edges) this.route(edge, across, down);
+    for (const edge of edges) if (edge.route) this.route(edge, across, down);
     this.spread();
     const {w, h} = this.graph.size;
     this.size = [across(w) + 36, down(h) + 42];
@@ -73,31 +72,34 @@ class Drawing {
       return;
     }
     const points = edge.points = edge.route.map(([x, y]) => [across(x), down(y)]);
-    const level = (item, y) => item.top + item.height / 2 + y - item.y, start = home(from), end = home(to);
-    const straighten = (at, way, item) => {  // the piece at its border keeps to one height
+    const start = home(from), end = home(to), enter = end !== to && !this.closed(to) ? edge.enter.map(([x, y]) => [end.left + x, end.top + y]) : null;
+    const straighten = (at, way, item, to) => {  // the piece at its border keeps to one height
       const {[at]: [, y]} = edge.route;
-      for (let i = at; edge.route[i]?.[1] === y; i += way) points[i][1] = level(item, y);
+      for (let i = at; edge.route[i]?.[1] === y; i += way) points[i][1] = to ?? item.top + item.height / 2 + y - item.y;
     };
     straighten(0, 1, start);
-    straighten(last, -1, end);
-    points[0][0] = start.left + start.width;
-    points[last][0] = end.left;
+    straighten(last, -1, end, enter?.[0][1]);
+    // Beside an opened neuron, through its column at one height.
+    const [x0, y0] = points[0], [x1, y1] = points[last], left = Math.min(x0, start.left + start.width), right = Math.max(x1, end.left);
+    points[0][0] = Math.max(x0, start.left + start.width);
+    points[last][0] = Math.min(x1, end.left);
+    if (points[0][0] - left > 1) points.unshift(...joint([left, y0], points[0]));
+    if (right - points[points.length - 1][0] > 1) points.push(...joint(points[points.length - 1], [right, y1]).slice(1), [right, y1]);
     if (start !== from && !this.closed(from))
       points.unshift(...joint([from.left + from.width, from.top + from.height / 2], points[0]));
-    if (end !== to && !this.closed(to)) {
-      const inner = [to.left, to.top + to.height / 2];
-      points.push(...joint(points[points.length - 1], inner).slice(1), inner);
-    }
+    if (enter) points.push(...joint(points[points.length - 1], enter[0]).slice(1), ...enter);
   }
 
-  // Edges between the same two boxes bow apart, so that each can be seen, and its tag read.
+  // Edges between the same two boxes bow apart, so that each can be seen, and its tag read; very many are one.
   spread() {
     const home = node => this.closed(node) ? -1 - node.group : node.i, bundles = new Map();
     for (const edge of this.graph.edges) {
       const key = `${home(edge.from)} ${home(edge.to)}`;
+      edge.bundle = [edge];
       if (home(edge.from) !== home(edge.to)) bundles.set(key, [...bundles.get(key) || [], edge]);
     }
-    for (const bundle of bundles.values()) if (bundle.length > 1) bundle.forEach((edge, k) => {
+    for (const bundle of bundles.values()) if (bundle.length > (this.closed(bundle[0].to) ? 1 : MOST_APART)) for (const edge of bundle) edge.bundle = edge === bundle[0] ? bundle : [];
+    else if (bundle.length > 1) bundle.forEach((edge, k) => {
       const by = APART * (k - (bundle.length - 1) / 2), {points} = edge;
       edge.points = points.map(([x, y], i) => i === 0 || i === points.length - 1 ? [x, y] : [x, y + by]);
     });
@@ -106,14 +108,16 @@ class Drawing {
   // --- building: anew when a neuron opens or closes ---
 
   build() {
+    this.land();
     this.arrange();
     const {nodes, edges, groups} = this.graph;
-    const drawn = edges.filter(edge => !this.closed(edge.to) || edge.to.group !== edge.from.group);
-    const tagged = drawn.length <= TAGS;
+    const drawn = edges.filter(edge => edge.bundle.length && (!this.closed(edge.to) || edge.to.group !== edge.from.group));
     for (const edge of edges) edge.line = edge.tag = edge.state = null;
     this.things = [];
     this.tags = [];
     this.lines = drawn.map(edge => this.curve(edge));
+    drawn.sort((a, b) => Number(a.covers) - Number(b.covers));  // they show only where they are needed, on top then
+    const tagged = drawn.length <= TAGS && drawn.filter(edge => edge.covers).length <= drawn.length / 2;
     const frames = groups.filter(group => this.open.has(group.i)).map(group => this.frame(group));
     const lids = groups.filter(group => !this.open.has(group.i)).map(group => this.box(group, nodes[group.result], group));
     const boxes = nodes.filter(node => !this.closed(node)).map(node => this.box(node, node));
@@ -123,21 +127,27 @@ class Drawing {
       frames, this.lines, drawn.map(edge => edge.tag), lids, boxes);
     this.place.replaceChildren(this.svg);
     this.resize();
+    // A name that is too wide for its box is cut.
+    const parts = this.things.map(({name, op, width}) => (width - 18 - (op.getComputedTextLength() && op.getComputedTextLength() + 6)) / name.getComputedTextLength());
+    this.things.forEach(({name}, i) => {
+      const {textContent: text} = name;
+      if (parts[i] < 1) write(name, `${text.slice(0, Math.max(1, parts[i] * text.length - 2))}…`);
+    });
   }
 
   curve(edge) {
     const path = `M${edge.points[0]}C${edge.points.slice(1).join(" ")}`;
     edge.line = make("path", {d: path, class: "line"});
     const element = make("g", {}, make("path", {d: path, class: "touch"}), edge.line);
-    element.addEventListener("click", () => this.pick({edge}));
+    element.addEventListener("click", () => this.page.pick({edge}));
     this.tag(edge);
     return element;
   }
 
-  // Write a local partial on its tag; how wide it is then.
+  // Write a local partial on its tag, and the product below it; how wide it is then.
   word(edge) {
-    const text = edge.partial === null ? WORDS.cut : `×${told(edge.partial, 3)}`, product = edge.product || "";
-    const width = 6.4 * Math.max(text.length, product.length) + 12;
+    const text = edge.hidden ? "×?" : edge.partial === null ? WORDS.cut : `×${told(edge.partial, 3)}`, product = edge.product || "";
+    const width = 6.4 * Math.max(text.length, product.length, edge.room || 0) + 12;
     if (!edge.words) {
       edge.pill = make("rect", {y: -9, rx: 9});
       edge.words = make("text", {y: 4, "text-anchor": "middle"});
@@ -151,35 +161,40 @@ class Drawing {
     return width;
   }
 
-  // The local partial, on the last long piece of the curve, where no other has been put yet.
+  // The local partial, on the curve, where it covers no box and no other tag; from its last piece on.
   tag(edge) {
-    let last = edge.points.length - 4;
-    while (last && edge.points[last + 3][0] - edge.points[last][0] < 30) last -= 3;
-    const [a, b, c, d] = edge.points.slice(last), width = this.word(edge);
-    const covers = (x, y) => this.tags.some(tag => Math.abs(tag.y - y) < 19 && Math.abs(tag.x - x) < (tag.width + width) / 2);
-    const at = (t, s, i) => s * s * s * a[i] + 3 * s * s * t * b[i] + 3 * s * t * t * c[i] + t * t * t * d[i];
-    const places = [0.5, 0.4, 0.6, 0.3, 0.7, 0.2, 0.8].map(t => ({x: at(t, 1 - t, 0), y: at(t, 1 - t, 1), width}));
-    const place = places.find(({x, y}) => !covers(x, y)) || places[0];
-    this.tags.push(place);
+    edge.room = 2 + told(edge.contribution ?? 0, 3).length;
+    const width = this.word(edge), places = [], {points} = edge, things = [...this.graph.nodes.filter(node => !this.closed(node)), ...this.graph.groups.filter(group => !this.open.has(group.i))];
+    for (let last = points.length - 4; last >= 0; last -= 3) {
+      const [a, b, c, d] = points.slice(last);
+      const at = (t, s, i) => s * s * s * a[i] + 3 * s * s * t * b[i] + 3 * s * t * t * c[i] + t * t * t * d[i];
+      for (const t of [0.5, 0.4, 0.6, 0.3, 0.7, 0.2, 0.8, 0.9, 0.1]) places.push({x: at(t, 1 - t, 0), y: at(t, 1 - t, 1), width});
+    }
+    const beside = ({x, y}, left, right, top, bottom) => x + width / 2 + 3 < left || x - width / 2 - 3 > right || y + 28 < top || y - 12 > bottom;
+    const covered = place => this.tags.filter(tag => !beside(place, tag.x - tag.width / 2, tag.x + tag.width / 2, tag.y - 9, tag.y + 25)).length
+      + things.filter(({left, top, width, height}) => !beside(place, left, left + width, top, top + height)).length;
+    const free = places.find(place => !covered(place)), place = free || places[0];
+    edge.covers = !free;
+    if (free) this.tags.push(place);
     edge.tag = make("g", {"data-edge": edge.i, transform: `translate(${place.x.toFixed(1)},${place.y.toFixed(1)})`},
       edge.pill, edge.words, edge.result);
-    this.button(edge.tag, () => this.pick({edge}));
+    this.button(edge.tag, () => this.page.pick({edge}));
   }
 
   // A node, or a closed neuron, which shows the node it results in.
   box(shape, node, group) {
     const {left, top, width, height} = shape, round = node.ins.length ? 7 : 16;
-    const thing = {node, group, value: make("text", {class: "value", x: width / 2, y: 37, "text-anchor": "middle"}),
+    const thing = {node, group, width, name: make("text", {class: "name", x: 9, y: 17}, brief(group || node)),
+      op: make("text", {class: "op", x: width - 9, y: 17, "text-anchor": "end"}, node.op), value: make("text", {class: "value", x: width / 2, y: 37, "text-anchor": "middle"}),
       slope: make("text", {class: "grad", x: width / 2, y: height - 8, "text-anchor": "middle"}),
       strip: make("rect", {class: "strip", x: 2, y: height - 23, width: width - 4, height: 21, rx: round - 2, "fill-opacity": 0})};
     thing.element = make("g", {transform: `translate(${left},${top})`, "data-node": node.id},
       group && make("rect", {class: "behind", x: 4, y: 4, width, height, rx: round}),
       make("rect", {class: "shape", width, height, rx: round}), thing.strip,
-      make("text", {class: "name", x: 9, y: 17}, brief(group || node)),
-      make("text", {class: "op", x: width - 9, y: 17, "text-anchor": "end"}, node.op), thing.value, thing.slope,
+      thing.name, thing.op, thing.value, thing.slope,
       thing.mark = make("text", {class: "mark", x: 9, y: height + 13}));
-    this.button(thing.element, () => group ? this.toggle(group) : this.pick({node}));
-    if (!group && this.live.movable(node)) this.handle(thing.element, node);
+    this.button(thing.element, () => group ? this.toggle(group) : this.page.pick({node}));
+    if (!group && this.page.live.movable(node)) this.handle(thing.element, node);
     this.things.push(thing);
     return thing.element;
   }
@@ -187,8 +202,8 @@ class Drawing {
   // The number of a leaf is dragged on its box.
   handle(element, node) {
     let start = 0, step = 1;
-    draggable(element, () => { start = this.live.values[node.i]; step = stepOf(start); return true; },
-      (by, fine) => this.live.drag(node, rounded(start + by / 4 * step * (fine ? FINE : 1), step * FINE)), () => this.live.dropped());
+    draggable(element, () => { start = this.page.live.values[node.i]; step = stepOf(start); return true; },
+      (by, fine) => this.page.live.drag(node, rounded(start + by / 4 * step * (fine ? FINE : 1), step * FINE)), () => this.page.live.dropped());
   }
 
   frame(group) {
@@ -214,61 +229,108 @@ class Drawing {
   }
 
   toggle(group) {
+    if (!group.inside) return this.page.level(this.graph.level - 1, group);
     if (!this.open.delete(group.i)) this.open.add(group.i);
     this.build();
-    this.redraw();
+    this.page.show();
   }
 
   // --- one moment ---
 
   // Most of a step leaves most of the graph as it was: what is as before is not touched.
   show(moment) {
-    const {step, current, hide} = moment, {most} = this;
+    const {step, current, hidden} = moment, {most} = this, picked = moment.node || moment.edge;
+    this.land();
     for (const thing of this.things) {
-      const {node, group} = thing, known = node.known <= step;
-      const home = one => one === node || (group && one?.group === group.i);
-      const hidden = hide && current.node === node, noValue = !known || hidden && current.kind === "value";
-      const grad = hidden && current.kind !== "value" ? "?" : this.graph.gradAt(node, step);
-      const sign = grad < 0 ? " minus" : grad > 0 ? " plus" : "";
-      const slope = grad === undefined ? known ? "–" : "" : `∂ ${grad === "?" ? grad : told(grad)}`;
-      const value = noValue ? known ? "?" : "" : told(node.data);
+      const {node, group} = thing, results = group?.neurons.length > 1 ? group.neurons.map(([, a]) => a) : [node], many = results.length > 1;
+      const known = results.every(one => one.known <= step), home = one => one === node || (group && one?.group === group.i);
+      const grads = results.map(one => this.graph.gradAt(one, step)), grad = hidden("sum", node) ? "?" : many ? grads.includes(undefined) ? undefined : Math.hypot(...grads) : grads[0];
+      const sign = many ? grad > 0 ? " many" : "" : grad < 0 ? " minus" : grad > 0 ? " plus" : "";
+      const slope = grad === undefined ? known ? "–" : "" : `${many ? "‖∂‖" : "∂"} ${grad === "?" ? grad : told(grad)}`;
+      const value = !known ? "" : hidden("value", node) ? "?" : many ? WORDS.many(results.length) : told(node.data);
+      const now = moment.group ? group === moment.group : home(current.node) || home(current.edge?.to);
       const look = `node${group ? " lid" : ""}${node.ins.length ? "" : " leaf"}${known ? "" : " unknown"}${sign}`
-        + (home(current.node) || home(current.edge?.to) ? " current" : "") + (moment.node === node ? " picked" : "")
-        + (!group && this.live.movable(node) ? " movable" : "") + (moment.lit && !moment.lit.nodes.has(node) ? " faded" : "");
+        + (now && !picked ? " current" : "") + (moment.node === node ? " picked" : "")
+        + (!group && this.page.live.movable(node) ? " movable" : "") + (moment.lit && !moment.lit.nodes.has(node) ? " faded" : "");
       const strength = sign ? (0.12 + 0.4 * Math.min(1, Math.abs(grad) / most || 0)).toFixed(2) : 0;
       const state = [look, value, slope, strength, node.mark].join();
       if (thing.state === state) continue;
       thing.state = state;
+      thing.shown = slope;
       write(thing.mark, known && node.mark || "");
       write(thing.value, value);
       write(thing.slope, slope);
       set(thing.strip, "fill-opacity", strength);
       set(thing.element, "class", look);
       const name = group ? WORDS.open(group.name) : node.name;
-      set(thing.element, "aria-label", WORDS.boxLabel(name, value, slope.slice(2)));
+      set(thing.element, "aria-label", WORDS.boxLabel(name, value, slope.replace(/^\S+ /, "")));
     }
     for (const edge of this.graph.edges) if (edge.line) this.showEdge(edge, moment, most);
   }
 
-  showEdge(edge, {step, current, edge: picked, hide, lit}, most) {
-    const known = edge.to.known <= step, done = edge.step <= step, now = current.edge === edge;
-    const into = current.kind === "value" && current.node === edge.to, carries = done && edge.live && !(now && hide);
-    const strength = carries ? 1.5 + 4 * Math.min(1, Math.abs(edge.contribution) / most || 0) : 1.5;
-    const sign = !carries || !edge.contribution ? "" : edge.contribution < 0 ? " minus" : " plus";
+  showEdge(edge, {step, current, node, edge: picked, hidden, lit}, most) {
+    const {bundle} = edge, one = bundle.length === 1, known = bundle.some(({to}) => to.known <= step), done = edge.step <= step;
+    const now = bundle.includes(current.edge) && !node && !picked;
+    const into = current.kind === "value" && current.node === edge.to, all = bundle.filter(({step: at, live}) => at <= step && live), carries = all.length && !hidden("share", edge);
+    const strength = carries ? 1.5 + 4 * Math.min(1, Math.hypot(...all.map(({contribution}) => contribution)) / most || 0) : 1.5;
+    const sign = !carries || !one || !edge.contribution ? "" : edge.contribution < 0 ? " minus" : " plus";
     const look = (now ? " current" : "") + (into ? " into" : "") + (picked === edge ? " picked" : "")
       + (known ? "" : " unknown") + (done && !edge.live ? " cut" : "") + sign
       + (lit ? lit.edges.has(edge) ? ` path${lit.edges.get(edge)}` : " faded" : "");
-    const tagged = known && step >= this.graph.seed;
-    edge.product = (now || picked === edge) && carries ? `= ${told(edge.contribution, 3)}` : "";
-    const state = [look, strength, tagged, edge.partial, edge.product].join();
+    const tagged = one && known && step >= this.graph.seed;
+    edge.product = carries ? `= ${told(edge.contribution, 3)}` : "";
+    edge.hidden = hidden("local", edge);
+    const state = [look, strength, tagged, edge.partial, edge.product, edge.hidden].join();
     if (edge.state === state) return;
     edge.state = state;
     if (tagged) this.word(edge);
     set(edge.line, "stroke-width", strength.toFixed(2));
     set(edge.line, "class", "line" + look);
-    set(edge.tag, "class", "tag" + look + (tagged ? "" : " absent"));
+    set(edge.tag, "class", "tag" + look + (edge.covers ? " covers" : "") + (tagged ? "" : " absent"));
     set(edge.tag, "tabindex", tagged ? 0 : -1);
-    set(edge.tag, "aria-label", `${TEXT.slope(edge.to, edge.from)} ${edge.words.textContent}`);
+    set(edge.tag, "aria-label", `${TEXT.slope(edge.to, edge.from)} ${edge.words.textContent} ${edge.product}`);
+  }
+
+  // --- the token: what comes from above leaves its box, passes the tag, and is added as the contribution ---
+
+  fly(edge, time) {
+    const {line, from, to} = edge, box = this.things.find(thing => thing.node === from && !thing.group), length = line.getTotalLength();
+    const share = TEXT.wrapped(edge.contribution), before = from.shares[0] === edge && from !== this.graph.root ? "–" : `∂ ${told(edge.before)}`;
+    const words = make("text", {y: 4, "text-anchor": "middle"}, told(to.grad)), place = edge.tag.transform.baseVal[0].matrix;
+    const token = make("g", {class: "token", "aria-hidden": "true"}, make("rect", {x: -28, y: -11, width: 56, height: 22, rx: 11}), words);
+    this.flight = {token, edge, box};
+    write(edge.result, "");
+    if (box) write(box.slope, before);
+    this.svg.append(token);
+    let start = null, passed = false;
+    const frame = now => {
+      start ??= now;
+      const done = (now - start) / time, at = line.getPointAtLength(length * (1 - Math.min(1, done)));
+      set(token, "transform", `translate(${at.x.toFixed(1)},${at.y.toFixed(1)})`);
+      if (!passed && at.x <= place.e + 4) {
+        passed = true;
+        write(words, told(edge.contribution));
+        write(edge.result, edge.product);
+      }
+      if (done >= 1 && box) {
+        set(token, "class", "token absent");
+        write(box.slope, before === "–" ? `∂ ${told(edge.contribution)}` : `${before} + ${share}`);
+      }
+      if (done > 1.7) return this.land();
+      this.flight.frame = requestAnimationFrame(frame);
+    };
+    this.flight.frame = requestAnimationFrame(frame);
+  }
+
+  // It has arrived, or something else is shown.
+  land() {
+    if (!this.flight) return;
+    const {token, edge, box, frame} = this.flight;
+    cancelAnimationFrame(frame);
+    this.flight = null;
+    token.remove();
+    write(edge.result, edge.product);
+    if (box) write(box.slope, box.shown);
   }
 
   // --- size and place ---

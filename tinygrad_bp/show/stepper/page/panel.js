@@ -5,47 +5,73 @@ const PATHS = 50;  // with more of them than this, the table alone tells
 
 // The equations of a moment: [left side, [its steps, each equal to the one before]].
 function equations(graph, moment, say) {
-  const {current, node, edge, hide} = moment;
+  const {current, node, edge, group} = moment;
   if (edge) return edgeEquations(graph, edge, say, moment);
   if (node) return [...valueEquation(graph, node, say, moment), ...gradEquation(graph, node, say, moment)];
+  if (group) return groupEquations(graph, group, current);
   if (current.kind === "value") return valueEquation(graph, current.node, say, moment);
-  if (current.kind === "seed") return [[say.slope(graph.root, graph.root), [hide ? "?" : "1"]]];
+  if (current.kind === "seed") return [[say.slope(graph.root, graph.root), [moment.hidden("sum") ? "?" : "1"]]];
   return current.kind === "edge" ? edgeEquations(graph, current.edge, say, moment) : [];
 }
 
-function valueEquation(graph, node, say, {step, current, hide}) {
+function valueEquation(graph, node, say, {step, hidden}) {
   if (!node.ins.length) return [[say.name(node), [say.number(node.data)]]];
   if (node.known > step) return [[say.name(node), [graph.filled(node.form, node, say)]]];
-  const result = hide && current.node === node && current.kind === "value" ? "?" : say.number(node.data);
+  const result = hidden("value", node) ? "?" : say.number(node.data);
   return [[say.name(node), [graph.filled(node.form, node, say), graph.filled(node.form, node, say, true), result]]];
 }
 
 // By the chain rule, with the contributions that have come.
-function gradEquation(graph, node, say, {step, current, hide}) {
+function gradEquation(graph, node, say, {step, hidden}) {
   const come = node.shares.filter(edge => edge.step <= step), left = say.slope(graph.root, node);
   if (step < graph.seed) return [];
+  if (hidden("sum", node)) return [[left, ["?"]]];
   if (node === graph.root) return [[left, ["1"]]];
   if (!come.length) return graph.gradAt(node, step) === undefined ? [] : [[left, ["0"]]];
-  const masked = hide && come.includes(current.edge);
   const parts = come.map(({to, from}) => say.slope(graph.root, to) + say.times + say.slope(to, from));
   const numbers = come.map(({to, partial}) => say.wrapped(to.grad) + say.times + say.wrapped(partial));
-  const total = masked ? "?" : say.number(graph.gradAt(node, step));
-  return [[left, [abridged(parts).join(" + "), abridged(numbers).join(" + "), total]]];
+  return [[left, [abridged(parts).join(" + "), abridged(numbers).join(" + "), say.number(graph.gradAt(node, step))]]];
 }
 
 const abridged = terms => terms.length > 8 ? [...terms.slice(0, 6), "…", terms[terms.length - 1]] : terms;
 
-function edgeEquations(graph, edge, say, moment) {
-  const {from, to, partial} = edge, symbols = graph.slope(edge, say), number = partial === null ? "0" : say.number(partial);
-  const slope = [say.slope(to, from), [...(symbols ? [symbols] : []), number]];
-  if (edge.step > moment.step || !edge.live) return edge.to.known > moment.step ? [] : [slope];
-  const masked = moment.hide && moment.current.edge === edge, first = from.shares[0] === edge && from !== graph.root;
-  const share = masked ? () => "?" : write => write(edge.contribution);
-  const sum = first ? share(say.number) : say.number(edge.before) + " + " + share(say.wrapped);
-  return [slope, [say.slope(graph.root, to) + say.times + say.slope(to, from),
-    [say.wrapped(to.grad) + say.times + say.wrapped(partial), masked ? "?" : say.number(edge.contribution)]],
-  [say.slope(graph.root, from), first ? [sum] : [sum, masked ? "?" : say.number(edge.after)]]];
+function edgeEquations(graph, edge, say, {step, hidden}) {
+  const {from, to, partial} = edge, symbols = graph.slope(edge, say);
+  const show = (what, write, x) => hidden(what, edge) ? "?" : write(x);
+  const slope = [say.slope(to, from), [...(symbols ? [symbols] : []), partial === null ? "0" : show("local", say.number, partial)]];
+  if (edge.step > step || !edge.live) return edge.to.known > step ? [] : [slope];
+  const first = from.shares[0] === edge && from !== graph.root;
+  const sum = first ? show("share", say.number, edge.contribution) : say.number(edge.before) + " + " + show("share", say.wrapped, edge.contribution);
+  const product = show("up", say.wrapped, to.grad) + say.times + show("local", say.wrapped, partial);
+  return [slope, [say.slope(graph.root, to) + say.times + say.slope(to, from), [product, show("share", say.number, edge.contribution)]],
+    [say.slope(graph.root, from), first ? [sum] : [sum, show("sum", say.number, edge.after)]]];
 }
+
+// Of a closed neuron or layer, in matrices with this network's numbers: forward z and a, backward δ and what it gives.
+function groupEquations(graph, {neurons, layer}, {kind}) {
+  const zs = neurons.map(([z]) => z), as = neurons.map(([, a]) => a), n = zs[0].ins.length >> 1, single = graph.views[graph.level].level === "neurons";
+  const take = (z, from, to) => z.ins.slice(from, to).map(edge => edge.from), matrix = rows => `\\begin{bmatrix}${
+    few(rows.map(row => few(row.map(x => toldInLatex(x, 3)), "\\cdots").join(" & ")), few(rows[0].map(() => "\\vdots"), "\\ddots").join(" & ")).join(" \\\\ ")}\\end{bmatrix}`;
+  const column = xs => matrix(xs.map(x => [x])), data = nodes => column(nodes.map(({data}) => data)), slope = x => `\\frac{\\partial ${graph.root.tex}}{\\partial ${x}}`;
+  const name = (letter, number = layer) => single && number === layer && zs[0].tex.startsWith("z") ? zs[0].tex.replace("z", letter) : letter + (number ? `^{(${number})}` : "");
+  const [w, z, a, b, delta] = [single ? "w" : "W", "z", "a", "b", "\\delta"].map(letter => name(letter));
+  const weights = zs.map(one => take(one, 0, n)), xs = take(zs[0], n, 2 * n), bias = zs.flatMap(one => take(one, 2 * n));
+  const active = as[0] !== zs[0], act = /^\w+$/.test(as[0].op) ? `\\operatorname{${as[0].op}}` : "f";
+  const x = layer > 1 ? `a^{(${layer - 1})}` : "x", numbers = rows => matrix(rows.map(row => row.map(({data}) => data)));
+  if (kind === "value") return [
+    [z, [`${w} ${x}${bias.length ? ` + ${b}` : ""}`, numbers(weights) + data(xs) + (bias.length ? ` + ${data(bias)}` : ""), data(zs)]],
+    ...(active ? [[a, [`${act}(${z})`, data(as)]]] : [])];
+  const deltas = zs.map(({grad}) => grad), above = as[0].outs.map(({to}) => to), weightOf = ({slot, to}) => to.ins[slot - (to.ins.length >> 1)]?.from;
+  const plain = above.every(to => graph.sums.has(to)) && as.every(({outs}) => outs.length === above.length && outs.every((edge, i) => edge.to === above[i] && weightOf(edge)));
+  const up = above.length && plain ? [`{${name("W", graph.sums.get(above[0]))}}^\\top ${name("\\delta", graph.sums.get(above[0]))}`, numbers(as.map(({outs}) => outs.map(weightOf))) + column(above.map(({grad}) => grad))]
+    : [slope(active ? a : z), column(as.map(({grad}) => grad))];
+  const slopes = active ? [`${act}'(${z})`, column(as.map(({ins: [{partial}]}) => partial || 0))] : null, through = (text, by) => by ? `${plain && above.length && text === up[0] ? `(${text})` : text} \\odot ${by}` : text;
+  return [[delta, [through(up[0], slopes?.[0]), through(up[1], slopes?.[1]), column(deltas)]],
+    [slope(w), [`${delta} ${x}^\\top`, matrix(deltas.map(d => xs.map(one => d * one.data)))]],
+    ...(bias.length ? [[slope(b), [delta]]] : [])];
+}
+
+const few = (cells, dots) => cells.length > 6 ? [...cells.slice(0, 3), dots, cells[cells.length - 1]] : cells;
 
 // Why nothing passes an edge, or "" if something does.
 function obstacle({partial, from, to}) {
@@ -66,75 +92,80 @@ function reason(graph, {to, slot, partial}) {
 }
 
 // One sentence for the step, read aloud by screen readers.
-function sentence(graph, {step, current, hide}) {
+function sentence(graph, {step, current, hidden, group}) {
   const {kind, node, edge} = current, end = step === graph.steps.length - 1 ? WORDS.complete : "";
-  if (kind === "start") return matchMedia("(pointer: coarse)").matches ? WORDS.startTouch : WORDS.start;
+  if (kind === "start") return WORDS.start;
+  if (group) {
+    const [z, a] = group.neurons[0], act = a === z ? "" : a.op;
+    return kind === "value" ? WORDS.groupForward(group.name, act) : WORDS.groupBackward(group.name, act) + (end && ` ${end}`);
+  }
   const {name} = node;
-  if (kind === "value") return WORDS.value(name, graph.filled(node.form, node, TEXT, true), hide ? "?" : told(node.data));
-  if (kind === "seed") return WORDS.seed(name, hide ? "?" : 1) + end;
-  if (!edge.live) return obstacle(edge) + end;
-  const sum = hide ? "?" : `${told(edge.before)} + ${TEXT.wrapped(edge.contribution)} → ${told(edge.after)}`;
-  const product = `${TEXT.wrapped(edge.to.grad)} × ${TEXT.wrapped(edge.partial)}`;
-  return WORDS.hands(edge.to.name, name, product, sum) + (end || (hide ? "" : "." + reason(graph, edge)));
+  if (kind === "value") return WORDS.value(name, graph.filled(node.form, node, TEXT, true), hidden("value", node) ? "?" : told(node.data));
+  if (kind === "seed") return WORDS.seed(name, hidden("sum") ? "?" : 1) + (end && `. ${end}`);
+  if (!edge.live) return obstacle(edge) + (end && `. ${end}`);
+  const show = (what, text) => hidden(what, edge) ? "?" : text;
+  const sum = show("share", `${told(edge.before)} + ${TEXT.wrapped(edge.contribution)} → ${show("sum", told(edge.after))}`);
+  const product = `${show("up", TEXT.wrapped(edge.to.grad))} × ${show("local", TEXT.wrapped(edge.partial))}`;
+  return WORDS.hands(edge.to.name, name, product, sum) + (hidden() ? "" : "." + (reason(graph, edge) || "") + (end && ` ${end}`));
 }
 
 // --- as elements ---
 
 function panel(graph, moment, act, live) {
-  const {current, node, edge} = moment, about = edge || (node ? null : current.edge);
+  const {current, node, edge, group} = moment, about = edge || (node || group ? null : current.edge);
   if (about) return edgePanel(graph, about, moment, act);
   const title = node && make("h2", {}, node.label || node.name, node.mark && make("span", {class: "mark"}, ` ${node.mark}`));
-  const parts = [title, ...equations(graph, moment, TEXT).map(equation), question(moment, act)];
+  const parts = [title, ...equations(graph, moment, SEEN).map(equation), question(graph, moment, act)];
   if (node && !node.ins.length) parts.splice(1, 0, live.panel(node));
   if (node && moment.step >= graph.seed) parts.push(table(graph, node, moment), ways(graph, node, moment));
   return parts;
 }
 
-const equation = ([left, steps]) => make("p", {class: "equation"}, make("span", {}, left),
-  make("span", {}, steps.map(step => make("span", {}, "= " + step))));
+const equation = ([left, steps]) => make("p", {class: "equation"}, make("span", {}, seen(left)),
+  make("span", {}, steps.map(step => make("span", {}, seen("= " + step)))));
 
 function edgePanel(graph, edge, moment, act) {
-  const {from, to} = edge, reached = edge.step <= moment.step, masked = moment.hide && moment.current.edge === edge;
-  const why = obstacle(edge), parts = [moment.edge && make("h2", {}, make("b", {}, `${to.name} → ${from.name}`))];
+  const {from, to} = edge, {hidden} = moment, reached = edge.step <= moment.step, show = (what, text) => hidden(what, edge) ? "?" : text;
+  const why = obstacle(edge), parts = [moment.edge && make("h2", {}, `${to.name} → ${from.name}`)];
   if (why && moment.edge && (reached || edge.step === Infinity)) parts.push(make("p", {}, why));
   if (!reached || !edge.live)
-    return [...parts, ...edgeEquations(graph, edge, TEXT, moment).map(equation), question(moment, act)];
-  const symbols = graph.slope(edge, TEXT);
+    return [...parts, ...edgeEquations(graph, edge, SEEN, moment).map(equation), question(graph, moment, act)];
+  const symbols = graph.slope(edge, SEEN);
   parts.push(make("div", {class: "product"},
-    factor("up", told(to.grad), WORDS.factors.up, TEXT.slope(graph.root, to)), "×",
-    factor("local", told(edge.partial), WORDS.factors.local, TEXT.slope(to, from) + (symbols ? ` = ${symbols}` : "")), "=",
-    factor("share", masked ? "?" : told(edge.contribution), WORDS.factors.share, WORDS.to(from.name))));
-  const sum = masked ? "?" : [TEXT.wrapped(edge.contribution), " → ", make("b", {}, told(edge.after))];
-  parts.push(make("p", {class: "sum"}, `${from.name}.grad: ${told(edge.before)} + `, sum), question(moment, act));
+    factor("up", show("up", told(to.grad)), WORDS.factors.up, SEEN.slope(graph.root, to)), "×",
+    factor("local", show("local", told(edge.partial)), WORDS.factors.local, SEEN.slope(to, from)), "=",
+    factor("share", show("share", told(edge.contribution)), WORDS.factors.share, SEEN.slope(graph.root, from))));
+  if (symbols) parts.push(equation([SEEN.slope(to, from), [symbols]]));
+  const sum = show("share", [TEXT.wrapped(edge.contribution), " → ", make("b", {}, show("sum", told(edge.after)))]);
+  parts.push(make("p", {class: "sum"}, `${from.name}.grad: ${told(edge.before)} + `, sum), question(graph, moment, act));
   return [...parts, table(graph, from, moment)];
 }
 
 const factor = (kind, number, caption, symbols) =>
-  make("div", {class: kind}, make("b", {}, number), make("span", {}, caption), make("i", {}, symbols));
+  make("div", {class: kind}, make("b", {}, number), make("span", {}, caption), make("i", {}, seen(symbols)));
 
 // Where a node's gradient comes from, a row for each consumer; those whose turn has not come are empty.
-function table(graph, node, {step, current, hide}) {
+function table(graph, node, {step, hidden}) {
   const row = (...cells) => make("tr", {}, cells.map((cell, i) => make(i ? "td" : "th", i ? {} : {scope: "row"}, cell)));
   const rows = [...node.outs].sort((a, b) => a.step - b.step).map(edge => {
+    const show = (what, x) => hidden(what, edge) ? "?" : told(x);
     if (edge.step > step) return row(edge.to.name, "–", "–", "–");
-    const masked = hide && current.edge === edge;
-    return edge.live ? row(edge.to.name, told(edge.to.grad), told(edge.partial), masked ? "?" : told(edge.contribution))
+    return edge.live ? row(edge.to.name, show("up", edge.to.grad), show("local", edge.partial), show("share", edge.contribution))
       : row(edge.to.name, told(edge.to.grad), WORDS.cut, "–");
   });
-  if (node === graph.root) rows.unshift(row(WORDS.seedRow, "", "", hide && current.kind === "seed" ? "?" : "1"));
-  const masked = hide && (current.node === node && current.kind !== "value"), grad = graph.gradAt(node, step);
-  const waiting = node.outs.filter(edge => edge.step > step && edge.step < Infinity).length;
+  if (node === graph.root) rows.unshift(row(WORDS.seedRow, "", "", hidden("sum", node) ? "?" : "1"));
+  const grad = graph.gradAt(node, step), waiting = node.outs.filter(edge => edge.step > step && edge.step < Infinity).length;
   const head = WORDS.table.map(name => make("th", {scope: "col"}, name));
   return make("table", {}, make("caption", {}, WORDS.contributionsTo(TEXT.slope(graph.root, node))),
     make("thead", {}, make("tr", {}, head)), make("tbody", {}, rows), make("tfoot", {}, make("tr", {},
       make("th", {scope: "row", colspan: 3}, waiting ? WORDS.soFar(waiting) : "Σ"),
-      make("td", {}, masked ? "?" : grad === undefined ? "–" : told(grad)))));
+      make("td", {}, hidden("sum", node) ? "?" : grad === undefined ? "–" : told(grad)))));
 }
 
 // Every path from the node to the root, with its local partials multiplied.
-function ways(graph, node, {hide}) {
+function ways(graph, node, {exercise}) {
   const {count, found} = graph.paths(node, PATHS);
-  if (node === graph.root || !count || hide) return null;
+  if (node === graph.root || !count || exercise) return null;
   if (!found.length)
     return make("p", {}, WORDS.manyPaths(count.toLocaleString("en"), graph.root.name));
   const lines = found.map((edges, i) => make("li", {class: `way${i % COLOURS}`}, [node.name, ...edges.map(edge => edge.to.name)].join(" → "),
@@ -144,35 +175,62 @@ function ways(graph, node, {hide}) {
   return make("div", {class: "paths"}, make("h3", {}, title), make("ol", {}, lines));
 }
 
+// --- an exercise ---
+// Backward, the product, what comes from above and the local partial are asked for by turns; where a contribution
+// is not the first one, mostly the sum.
+
+const TURNS = ["share", "up", "local"];
 const near = (x, y) => Math.abs(x - y) <= 0.01 * Math.abs(y) + 5e-4;
 
-// What a wrong prediction of a contribution is instead.
-function hint(x, answer, edge) {
-  if (near(-x, answer)) return WORDS.isSign;
-  if (!edge?.live) return WORDS.isWrong;
-  const {partial, to, before} = edge;
-  if (near(x, partial)) return WORDS.isPartial;
-  if (near(x, to.grad)) return WORDS.isUpstream;
-  if (near(x, partial + to.grad)) return WORDS.isAdded;
-  return near(x, before + answer) ? WORDS.isSum : WORDS.isWrong;
+function asked(graph, {kind, edge}) {
+  if (kind !== "edge") return {value: "value", seed: "seed"}[kind];
+  if (!edge.live) return null;
+  return edge.from.shares[0] !== edge && edge.turn % 4 ? "sum" : TURNS[edge.turn % 3];
 }
 
-// With numbers hidden: a place for a guess, and a way to see.
-function question({hide, answer, current}, act) {
-  if (!hide) return null;
-  const name = WORDS.guess, guess = make("input", {id: "guess", "aria-label": name, placeholder: name});
+// Whether a number is hidden: what is asked for, and what would give it away; of a node or an edge, or of any.
+function hides(ask, {node, edge}, what, of) {
+  if (!what || !ask) return Boolean(ask);
+  if (what === "up" && of && of !== edge && of.to) return ask === "up" && of.to === edge?.to;
+  if (what === "sum" && ask === "up" && of === edge?.to) return true;
+  const masked = {value: ["value"], seed: ["sum"], up: ["up", "share", "sum"], local: ["local", "share", "sum"], share: ["share", "sum"], sum: ["sum"]}[ask];
+  return masked.includes(what) && (!of || of === edge || of === node);
+}
+
+// The numbers that an exercise has to do with.
+function numbersOf(graph, {kind, node, edge}) {
+  if (kind !== "edge") return {value: node?.data, seed: 1};
+  const {partial, to, from, before, contribution, after} = edge;
+  return {up: to.grad, local: partial, share: contribution, sum: after, before, added: partial + to.grad, data: to.data, operand: from.data};
+}
+
+// What a wrong answer is instead, and what to do.
+function hint(graph, current, ask, x) {
+  const {[ask]: answer, ...others} = numbersOf(graph, current), todo = WORDS.todo[ask];
+  if (near(-x, answer)) return WORDS.hints.sign;
+  const found = current.kind === "edge" && Object.keys(others).find(name => near(x, others[name]));
+  return `${found ? WORDS.hints[found] : WORDS.isWrong}: ${todo}`;
+}
+
+// With numbers hidden: a place for an answer, and a way to see; the score, and the same with other numbers.
+function question(graph, {exercise, ask, current, score, again}, act) {
+  if (!exercise) return null;
+  const more = make("span", {}, score), renew = make("button", {type: "button", id: "again"}, WORDS.again);
+  renew.addEventListener("click", again);
+  if (!ask) return make("p", {class: "question"}, more, renew);
+  const name = WORDS.asks[ask], guess = make("input", {id: "guess", "aria-label": name, placeholder: name, inputmode: "decimal", autocomplete: "off"});
   const verdict = make("span", {role: "status"});
   const check = () => {
-    const x = Number(guess.value.trim().replace("−", "-").replace(",", "."));
-    const right = guess.value.trim() && near(x, answer);
-    write(verdict, guess.value.trim() ? right ? WORDS.isRight : hint(x, answer, current.edge) : "");
-    if (right || !guess.value.trim()) act(right);
-    else act(null);
+    const text = guess.value.trim().replace("−", "-").replace(",", "."), x = Number(text), answer = numbersOf(graph, current)[ask];
+    const right = text !== "" && (near(x, answer) || Number.isNaN(answer) && /^nan$/i.test(text));
+    write(verdict, text === "" ? "" : right ? WORDS.isRight : Number.isNaN(x) ? WORDS.notANumber(text.slice(0, 20)) : hint(graph, current, ask, x));
+    if (right) act(true);
+    else if (text !== "" && !Number.isNaN(x)) act(null);
   };
   guess.addEventListener("keydown", event => { if (event.key === "Enter") check(); });
   const show = make("button", {type: "button", id: "reveal"}, WORDS.show);
   show.addEventListener("click", () => act(false));
-  return make("p", {class: "question"}, guess, show, verdict);
+  return make("p", {class: "question"}, guess, show, verdict, more, renew);
 }
 
 // --- as text to paste ---
@@ -184,6 +242,7 @@ function inLatex(graph, moment) {
 }
 
 function inMarkdown(graph, moment) {
+  if (moment.group) return `$$\n${inLatex(graph, moment)}\n$$`;
   const safe = text => text.replace(/[\\\x60*_[\]<>|]/g, "\\$&");
   const lines = equations(graph, moment, TEXT).map(([left, steps]) => safe([left, ...steps].join(" = ")));
   const rows = [...$("panel").querySelectorAll("table tr")].map(row => `| ${[...row.cells].flatMap(cell =>

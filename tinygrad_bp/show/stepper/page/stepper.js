@@ -29,6 +29,7 @@ class Page {
   load(shape, values) {
     if (this.shape !== shape) {
       this.shape = shape;
+      this.drawing?.land();
       this.graph = new Graph(shape, values);
       this.node = this.edge = this.drawing = null;
     } else this.graph.take(values);
@@ -36,11 +37,38 @@ class Page {
     this.live.drag = (node, x) => { this.live.dragging = true; this.change(node, x); };
     this.live.dropped = () => { this.live.dragging = false; this.link(); };
     this.live.panel = node => this.leaf(node);
-    if (this.drawing) this.drawing.live = this.live;
-    else this.drawing = new Drawing(this.graph, $("graph"), picked => this.pick(picked), () => this.show(), this.live);
-    write($("purpose"), WORDS.purpose(this.graph.formula()));
+    this.drawing ||= new Drawing(this.graph, $("graph"), this);
+    this.levels();
+    const formula = this.graph.formula();
+    $("formula").replaceChildren(...formula ? seen(formula) : []);
     this.computed();
     this.complain();
+  }
+
+  // --- levels ---
+
+  levels() {
+    const {views, level} = this.graph;
+    $("level").hidden = views.length < 2;
+    $("level").replaceChildren(...views.map((view, i) => {
+      const button = make("button", {type: "button", "aria-pressed": String(i === level), "data-level": view.level}, WORDS.levels[view.level]);
+      button.addEventListener("click", () => this.level(i));
+      return button;
+    }));
+  }
+
+  // Show the graph at another level; what was picked stays so if it can be seen there.
+  level(i, group) {
+    if (!this.graph.views[i]) return;
+    const inside = group && this.graph.nodes.filter(node => node.group === group.i);
+    this.halt();
+    this.graph.use(i);
+    this.drawing.open.clear();
+    this.drawing.build();
+    this.levels();
+    this.go(this.step);
+    if (inside) this.drawing.reveal(inside[inside.length - 1]);
+    $("level").children[i].focus();
   }
 
   // The numbers are others: so are the steps, since which edges are cut depends on them.
@@ -126,9 +154,17 @@ class Page {
   // --- showing ---
 
   moment() {
-    const {step, node, edge} = this, current = this.graph.steps[step];
-    const {kind} = current, answer = kind === "edge" ? current.edge.contribution || 0 : kind === "seed" ? 1 : current.node?.data;
-    return {step, node, edge, current, answer, hide: this.hidden && !this.seen && current.kind !== "start", lit: this.lit(node, step)};
+    const {step, node, edge} = this, current = this.graph.steps[step], group = this.groupAt(step);
+    const exercise = this.hidden && current.kind !== "start", ask = exercise && !this.seen && !group ? asked(this.graph, current) : null;
+    return {step, node, edge, current, group, exercise, ask, hidden: (what, of) => hides(ask, current, what, of),
+      score: WORDS.score(this.right, this.asked), again: () => this.again(), lit: this.lit(node, step)};
+  }
+
+  // The closed neuron or layer that a step is in, if its equations are known.
+  groupAt(step) {
+    const {node, edge} = this.graph.steps[step] || {}, home = edge ? edge.to : node;
+    const group = home && this.drawing.closed(home) ? this.graph.groups[home.group] : null;
+    return group?.neurons.length ? group : null;
   }
 
   // The paths from a node that is picked: its edges with the number of their path, and the nodes on them.
@@ -145,26 +181,35 @@ class Page {
   }
 
   show() {
-    const moment = this.moment(), {current, hide} = moment;
+    const moment = this.moment(), {current, ask} = moment;
     this.drawing.show(moment);
     $("panel").replaceChildren(...panel(this.graph, moment, guessed => this.guessed(guessed), this.live).filter(Boolean));
+    for (const term of document.querySelectorAll("[data-term]")) this.colour(term, moment);
     this.yours();
     write($("said"), sentence(this.graph, moment));
     $("said").hidden = Boolean(this.node || this.edge);
-    $("purpose").hidden = this.step > 0;
+    $("purpose").hidden = $("begin").hidden = this.step > 0;
     write($("count"), `${this.step} / ${this.last}`);
     $("where").value = this.step;
     set($("where"), "aria-valuetext", $("said").textContent);
     set(document.body, "data-pass", current.kind === "start" ? "start" : current.kind === "value" ? "forward" : "backward");
     for (const id of ["first", "back"]) $(id).disabled = this.step === 0;
-    for (const id of ["on", "last"]) $(id).disabled = this.step === this.last && !hide;
+    for (const id of ["on", "last"]) $(id).disabled = this.step === this.last && !ask;
     for (const id of ["latex", "markdown"]) $(id).disabled = !equations(this.graph, moment, TEXT).length;
     set($("hide"), "aria-pressed", String(this.hidden));
+    set($("large"), "aria-pressed", String(document.body.hasAttribute("data-large")));
     $("copied").hidden = true;
     const edge = this.edge || (this.node ? null : current.edge), at = edge || this.node || current.node;
     if (at && at !== this.at) this.drawing.reveal(this.node || current.node, edge);
     this.at = at;
     if (!this.live.dragging) this.link();  // browsers allow some hundred changes of the address a minute
+  }
+
+  // A term of the formula looks as its node does.
+  colour(term, {step, current, node: picked, edge, hidden}) {
+    const node = this.graph.nodes[term.getAttribute("data-term")], grad = hidden("sum", node) ? 0 : this.graph.gradAt(node, step);
+    set(term, "class", "term" + (node.known <= step ? "" : " unknown") + (grad < 0 ? " minus" : grad > 0 ? " plus" : "")
+      + (node === (picked || !edge && current.node) ? " now" : ""));
   }
 
   guessed(right) {
@@ -177,14 +222,33 @@ class Page {
   reveal(right) {
     this.seen = true;
     this.show();
-    if (right) write($("said"), `${WORDS.right}(${WORDS.score(this.right, this.asked)}) ${$("said").textContent}`);
+    if (right) write($("said"), `${WORDS.right}${$("said").textContent}`);
     $("graph").focus({preventScroll: true});
   }
 
   // --- moving ---
 
+  // The exercise with other numbers, near the exported ones, at which all is finite.
+  again() {
+    const leaves = this.graph.nodes.filter(node => this.live.movable(node)), {live} = this;
+    for (let tries = 50; tries; tries--) {
+      for (const {i} of leaves) {
+        const x = live.origin[i] || Math.random() - 0.5;
+        live.values[i] = rounded(x * (0.4 + 1.2 * Math.random()), stepOf(x));
+      }
+      live.compute();
+      if (this.graph.nodes.every(({data, grad}) => Number.isFinite(data) && Number.isFinite(grad))) break;
+      if (tries === 1) live.reset();
+    }
+    this.asked = this.right = 0;
+    this.hidden = true;
+    this.computed();
+    this.go(0);
+  }
+
   go(step) {
     this.step = Math.max(0, Math.min(this.last, step));
+    while (!this.stops(this.step)) this.step++;
     this.seen = this.node = this.edge = null;
     this.tried = false;
     this.show();
@@ -203,10 +267,13 @@ class Page {
     let step = this.step + way;
     while (!this.stops(step)) step += way;
     this.go(step);
+    const {current: {edge}, group, hidden} = this.moment(), speed = this.timer ? +$("speed").value : 1;
+    if (way > 0 && edge?.live && edge.line && !group && !hidden() && !matchMedia("(prefers-reduced-motion: reduce)").matches)
+      this.drawing.fly(edge, 800 / speed);
   }
 
   on() {
-    if (this.moment().hide && this.step === this.last) this.reveal();
+    if (this.moment().ask && this.step === this.last) this.reveal();
     else this.move(1);
   }
 
@@ -244,15 +311,27 @@ class Page {
 
   link() {
     const what = this.node ? `&node=${this.node.id}` : this.edge ? `&edge=${this.edge.i}` : "";
-    const numbers = this.live.changed.length ? `&set=${this.live.write()}` : "";
-    try { history.replaceState(null, "", `#step=${this.step}${what}${numbers}`); } catch { /* a frame without an address */ }
+    const {views, level, groups} = this.graph, {open} = this.drawing, more = [
+      this.live.changed.length && `&set=${this.live.write()}`, level !== this.shape.first && `&level=${views[level].level}`,
+      groups.length && open.size && `&open=${[...open]}`, this.hidden && "&exercise", document.body.hasAttribute("data-large") && "&large"];
+    try { history.replaceState(null, "", `#step=${this.step}${what}${more.filter(Boolean).join("")}`); } catch { /* a frame without an address */ }
   }
 
   follow() {
     const wanted = new URLSearchParams(location.hash.slice(1, LINKED)), name = wanted.get("node");
     this.said = this.live.take(wanted.get("set") || "") && location.hash.length < LINKED ? "" : WORDS.badLink;
     this.computed();
+    const level = this.graph.views.findIndex(view => view.level === wanted.get("level"));
+    if (level >= 0 && level !== this.graph.level) this.level(level);
+    const open = (wanted.get("open")?.split(",") || []).map(Number).filter(i => this.graph.groups[i]?.inside);
+    if (String(open) !== String([...this.drawing.open])) {
+      this.drawing.open = new Set(open);
+      this.drawing.build();
+    }
+    this.hidden = wanted.has("exercise");
+    set(document.body, "data-large", wanted.has("large"));
     this.step = Math.max(0, Math.min(this.last, Math.round(+wanted.get("step")) || 0));
+    while (!this.stops(this.step)) this.step++;
     this.node = this.graph.nodes.find(node => node.id === name) || this.graph.nodes.find(node => node.name === name) || null;
     this.edge = !this.node && this.graph.edges[wanted.get("edge") ?? -1] || null;
     this.show();
@@ -262,13 +341,15 @@ class Page {
 
   listen() {
     const press = {first: () => this.go(0), back: () => this.move(-1), on: () => this.on(), last: () => this.go(this.last),
-      hide: () => this.hide(), reset: () => this.reset(), smaller: () => this.drawing.zoomBy(1 / 1.25),
+      hide: () => this.hide(), large: () => this.large(), begin: () => this.on(), reset: () => this.reset(), smaller: () => this.drawing.zoomBy(1 / 1.25),
       larger: () => this.drawing.zoomBy(1.25), fit: () => this.drawing.fit()};
     for (const id in press) $(id).addEventListener("click", () => { this.halt(); press[id](); });
     $("play").addEventListener("click", () => this.play());
     $("where").addEventListener("input", () => { this.halt(); this.go(+$("where").value); });
     $("latex").addEventListener("click", () => this.copy(inLatex));
     $("markdown").addEventListener("click", () => this.copy(inMarkdown));
+    $("svg").addEventListener("click", () => save(asSvg(this.drawing), "backprop.svg"));
+    $("png").addEventListener("click", async () => save(await asPng(this.drawing), "backprop.png"));
     $("graph").addEventListener("wheel", event => {
       if (!event.ctrlKey && !event.metaKey) return;
       event.preventDefault();
@@ -278,8 +359,9 @@ class Page {
     addEventListener("hashchange", () => this.follow());
     addEventListener("resize", () => this.drawing.resize());
     addEventListener("keydown", event => this.key(event));
-    this.keys = {ArrowRight: press.on, ArrowLeft: press.back, Home: press.first, End: press.last, " ": () => this.play(),
-      f: () => this.go(Math.min(1, this.last)), b: () => this.go(this.graph.seed), h: press.hide, r: press.reset, "+": press.larger, "-": press.smaller, 0: press.fit, Escape: () => this.clear()};
+    this.keys = {ArrowRight: press.on, ArrowLeft: press.back, PageDown: press.on, PageUp: press.back, p: press.large, Home: press.first, End: press.last, " ": () => this.play(),
+      f: () => this.go(Math.min(1, this.last)), b: () => this.go(this.graph.seed), h: press.hide, r: press.reset, "+": press.larger, "-": press.smaller, 0: press.fit, Escape: () => this.clear(),
+      1: () => this.level(0), 2: () => this.level(1), 3: () => this.level(2)};
   }
 
   key(event) {
@@ -303,13 +385,22 @@ class Page {
     });
   }
 
+  // For an audience: the graph, one sentence, and keys.
+  large() {
+    document.body.toggleAttribute("data-large");
+    this.drawing.resize();
+    this.show();
+    this.drawing.reveal(this.node || this.graph.steps[this.step].node || this.graph.root);
+  }
+
   hide() {
     this.hidden = !this.hidden;
-    this.seen = false;
+    this.seen = this.tried = false;
     this.show();
   }
 
   clear() {
+    if (!this.node && !this.edge && document.body.hasAttribute("data-large")) this.large();
     this.node = this.edge = null;
     this.show();
     $("graph").focus({preventScroll: true});

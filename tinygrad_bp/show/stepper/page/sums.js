@@ -9,8 +9,8 @@ const number = x => typeof x === "string" ? {nan: NaN, inf: Infinity, "-inf": -I
 // An element with attributes and children; strings become text.
 /** @returns {any} */
 function make(tag, attributes = {}, ...children) {
-  const space = /^(svg|g|path|rect|text|circle)$/.test(tag) ? "http://www.w3.org/2000/svg" : "http://www.w3.org/1999/xhtml";
-  const element = document.createElementNS(space, tag);
+  const space = /^(svg|g|path|rect|text|circle|style)$/.test(tag) ? "2000/svg" : tag.startsWith("m") ? "1998/Math/MathML" : "1999/xhtml";
+  const element = document.createElementNS(`http://www.w3.org/${space}`, tag);
   for (const name in attributes) set(element, name, attributes[name]);
   element.append(...children.flat(9).filter(child => child != null && child !== ""));
   return element;
@@ -41,9 +41,9 @@ function told(x, many = 4) {
   return number.replace("-", "−") + (power ? `·10${raised}` : "");
 }
 
-function toldInLatex(x) {
+function toldInLatex(x, many = 4) {
   if (!Number.isFinite(x)) return String(x).replace("NaN", "\\mathrm{nan}").replace("Infinity", "\\infty");
-  const [number, power] = digits(x, 4);
+  const [number, power] = digits(x, many);
   return number + (power ? ` \\cdot 10^{${power}}` : "");
 }
 
@@ -56,6 +56,10 @@ const TEXT = {form: 0, times: " × ", name: node => node.name, number: told,
 const LATEX = {form: 1, times: " \\cdot ", name: node => node.tex, number: toldInLatex, inside: node => node.loose ? `(${node.tex})` : node.tex,
   wrapped: x => brackets(toldInLatex(x), /^-|\\cdot/), slope: (a, b) => `\\frac{\\partial ${LATEX.inside(a)}}{\\partial ${LATEX.inside(b)}}`};
 
+// How the page writes: in mathematics where the browser has it.
+const SEEN = globalThis.MathMLElement ? LATEX : TEXT;
+const seen = text => SEEN.form ? mathml(text) : [text];
+
 class Graph {
   constructor(graph, values) {
     this.rules = graph.rules;
@@ -65,12 +69,24 @@ class Graph {
       edge.from.outs.push(edge);
       edge.to.ins.push(edge);
     }
-    this.groups = graph.groups.map((group, i) => ({...group, i}));
+    this.views = graph.views;
     this.forms = graph.forms;
-    this.size = graph.size;
     this.order = graph.order.map(i => this.nodes[i]);
     this.root = this.nodes[graph.root];
+    this.sums = new Map();  // the weighted sum of each neuron, with the number of its layer
+    for (const {level, groups} of this.views) if (level === "layers")
+      for (const {neurons, layer} of groups) for (const [sum] of neurons) this.sums.set(this.nodes[sum], layer);
+    this.use(graph.first);
     this.take(values);
+  }
+
+  // At one level: where everything is, and which nodes are in which neuron or layer.
+  use(level) {
+    const view = this.views[this.level = level];
+    this.nodes.forEach((node, i) => Object.assign(node, view.nodes[i]));
+    this.edges.forEach((edge, i) => Object.assign(edge, {route: null, enter: null}, view.edges[i]));
+    this.groups = view.groups.map((group, i) => ({...group, i, neurons: group.neurons.map(pair => pair.map(j => this.nodes[j]))}));
+    this.size = view.size;
   }
 
   // The numbers of one moment: of the user's graph, or of one recorded step of its training.
@@ -112,12 +128,14 @@ class Graph {
 
   listSteps() {
     const steps = [{kind: "start"}, ...this.order.map(node => ({kind: "value", node})), {kind: "seed", node: this.root}];
+    let turn = 0;
     this.nodes.forEach(node => { node.known = 0; });
     this.order.forEach((node, i) => { node.known = i + 1; });
     this.seed = steps.length - 1;
     for (const node of [...this.order].reverse()) for (const edge of node.ins) {
       edge.step = node.reached ? steps.length : Infinity;
       if (node.reached) steps.push({kind: "edge", edge, node: edge.from});
+      if (edge.live) edge.turn = turn++;
     }
     return steps;
   }
@@ -140,19 +158,23 @@ class Graph {
     return this.forms[form][say.form].map(written).join("");
   }
 
-  // The root as one formula of the leaves, if that is short.
+  // The root as one formula of the leaves, if that is short; in LaTeX each term has the number of its node.
   formula() {
-    const written = new Map(), loose = /[-−+·×/ ]/;
+    const texts = new Map(), texes = new Map(), {root} = this;
+    const loose = text => {
+      for (let whole = ""; whole !== text;) text = (whole = text).replace(/\([^()]*\)/g, "");
+      return /[-−+·×/ ]/.test(text);
+    };
+    const saying = (say, written) => ({form: say.form, name: one => written.get(one), inside: one =>
+      loose(texts.get(one)) ? `(${written.get(one)})` : written.get(one)});
+    const both = (node, text, tex) => { texts.set(node, text); texes.set(node, node === root ? tex : `\\term{${node.i}}{${tex}}`); };
+    for (const node of this.nodes) if (!node.ins.length) both(node, node.name, node.tex);
     for (const node of this.order) {
-      const say = {form: 0, name: one => written.get(one) || one.name, inside: one => {
-        const text = written.get(one);
-        return text ? loose.test(text) ? `(${text})` : text : TEXT.inside(one);
-      }};
-      const text = this.filled(node.form, node, say);
-      if (text.length > 60) return "";
-      written.set(node, text);
+      const text = this.filled(node.form, node, saying(TEXT, texts));
+      if (text.length > 60) return null;
+      both(node, text, this.filled(node.form, node, saying(LATEX, texes)));
     }
-    return this.order.length ? `${this.root.name} = ${written.get(this.root)}` : "";
+    return this.order.length ? `${SEEN.form ? `\\term{${root.i}}{${root.tex}}` : root.name} = ${(SEEN.form ? texes : texts).get(root)}` : null;
   }
 
   // The local partial in symbols: "" where it is a plain number, or its rule cannot be read on symbols.
