@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from inspect import Parameter, signature
+from itertools import accumulate
 from math import factorial, inf, perm, pi
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
@@ -70,7 +71,8 @@ class Op:
     dunder: str = ""  # the Python operator it stands behind
     tex: str = ""  # {0}, {1} are the operands, then the constants; {xs} all operands
     domain: tuple[Interval, ...] = ()  # of each operand, where it is defined and smooth
-    kink: Callable[..., Any] | None = None  # of the operands: 0, or changes sign, where the row is not smooth
+    kink: Callable[..., Any] | None = None  # of the operands: a number, or several, of which one is 0 or
+    #                                         changes sign where the row is not smooth
     selects: bool = False  # P4: a partial of exactly 0 cuts the edge; partials are constant wherever smooth
     singular: bool = False  # P4: a partial can be non-finite at finite operands
     hint: str = ""  # what to do where the value is inf or nan
@@ -127,6 +129,15 @@ class Op:
         names = ("value", "partials", "slopes", "kink", "formula")
         functions = {name: bound(getattr(self, name)) for name in names}
         return replace(self, constants={}, constant_values=c, sign=self.sign.format(*c), **functions)
+
+    def kinks(self, *xs: Any) -> tuple[Any, ...]:
+        """Numbers of which one is 0 at a kink, or changes sign across it; none where the row is smooth.
+
+        >>> clip.at(0.0, 1.0).kinks(0.25), exp.kinks(0.25)
+        ((0.25, -0.75), ())
+        """
+        found = self.kink(*xs) if self.kink else ()
+        return found if isinstance(found, tuple) else (found,)
 
     def __repr__(self) -> str:
         constants = ", ".join(f"{c:g}" for c in self.constant_values)
@@ -429,23 +440,23 @@ abs        = op("abs",        floats.abs,        lambda o, x: (sign(x),),
                 kink=lambda x: x)
 max        = op("max",        floats.max,        lambda o, *xs: ratios([eq(x, o) for x in xs]),  # ties share
                 tex=r"\max({xs})",
-                kink=lambda *xs: parity(xs), selects=True)
+                kink=lambda *xs: leads(xs), selects=True)
 min        = op("min",        floats.min,        lambda o, *xs: ratios([eq(x, o) for x in xs]),
                 tex=r"\min({xs})",
-                kink=lambda *xs: parity(xs), selects=True)
+                kink=lambda *xs: leads([-x for x in xs]), selects=True)
 clip       = op("clip",       floats.clip,       lambda o, x, low, high: (nan_if(o, within(x, low, high)),),
                 tex=r"\operatorname{{clip}}_{{{1}}}^{{{2}}}({0})", constants={"low": None, "high": None},
-                kink=lambda x, low, high: (x - low) * (x - high), selects=True)
+                kink=lambda x, low, high: (x - low, x - high), selects=True)
 clamp      = op("clamp",      lambda x, min, max: clip(x, min, max),
                                                  lambda o, x, min, max: (nan_if(o, within(x, min, max)),),
                 tex=r"\operatorname{{clamp}}_{{{1}}}^{{{2}}}({0})", composite=True,
                 constants={"min": -inf, "max": inf},
-                kink=lambda x, min, max: sign(x - min) * sign(x - max), selects=True)
+                kink=lambda x, min, max: (x - min, x - max), selects=True)
 hardtanh   = op("hardtanh",   lambda x, low, high: clip(x, low, high),
                                                  lambda o, x, low, high: (nan_if(o, within(x, low, high)),),
                 tex=r"\operatorname{{hardtanh}}_{{{1}}}^{{{2}}}({0})", composite=True,
                 constants={"low": -1.0, "high": 1.0},
-                kink=lambda x, low, high: (x - low) * (x - high), selects=True)
+                kink=lambda x, low, high: (x - low, x - high), selects=True)
 where      = op("where",      floats.where,      lambda o, c, x, y: (0.0, where(c, nan_if(o, 1.0), 0.0),
                                                                           where(c, 0.0, nan_if(o, 1.0))),
                 tex=r"\left({1} \text{{ if }} {0} \text{{ else }} {2}\right)",
@@ -518,13 +529,11 @@ def take_partials(xs: Sequence[Any]) -> tuple[Any, ...]:
     return (0.0, *[eq(xs[0], float(k)) for k in range(len(xs) - 1)])[: len(xs)]
 
 
-def parity(xs: Sequence[Any]) -> Any:
-    """Changes sign where two of the numbers change places, and is 0 where two are equal."""
-    out = 1.0
-    for i, x in enumerate(xs):
-        for y in xs[:i]:
-            out = out * sign(x - y)
-    return out
+def leads(xs: Sequence[Any]) -> tuple[Any, ...]:
+    """How far each number lies above the largest of the others: above 0 for the one that max selects."""
+    before = [*accumulate(xs, max, initial=-inf)]
+    after = [*accumulate(xs[::-1], max, initial=-inf)][::-1]
+    return tuple([x - max(before[i], after[i + 1]) for i, x in enumerate(xs)])
 
 
 def sine_of_turns(x: Any, quarters: int) -> Any:
@@ -600,7 +609,7 @@ PARTS = (
     turns,
     ratios,
     take_partials,
-    parity,
+    leads,
     sine_of_turns,
     sinc_far,
     sinc_near,

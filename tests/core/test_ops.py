@@ -165,7 +165,7 @@ def smooth(row, xs):
     if row.name in ("pow", "pow_x"):
         return xs[0] > 0 and 1e-7 < abs(xs[1]) < 1e100
     ends = [x in interval for x, interval in zip(xs, row.domain)]
-    return not any(ends) and not (row.kink and row.kink(*xs) == 0)
+    return not any(ends) and 0.0 not in row.kinks(*xs)
 
 
 @pytest.mark.parametrize("exponent", [0.1, 0.1 + 2.0**-55, -0.3, 1e-7, 1e17, -1e17])
@@ -200,7 +200,7 @@ def smooth_points(row, rng):
             if zeroed and row.name == "softsign":
                 continue  # its slope has a kink there
             inside = all(low < y < high for y, (low, high) in zip(ys, row.domain))
-            if inside and not (row.kink and not abs(row.kink(*ys)) > 0):
+            if inside and all(abs(side) > 0 for side in row.kinks(*ys)):
                 yield ys
 
 
@@ -294,8 +294,15 @@ def test_partials_of_what_selects_are_constant_between_the_kinks():
         for row, xs in cases(name, 200):
             ys = [x * (1.0 + 1e-9) for x in xs]
             ys = [xs[0], *ys[1:]] if name == "take" else ys
-            if not row.kink or row.kink(*xs) * row.kink(*ys) > 0:
+            if all(a * b > 0 for a, b in zip(row.kinks(*xs), row.kinks(*ys))):
                 assert row.slopes(row.value(*xs), *xs) == row.slopes(row.value(*ys), *ys), (row, xs)
+
+
+def test_the_kinks_of_max_are_where_another_number_becomes_the_largest():
+    largest, least = OPS["max"].kinks, OPS["min"].kinks
+    assert largest(1.0, 3.0, 2.0) == (-2.0, 1.0, -1.0) and least(1.0, 3.0, 2.0) == (1.0, -2.0, -1.0)
+    assert largest(1.0, 1.0, 2.0) == (-1.0, -1.0, 1.0)  # a tie of what is not selected is none
+    assert largest(2.0, 1.0, 2.0) == (0.0, -1.0, 0.0) and largest(5.0) == (inf,)
 
 
 def test_no_power_selects():
@@ -341,8 +348,9 @@ def test_kink_is_zero_or_changes_sign_where_value_or_slope_jumps(name):
         for a, b, i in jumps(row, rng, 80 // len(instances(name))):
             found += 1
             assert row.kink, (row, a, b)
-            around = row.kink(*put(a, i, a[i] - 1e-9)) * row.kink(*put(b, i, b[i] + 1e-9))
-            assert around < 0 or 0 in (row.kink(*a), row.kink(*b)), (row, a, b)
+            around = zip(row.kinks(*put(a, i, a[i] - 1e-9)), row.kinks(*put(b, i, b[i] + 1e-9)))
+            crossed = any(low * high < 0 for low, high in around)
+            assert crossed or 0 in (*row.kinks(*a), *row.kinks(*b)), (row, a, b)
     assert bool(found) == bool(OPS[name].kink)  # and none is claimed where nothing jumps
 
 

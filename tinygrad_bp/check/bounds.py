@@ -508,8 +508,8 @@ def slopes(v: Value, o: Interval, xs: Sequence[Interval]) -> list[Interval]:
     op: Op = v.op
     if op.partials is None:
         return [ZERO] * len(xs)
-    kink = as_interval(op.kink(*xs)) if op.kink else None
-    if kink is not None and 0.0 in kink and not (op is ops.where or op.singular):
+    bent = any(0.0 in as_interval(side) for side in op.kinks(*xs))
+    if bent and not (op is ops.where or op.singular):
         xs = [Interval(down(x.low), up(x.high)) for x in xs]  # to both sides
         o = o.apply_op(op, tuple(xs))
     ds = [as_interval(d) for d in op.partials(o, *xs)]

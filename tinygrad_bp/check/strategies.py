@@ -119,7 +119,8 @@ def _call(op: Op, operands: Sequence[str]) -> str:
     elif op.name == "take":
         texts = [f"[{', '.join(operands[1:])}]", operands[0]]
     else:
-        texts = [*operands, *map(repr, op.constant_values)]
+        constants = [repr(c) if isfinite(c) else f"float('{c}')" for c in op.constant_values]
+        texts = [*operands, *constants]
     return f"{'tg.' if op.name in TABLE else ''}{op.name}({', '.join(texts)})"
 
 
@@ -133,7 +134,7 @@ def allows(op: Op, xs: Sequence[float], smooth: bool = True) -> bool:
     for x, (low, high) in zip(xs, op.domain):
         if not low + NEAR * max(1.0, abs(low) if isfinite(low) else 0.0) <= x <= high - NEAR:
             return False
-    if op.kink and not abs(op.kink(*xs)) >= NEAR:
+    if not all(abs(y) >= NEAR for y in op.kinks(*xs)):
         return False
     return op.slopes is None or all(abs(d) < FAR for d in op.slopes(o, *xs))
 

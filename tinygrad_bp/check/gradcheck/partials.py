@@ -95,7 +95,7 @@ def _close(a: float, b: float) -> bool:
 
 def _verdict(op: Op, xs: Sequence[float], i: int, d: float, noise: float) -> tuple[Estimate, str]:
     f, x = _moving(op, xs, i), abs(xs[i])
-    if op.kink and op.kink(*xs) == 0.0:
+    if 0.0 in op.kinks(*xs):
         return _at_a_kink(f, 1e-6 * (x or min([1.0, *(abs(y) for y in xs if y)])), d, noise)
     scales = [scale for scale in dict.fromkeys([1.0, x, *map(abs, xs)]) if scale]
     return judge(f, d, scales[:SCALES], noise, LOCAL, min(1.0, x) if op.kink else 1.0)
@@ -103,12 +103,12 @@ def _verdict(op: Op, xs: Sequence[float], i: int, d: float, noise: float) -> tup
 
 def _moving(op: Op, xs: Sequence[float], i: int) -> Function:
     """The value as a function of how far operand i is moved; nan beyond a kink."""
-    kink, x, ys = op.kink, xs[i], list(xs)
-    side = copysign(1.0, kink(*xs)) if kink and kink(*xs) else 0.0
+    x, ys = xs[i], list(xs)
+    sides = [copysign(1.0, y) if y else 0.0 for y in op.kinks(*xs)]
 
     def f(t: float) -> float:
         ys[i] = x + t
-        if side and kink and not kink(*ys) * side > 0.0:
+        if any(side and not y * side > 0.0 for y, side in zip(op.kinks(*ys), sides)):
             return nan
         return nan_for_error(op.value, *ys)
 

@@ -39,8 +39,7 @@ class Call(NamedTuple):
         """On which side of its kink each operation is that has one, in the order of their creation."""
         found = []
         for v in reversed(self.nodes()):
-            if v.op.kink:
-                side = v.op.kink(*[x._data for x in v.inputs])
+            for side in v.op.kinks(*[x._data for x in v.inputs]):
                 found.append((v.op.name, float((side > 0.0) - (side < 0.0))))
         return tuple(found)
 
