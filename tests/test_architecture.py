@@ -33,7 +33,7 @@ LAYERS = {
     "show": 3,
     "check": 3, "compiler": 3,
     "steps.py": 4, "stretches.py": 4, "train.py": 4,
-    "cli.py": 5, "play.py": 5, "__main__.py": 5,
+    "cli.py": 5, "play.py": 5, "lab": 5, "__main__.py": 5,
 }  # fmt: skip
 EXTRAS = {
     "anywidget": "show/widget/__init__.py",

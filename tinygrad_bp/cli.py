@@ -27,6 +27,7 @@ EXAMPLES = """examples:
   tinygrad-bp draw "(a*b + c)**2" a=2 b=-3 c=10 -o graph.svg
   tinygrad-bp step "a*b + a" a=2 b=-3 -o page.html
   tinygrad-bp play "tanh(w*x + b)"
+  tinygrad-bp lab site/lab
   tinygrad-bp check "log(x)*sin(y)" x=2 y=3
   tinygrad-bp grad "x**y" x=2 y=3 --order 2 --json
   tinygrad-bp compile "tanh(w*x + b)" --emit matrix
@@ -84,6 +85,19 @@ def play(options: argparse.Namespace) -> int:
 
     _, numbers = formula_of(options, placeholders=True)
     serve(options.formula, numbers, options.port, not options.no_browser)
+    return 0
+
+
+def lab(options: argparse.Namespace) -> int:
+    """Write the laboratory into a folder: pages in which Python itself answers, for any web server."""
+    from pathlib import Path
+
+    from tinygrad_bp.lab.folder import build_lab
+
+    files = build_lab(Path(options.folder), Path(options.pyodide) if options.pyodide else None)
+    size = sum(path.stat().st_size for path in files) / 1e6
+    print(f"laboratory: {len(files)} files, {size:.1f} MB, in {options.folder}")
+    print(f"to see it: {Path(sys.executable).name} -m http.server --directory {options.folder}")
     return 0
 
 
@@ -183,8 +197,8 @@ def completion(options: argparse.Namespace) -> int:
 
 
 COMMANDS = {
-    "explain": explain, "draw": draw, "step": step, "play": play, "check": check, "grad": grad,
-    "compile": compile_, "demo": demo, "info": info, "completion": completion,
+    "explain": explain, "draw": draw, "step": step, "play": play, "lab": lab, "check": check,
+    "grad": grad, "compile": compile_, "demo": demo, "info": info, "completion": completion,
 }  # fmt: skip
 
 
@@ -288,6 +302,10 @@ def make_parser() -> argparse.ArgumentParser:
     made["step"].add_argument("--lang", choices=["en", "zh"], default="en", help="default: en")
     made["play"].add_argument("--port", type=int, default=0, help="default: one that is free")
     made["play"].add_argument("--no-browser", action="store_true", help="only print the address")
+    made["lab"].add_argument("folder", help="where to write it; made if it does not exist")
+    made["lab"].add_argument(
+        "--pyodide", metavar="FILE", help="Pyodide's package, packed; default: npm fetches it"
+    )
     made["grad"].add_argument("--order", type=int, default=1, help="of the highest derivatives; default: 1")
     made["grad"].add_argument("--json", action="store_true", help="as one JSON object")
     emit = ["python", "matrix", "llvm"]

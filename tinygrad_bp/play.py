@@ -17,14 +17,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from tinygrad_bp import Value, stepper
-from tinygrad_bp.engine import newest_first
 from tinygrad_bp.errors import TinygradError
 from tinygrad_bp.formula import FormulaError, parse
+from tinygrad_bp.lab.answer import answer_formula
 
 PAGE = Path(__file__).with_name("play.html")
 MOST_BYTES = 20_000  # of a question
-MOST_NODES = 400  # of a graph that is shown
 MOST_PAGES = 8  # that are kept for a browser to fetch
 SECONDS = 10  # that a browser has to send its question
 START = "tanh(w*x + b)"
@@ -53,27 +51,14 @@ class Server(ThreadingHTTPServer):
 
     def answer(self, question: dict[str, Any]) -> dict[str, Any]:
         """The page for a formula and its numbers. Raises FormulaError for what is not one."""
-        text, numbers = question.get("formula"), question.get("numbers")
-        if not isinstance(numbers, dict):
-            raise FormulaError("numbers is an object, such as {'w': 0.5}")
-        formula = parse(text or self.formula)
-        given = {**self.numbers, **numbers}
-        leaves = {name: Value(_number(name, given.get(name, 1.0)), label=name) for name in formula.names}
-        result = formula(**leaves)
-        if not result.inputs:
-            raise FormulaError(f"{formula.text} has no operation on a name: write one, as in w*2")
-        if (count := len(newest_first([result]))) > MOST_NODES:
-            raise FormulaError(f"the graph has {count} operations; {MOST_NODES} are the limit here")
+        numbers = question.get("numbers")
+        given = {**self.numbers, **numbers} if isinstance(numbers, dict) else numbers
+        found = answer_formula(question.get("formula") or self.formula, given)
         name = secrets.token_urlsafe(16)
-        self.pages[name] = stepper(result).html.encode()
+        self.pages[name] = found.pop("html").encode()
         while len(self.pages) > MOST_PAGES:
             self.pages.popitem(last=False)
-        return {
-            "formula": formula.text,
-            "numbers": {name: f"{leaf.data:g}" for name, leaf in leaves.items()},
-            "said": f"{formula.text} = {result.data:.6g}",
-            "page": f"/page/{name}",
-        }
+        return {**found, "page": f"/page/{name}"}
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -156,15 +141,6 @@ def play(formula: str, numbers: dict[str, float], port: int = 0, browser: bool =
         if browser and not webbrowser.open(server.address):
             print("no browser could be opened: copy the address into one", flush=True)
         server.serve_forever()
-
-
-def _number(name: str, number: Any) -> float:
-    try:
-        if isinstance(number, bool) or len(str(number)) > 400:
-            raise ValueError
-        return float(number)
-    except (TypeError, ValueError):
-        raise FormulaError(f"{name} is {str(number)[:40]!r}: type a number, such as 0.5") from None
 
 
 def _hashes(text: str) -> str:

@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 import tinygrad_bp as tg
+from tinygrad_bp.lab.folder import PAGE as LAB
 from tinygrad_bp.show.playground import FOLDER
 from tinygrad_bp.show.stepper.sealed import PAGE, TITLES
 
@@ -36,7 +37,7 @@ def strings(node):
     for lang in TITLES:
         end = "strings.js" if lang == "en" else f"strings.{lang}.js"
         begin = "" if lang == "en" else "const WORDS = {};"
-        text = "\n".join((folder / end).read_text(encoding="utf-8") for folder in (PAGE, FOLDER))
+        text = "\n".join((folder / end).read_text(encoding="utf-8") for folder in (PAGE, FOLDER, LAB))
         ran = subprocess.run([node, "-e", begin + text + KINDS], capture_output=True, text=True, check=True)
         found[lang] = json.loads(ran.stdout)
     return found
