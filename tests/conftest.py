@@ -24,6 +24,7 @@ NOT_FOUND = {
     "no anywidget found": "of the widget",
     "no marimo found": "in a notebook",
     "no axe-core found": "of accessibility",
+    "no Pyodide from npm": "of the laboratory",
 }
 
 

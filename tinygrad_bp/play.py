@@ -52,7 +52,7 @@ class Server(ThreadingHTTPServer):
     def answer(self, question: dict[str, Any]) -> dict[str, Any]:
         """The page for a formula and its numbers. Raises FormulaError for what is not one."""
         numbers = question.get("numbers")
-        given = {**self.numbers, **numbers} if isinstance(numbers, dict) else numbers
+        given: Any = {**self.numbers, **numbers} if isinstance(numbers, dict) else numbers
         found = answer_formula(question.get("formula") or self.formula, given)
         name = secrets.token_urlsafe(16)
         self.pages[name] = found.pop("html").encode()

@@ -1,6 +1,6 @@
 """What a formula, or lines of Python, are answered: numbers, a page to step through, what was printed.
 
-The formula box of `tinygrad-bp play` asks here, and so does the laboratory, where this file runs in the browser.
+The formula box of `tinygrad-bp play` asks here, and so does the laboratory, where this runs in the browser.
 """
 
 import ast
@@ -10,7 +10,7 @@ import json
 import linecache
 import traceback
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import tinygrad_bp as tg
 from tinygrad_bp.engine import Value, newest_first, tick
@@ -59,19 +59,23 @@ def run_code(code: str, lang: str = "en") -> dict[str, Any]:
     {'printed': '2\\n', 'said': ''}
     """
     if len(code) > MOST_CODE:
-        return {"printed": "", "error": f"the code has {len(code):,} characters; {MOST_CODE:,} are the limit"}
+        error = f"the code has {len(code):,} characters; {MOST_CODE:,} are the limit"
+        return {"printed": "", "error": error}
     linecache.cache[NAME] = (len(code), None, code.splitlines(keepends=True), NAME)
     printed = Printed()
     try:
         with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed), shallow():
             shown = _shown(_last_value(code), lang)
-    except BaseException as error:  # whatever the code raises is the answer, SystemExit too
-        return {"printed": printed.getvalue(), "error": _told(error)}
+    except BaseException as raised:  # whatever the code raises is the answer, SystemExit too
+        return {"printed": printed.getvalue(), "error": _told(raised)}
     return {"printed": printed.getvalue(), **shown}
 
 
 def answer_json(question: str) -> str:
-    """The answer to a question of the laboratory, both as JSON: {"formula": …, "numbers": …} or {"code": …}."""
+    """The answer to a question of the laboratory, both as JSON.
+
+    The question is {"formula": …, "numbers": …} or {"code": …}, and may have a "lang".
+    """
     asked = json.loads(question)
     lang = asked.get("lang", "en")
     try:
@@ -97,7 +101,7 @@ class Printed(io.StringIO):
 class ShallowMode(Mode):
     """Refuses a chain of operations that would end Python in the browser when it is freed."""
 
-    depths: dict[int, int] = {}
+    depths: ClassVar[dict[int, int]] = {}  # of a node, by its number
 
     def apply(self, op: Any, inputs: Any, data: float) -> tuple[Any, Any]:
         depths = self.depths
@@ -130,9 +134,12 @@ def _last_value(code: str) -> Any:
     """Run the code; the value of its last statement if that is an expression, else None."""
     space: dict[str, Any] = {"__name__": "__main__", "tg": tg, "Value": tg.Value, "MLP": tg.MLP}
     body = ast.parse(code, NAME).body
-    last = body.pop() if body and isinstance(body[-1], ast.Expr) else None
-    exec(compile(ast.Module(body, []), NAME, "exec"), space)
-    return None if last is None else eval(compile(ast.Expression(last.value), NAME, "eval"), space)
+    last = body[-1] if body else None
+    if not isinstance(last, ast.Expr):
+        exec(compile(ast.Module(body, []), NAME, "exec"), space)
+        return None
+    exec(compile(ast.Module(body[:-1], []), NAME, "exec"), space)
+    return eval(compile(ast.Expression(last.value), NAME, "eval"), space)
 
 
 def _shown(value: Any, lang: str) -> dict[str, str]:

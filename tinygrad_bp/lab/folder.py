@@ -1,8 +1,8 @@
 """The laboratory as a folder for a static server: `tinygrad-bp lab FOLDER`.
 
-Python for the browser is Pyodide's package of npm, in one pinned version whose digest is checked before a file
-of it is written; npm fetches it.  Two pages, one a language, are put together here; each allows its own
-scripts and those of the pages that it shows, by their hashes, and nothing else.
+Python for the browser is Pyodide's package of npm, in one pinned version whose digest is checked before a
+file of it is written; npm fetches it, or has it in its cache.  Two pages, one a language, are put together
+here; each allows its own scripts and those of the pages that it shows, by their hashes, and nothing else.
 """
 
 import hmac
@@ -27,12 +27,13 @@ from tinygrad_bp.show.stepper.sealed import SCRIPTS, STYLES, page_of
 PYODIDE = "314.0.7"
 DIGEST = "0YvXxEhfEdpLfb/XkM2BFAeMROq0iMUX2bzzH9pOttyMcWkwq+HbE5uyuGD82LN7y2q+SNvi/6V5JEsOlD2R1A=="  # sha512
 TAKEN = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip", "pyodide-lock.json")
+PACKED = (".py", ".js", ".css", ".html", ".txt")  # of the package
 PAGES = {"en": "index.html", "zh": "zh.html"}
 PAGE = Path(__file__).parent / "page"
 PACKAGE = Path(__file__).parents[1]
 NOTICE = f"""\
-pyodide.mjs, pyodide.asm.mjs, pyodide.asm.wasm and python_stdlib.zip are from Pyodide {PYODIDE}, the package pyodide
-of npm, unchanged: Mozilla Public License 2.0; CPython in them: Python Software Foundation License 2.
+pyodide.mjs, pyodide.asm.mjs, pyodide.asm.wasm and python_stdlib.zip are from Pyodide {PYODIDE}, the package
+pyodide of npm, unchanged: Mozilla Public License 2.0; CPython in them: Python Software Foundation License 2.
 tinygrad_bp.zip is the source of tinygrad_bp: MIT License.
 """
 
@@ -70,7 +71,7 @@ def fetch_pyodide() -> bytes:
     if npm is None:
         raise LabError(f"npm is missing: install Node.js, or run on a machine that has it: {by_hand}")
     with tempfile.TemporaryDirectory() as place:
-        command = [npm, "pack", "--silent", "--ignore-scripts", f"pyodide@{PYODIDE}"]
+        command = [npm, "pack", "--silent", "--prefer-offline", "--ignore-scripts", f"pyodide@{PYODIDE}"]
         run = subprocess.run(command, cwd=place, capture_output=True, text=True)
         packed = [*Path(place).glob("*.tgz")]
         if run.returncode or not packed:
@@ -104,11 +105,7 @@ def package_zip() -> bytes:
     with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for path in sorted(PACKAGE.rglob("*")):
             inside = path.relative_to(PACKAGE.parent)
-            if (
-                path.is_file()
-                and path.suffix in (".py", ".js", ".css", ".html", ".txt")
-                and "demos" not in inside.parts
-            ):
+            if path.is_file() and path.suffix in PACKED and "demos" not in inside.parts:
                 entry = zipfile.ZipInfo(inside.as_posix())
                 entry.compress_type = zipfile.ZIP_DEFLATED
                 archive.writestr(entry, path.read_bytes())
@@ -121,7 +118,8 @@ def package_zip() -> bytes:
 def lab_page(lang: str, sizes: dict[str, int]) -> str:
     """The page in a language, which fetches files of these sizes."""
     tables = ["strings.js"] + [f"strings.{lang}.js"] * (lang != "en")
-    data = f"const WORDS = {{}}, LANG = {_json(lang)}, SIZES = {_json([*sizes.items()])}, GALLERY = {_json(GALLERY)};"
+    constants = {"WORDS": {}, "LANG": lang, "SIZES": [*sizes.items()], "GALLERY": GALLERY}
+    data = f"const {', '.join(f'{name} = {_json(value)}' for name, value in constants.items())};"
     script = "\n".join([data, *map(_read, tables), _read("lab.mjs")])
     scripts, styles = [_hash(script)], [_hash(_read("lab.css"))]
     for shown in shown_policies(lang):
@@ -151,7 +149,7 @@ def runner_page() -> str:
 
 
 def shown_policies(lang: str) -> list[str]:
-    """The policies of the pages that the laboratory shows: a frame inside a page obeys that of the page, too."""
+    """The policies of the pages that are shown in a frame here: such a page obeys the policy of both."""
     kinds = [(SCRIPTS, STYLES), (SCRIPTS[:-1] + OWN_SCRIPTS + SCRIPTS[-1:], STYLES + OWN_STYLES)]
     return [page_of({}, "", scripts, styles, lang).html for scripts, styles in kinds]
 

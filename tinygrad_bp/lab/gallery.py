@@ -1,4 +1,4 @@
-"""The laboratory's examples: a formula with its numbers, or lines of Python.  Their titles are in page/strings.js."""
+"""The laboratory's examples: formulas with numbers, lines of Python.  Their titles are in page/strings.js."""
 
 from typing import Any
 
@@ -66,7 +66,8 @@ GALLERY: dict[str, dict[str, Any]] = {
                "numbers": {"w1": "-3", "x1": "2", "w2": "1", "x2": "0", "b": "6.8813735870195432"}},
     "twice": {"formula": "a + a", "numbers": {"a": "3"}},
     "lecture": {"formula": "(a*b + c) * f", "numbers": {"a": "2", "b": "-3", "c": "10", "f": "-2"}},
-    "softmax": {"formula": "-log(exp(a) / (exp(a) + exp(b) + exp(c)))", "numbers": {"a": "2", "b": "1", "c": "-1"}},
+    "softmax": {"formula": "-log(exp(a) / (exp(a) + exp(b) + exp(c)))",
+                "numbers": {"a": "2", "b": "1", "c": "-1"}},
     "attention": {"code": ATTENTION},
     "network": {"code": NETWORK},
     "trace": {"code": TRACE},

@@ -26,11 +26,11 @@ async function load() {
     if (!answer.ok) throw new Error(`${name}: ${answer.status}`);
     const file = await answer.arrayBuffer();
     done += size;
-    say(words.loading(mega(done), mega(all)));
+    progress(words.loading(mega(done), mega(all)));
     return [name, file];
   })));
   await arrived;
-  say(words.starting);
+  progress(words.starting);
   runner.contentWindow.postMessage({files}, "*", Object.values(files));
 }
 
@@ -43,7 +43,7 @@ function send() {
   if (!next) return;
   [asked, next] = [next, null];
   at("stop").disabled = false;
-  say(words.working);
+  progress(words.working);
   runner.contentWindow.postMessage({id: ++number, question: JSON.stringify(asked)}, "*");
 }
 
@@ -51,11 +51,12 @@ addEventListener("message", ({source, data}) => {
   if (source !== runner.contentWindow) return;
   if (data.ready) {
     ready = true;
-    if (at("said").textContent === words.starting) say(words.ready);
+    progress("");
   } else if (data.ended || data.failed) {
     ready = false;
-    say(data.ended ? words.ended : words.failed(data.failed));
     answered();
+    say(data.ended ? words.ended : words.failed(data.failed));
+    progress(data.ended ? words.starting : "");
   } else if (data.id === number && asked) {
     const question = asked;
     answered();
@@ -67,6 +68,7 @@ addEventListener("message", ({source, data}) => {
 function answered() {
   asked = null;
   at("stop").disabled = true;
+  progress("");
 }
 
 function stop() {
@@ -75,11 +77,14 @@ function stop() {
   answered();
   runner.contentWindow.postMessage({stop: true}, "*");
   say(words.stopped);
+  progress(words.starting);
 }
 
 // --- answers -------------------------------------------------------------------------------------------------
 
 const say = text => { at("said").textContent = text; };
+/** What Python is doing now. */
+const progress = text => { at("progress").textContent = text; };
 
 function show(answer, question) {
   say(answer.error ?? answer.said ?? "");
@@ -240,6 +245,9 @@ addEventListener("hashchange", read);
 
 writeWords();
 read();
-load().catch(() => say(words.unserved));
+load().catch(() => {
+  progress("");
+  say(words.unserved);
+});
 
 export {};

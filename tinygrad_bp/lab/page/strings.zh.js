@@ -8,7 +8,7 @@ Object.assign(WORDS, {
     code: "几行 Python；显示最后一行的结果", printed: "打印输出", page: "计算图，单步演示", runner: "Python",
     other: "English", number: name => `${name} 的数值`,
     loading: (done, all) => `正在获取 Python，${done} / ${all} MB`, starting: "正在启动 Python", working: "正在计算",
-    ready: "就绪。", copied: "链接已复制：其中有公式或代码，以及数值。",
+    copied: "链接已复制：其中有公式或代码，以及数值。",
     notCopied: "浏览器不允许复制链接：请从地址栏复制。",
     waits: "这个链接带有 Python 代码。请先阅读；按“运行”后才会执行，不能访问网络和你的文件。",
     corrupt: "这个链接无法读取，或者太长。下面是一些例子。",
