@@ -62,7 +62,7 @@ class Compiled:
         penalty = self.penalty.prepare(Columns("the penalty", []), Update(())) if self.penalty else None
         bound = self.losses.prepare(self.data, update, batches.size, penalty)
         self.update, self.bound = update, bound
-        self.pacing = Pacing(batches.size * bound.kernel.operations())
+        self.pacing = Pacing(batches.size * bound.kernel.code.operations)
 
     @property
     def name(self) -> str:

@@ -8,7 +8,7 @@ backends/llvm/frame.py implement it.
 import time
 from abc import ABC, abstractmethod
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -71,7 +71,7 @@ class Stretch:
 
     update: Update
     rates: "array[float]"  # of each step
-    shared: list[float]  # what the rule takes from the optimizer
+    shared: Sequence[float]  # what the rule takes from the optimizer
     memory: list[list[float]] = field(default_factory=list)
     taken: int = 0  # steps before
     which: int = 0  # of the update's rules

@@ -25,14 +25,13 @@ from tinygrad_bp.compiler.kernel import CODES, Code, Kernel
 from tinygrad_bp.compiler.locks import compiling
 from tinygrad_bp.compiler.lower import lower
 from tinygrad_bp.compiler.roll import roll
-from tinygrad_bp.compiler.rule import Update, descents
+from tinygrad_bp.compiler.rule import Update, descent, descents
 from tinygrad_bp.compiler.schedule import schedule
 from tinygrad_bp.compiler.store import structure_key
 from tinygrad_bp.compiler.tracing import Trace, name_of, trace
 from tinygrad_bp.engine import Value
 from tinygrad_bp.errors import CompileError, NonFiniteError
 from tinygrad_bp.graph_sweep import WeightRow
-from tinygrad_bp.optim import SGD
 from tinygrad_bp.rows import Structure, fill, size_of, structure_of, whole_number
 
 SUMMED = ("value", "grads")  # kernels that add up over the samples
@@ -252,10 +251,9 @@ class CompiledSum(_Compiled):
         lr, momentum = checked_pace("train", lr, momentum)
         bound = self._bind("grads", self._data(columns))
         update = Update(descents())
-        which = int(momentum > 0.0)
-        shared = update.rules[which].shared(SGD([Value(0.0)], momentum=momentum))
+        which, shared = descent(momentum)
         velocity = [[0.0] * len(self._params)] * which
-        pacing = Pacing(bound.columns.count * bound.kernel.operations())
+        pacing = Pacing(bound.columns.count * bound.kernel.code.operations)
         losses = array("d")
         while len(losses) < steps:
             rates = array("d", [lr]) * min(pacing.count, steps - len(losses))

@@ -6,6 +6,7 @@ same results.
 """
 
 from collections.abc import Hashable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from tinygrad_bp.compiler.locks import nudging
@@ -27,6 +28,11 @@ class Code:
         self.rolled, self.widths, self.params, self.seconds = rolled, tuple(widths), params, seconds
         self.machines: dict[Hashable, Any] = {}  # machine code, by what the backend tells apart
         self.runner: Any = None  # generated Python
+
+    @cached_property
+    def operations(self) -> int:
+        """How many of them one evaluation does for a sample, about."""
+        return sum(nest.points * (len(nest.shape) + nest.length) for nest in self.rolled.nests)
 
     def size(self) -> int:
         """The operations in the text of all loops."""
@@ -56,10 +62,6 @@ class Kernel:
         self.rolled, self.widths, self.params = code.rolled, code.widths, code.params
         self.machines = code.machines
         self.memories: dict[Hashable, list[Any]] = {}  # of machine code, that no call uses now
-
-    def operations(self) -> int:
-        """How many of them one evaluation does for a sample, about."""
-        return sum(nest.points * (len(nest.shape) + nest.length) for nest in self.rolled.nests)
 
     def numbers(self) -> list[float]:
         """Parameters and captured Values, as they are now."""

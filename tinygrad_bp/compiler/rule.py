@@ -9,7 +9,7 @@ part of the rule, and another one is traced where they change.
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property, lru_cache
 from typing import Any
 
 from tinygrad_bp import ops
@@ -159,7 +159,15 @@ def rule_of(optimizer: Optimizer) -> Rule:
     return _rules.get(key, lambda: Rule(optimizer))
 
 
+@cache
 def descents() -> tuple[Rule, Rule]:
     """Gradient descent, without momentum and with it."""
     p = Value(0.0)
     return rule_of(SGD([p])), rule_of(SGD([p], momentum=0.5))
+
+
+@lru_cache(maxsize=64)
+def descent(momentum: float) -> tuple[int, tuple[float, ...]]:
+    """Which of them it is, and the numbers that its rule takes from the optimizer."""
+    which = int(momentum > 0.0)
+    return which, tuple(descents()[which].shared(SGD([Value(0.0)], momentum=momentum)))

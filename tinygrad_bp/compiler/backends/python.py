@@ -23,13 +23,11 @@ from tinygrad_bp.compiler.columns import Columns
 from tinygrad_bp.compiler.fuse import fuse
 from tinygrad_bp.compiler.kernel import Kernel
 from tinygrad_bp.compiler.roll import Nest, Rolled, Run, addresses_of, leaf_spaces, points_of, roll
-from tinygrad_bp.compiler.rule import Rule, descents
+from tinygrad_bp.compiler.rule import Rule, descent, descents
 from tinygrad_bp.compiler.schedule import LONGEST, Apply, Kind, Leaf, Space, schedule
 from tinygrad_bp.compiler.spelling import CALLED, COMPARISONS, PRIMITIVES, fold
-from tinygrad_bp.engine import Value
 from tinygrad_bp.errors import CompileError
 from tinygrad_bp.ops import TABLE, Op
-from tinygrad_bp.optim import SGD
 
 SMALL = 4000  # operations: up to here a program is written out
 LONG_LINE = 80  # summands: more than this are never written out
@@ -551,10 +549,12 @@ class Generated(Bound):
         if not (isfinite(value) and all(map(isfinite, self.grads))):
             return nan
         lr, momentum = self._pace
-        rule = descents()[momentum > 0.0]
+        which, shared = descent(momentum)
+        rule = descents()[which]
         kept = [self.velocity] if momentum else []
-        shared = rule.at_step(rule.shared(SGD([Value(0.0)], momentum=momentum)), lr, 1.0, ())
-        moved = runner_of_rule(rule)(shared, [*map(list, zip(self.params, self.grads, *kept))])
+        moved = runner_of_rule(rule)(
+            rule.at_step(shared, lr, 1.0, ()), [*map(list, zip(self.params, self.grads, *kept))]
+        )
         self.params[:] = array("d", [row[0] for row in moved])
         if momentum:
             self.velocity[:] = array("d", [row[1] for row in moved])

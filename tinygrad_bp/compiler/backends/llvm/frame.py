@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from tinygrad_bp.compiler.away import Absence
 from tinygrad_bp.compiler.backends.llvm import native
 from tinygrad_bp.compiler.backends.llvm.blocks import Lanes
 from tinygrad_bp.compiler.backends.llvm.calls import FRAME, LINE, rows_size, sums_size
@@ -22,10 +23,9 @@ from tinygrad_bp.compiler.bound import Bound, Stretch, Use
 from tinygrad_bp.compiler.columns import Columns
 from tinygrad_bp.compiler.kernel import Kernel
 from tinygrad_bp.compiler.locks import compiling
-from tinygrad_bp.compiler.rule import Rule, Update, descents
-from tinygrad_bp.engine import Value, tick
+from tinygrad_bp.compiler.rule import Rule, Update, descent, descents
+from tinygrad_bp.engine import tick
 from tinygrad_bp.errors import CompileError
-from tinygrad_bp.optim import SGD
 from tinygrad_bp.undo import finish
 
 SHARES = 8  # of a batch at most: as many threads can work at once
@@ -99,6 +99,7 @@ class _Memory:
         self.optimizer = array("d", bytes(8 * (kept + 1)))
         self.meeting = (ctypes.c_int64 * (LINE * (2 * threads + 3)))()
         self.stamp = -1  # of the engine's clock, when the scalars were read; -1: they may be others
+        self.absence = Absence(kernel.leaves[: kernel.params])  # of parameters whose numbers are only here
         self.threads, self.buffers = threads, buffers
 
 
@@ -124,7 +125,7 @@ class Native(Bound):
         self.pool = kernel.memories.setdefault(layout, [])
         self.memory = memory = self._memory(layout, most)
         self.pointers, self.views = columns.addresses()
-        self.exposed = False  # whether the memory can be reached from outside
+        self.exposed = False  # whether the memory can be reached from outside, and numbers in it be changed
         results = 8 if rolled.summed else 8 * max(1, columns.count * len(rolled.outputs))
         self.results, self.rates = array("d", bytes(results)), array("d", [0.0])
         self.shared: array[float] = array("d", [0.0])
@@ -158,6 +159,10 @@ class Native(Bound):
         if not self.exposed:
             self.exposed = True
             self.pool.append(self.memory)
+
+    def expose(self) -> None:
+        self.memory.absence.end()
+        self.exposed = True
 
     def read(self) -> None:
         """Take them only if some Value was made or set since, or someone else can write to the memory."""
@@ -224,7 +229,7 @@ class Native(Bound):
 
     @property
     def params(self) -> memoryview:
-        self.exposed = True
+        self.expose()
         return memoryview(self.memory.scalars)[: self.kernel.params]
 
     @property
@@ -233,7 +238,7 @@ class Native(Bound):
 
     @property
     def grads(self) -> memoryview:
-        self.exposed = True
+        self.expose()
         rolled = self.kernel.rolled
         return memoryview(self.memory.sums if rolled.summed else self.results)[: len(rolled.outputs) - 1]
 
@@ -247,20 +252,18 @@ class Native(Bound):
         return self._baked("descend")
 
     def _baked(self, name: str) -> Any:
-        self.exposed = True
+        self.expose()
         if self.threads > 1:
             return lambda: self.go(name)
-        work = self.columns.count * self.kernel.operations()
+        work = self.columns.count * self.kernel.code.operations
         keep = self.frame, self.memory, self.pointers, self.views, self.results
         return self.machine.baked(name, keep, ctypes.addressof(self.frame), brief=work < BRIEF)
 
     def paced(self) -> None:
         if self.update and len(self.update.rules) > 1:  # plain descent
             lr, momentum = self._pace
-            which = int(momentum > 0.0)
-            optimizer = SGD([Value(0.0)], momentum=momentum)
-            self.rates = array("d", [lr])
-            self.shared = array("d", [*self.update.rules[which].shared(optimizer), 0.0])
+            which, shared = descent(momentum)
+            self.rates, self.shared = array("d", [lr]), array("d", [*shared, 0.0])
             self.set(rates=self.rates, shared=self.shared, rule=which, t=1.0)
 
     def take(self, stretch: Stretch) -> None:
@@ -271,6 +274,7 @@ class Native(Bound):
         self.read()
         before, memory.stamp = memory.stamp, -1  # an exception may come from here on
         starting = memory.scalars[: self.kernel.params], memory.optimizer[:]
+        memory.absence.lend(starting[0])
         losses = array("d", bytes(8 * max(1, len(stretch.rates))))
         frames, keep = self.frames(stretch, losses)
         try:
@@ -322,9 +326,12 @@ class Native(Bound):
             fill(frames, steps=frames[PLACE["done"]])
             self.go("train", frames)
             fill(frames, spoilt=0)
-        kernel.write_back(memory.scalars[: kernel.params])
-        now, expected = tick(), before + kernel.params + 1
-        memory.stamp = now if now == expected else -1  # another thread may have set a Value meanwhile
+        ticks = 1
+        if self.exposed or not memory.absence.go(memory.scalars):
+            kernel.write_back(memory.scalars[: kernel.params])
+            ticks += kernel.params
+        now = tick()
+        memory.stamp = now if now == before + ticks else -1  # another thread may have set a Value meanwhile
         for column, numbers in zip(kept, stretch.memory):
             numbers[:] = column.tolist()
         done = frames[PLACE["done"]]
