@@ -16,7 +16,8 @@ PUBLIC = {  # where the names come from; all operations of ops.py come on top
     "nn": "Module Neuron Layer MLP",
     "train": "fit History",
     "checkpoint": "save load",
-    "transforms": "grad value_and_grad gradients jacobian hessian hvp jvp vjp",
+    "transforms": "grad value_and_grad gradients jacobian jacfwd jacrev hessian hvp jvp vjp vmap "
+    "stop_gradient",
     "compiler": "compile",
     "check.gradcheck": "gradcheck",
     "check.audit": "audit Audit audit_update layers",

@@ -467,7 +467,9 @@ take       = op("take",       floats.take,       lambda o, *xs: take_partials(xs
 nan_if     = op("nan_if",     floats.nan_if,     lambda o, r, d: (0.0, nan_if(r, 1.0)),
                 tex="{1}")
 
-# steps: no derivative anywhere, the path ends here
+# no derivative anywhere, the path ends here: by intention, and the steps, which are flat
+stop_gradient = op("stop_gradient", lambda x: identity(x), None,
+                tex=r"\operatorname{{stop}}({0})", composite=True)
 gt         = op("gt",         floats.gt,         None,
                 tex="[{0} > {1}]", sign=">",
                 kink=lambda x, y: x - y)

@@ -1,4 +1,4 @@
-"""Functions from functions to derivatives: grad, value_and_grad, vjp, jvp, jacobian, hessian, hvp.
+"""Functions from functions to derivatives: grad, value_and_grad, vjp, jvp, jacobian, hessian, hvp; and vmap.
 
 They call your function on new leaves, run the sweep of `engine.py`, and change no `.grad`. Results are
 floats; they are Values, and can be differentiated again, if an argument is a Value or another transform is
@@ -16,7 +16,8 @@ from tinygrad_bp.engine import Value, edges, newest_first, sweep
 from tinygrad_bp.floats import to_float
 from tinygrad_bp.graph_sweep import gather, sweep_graph
 from tinygrad_bp.modes import entered
-from tinygrad_bp.ops import identity as IDENTITY, ne as NE, where as WHERE
+from tinygrad_bp.ops import identity as IDENTITY, ne as NE, stop_gradient as STOP_GRADIENT, where as WHERE
+from tinygrad_bp.rows import is_row
 
 Function = Callable[..., Any]
 
@@ -81,15 +82,7 @@ def value_and_grad(
     """
 
     def both(*xs: Any, **keywords: Any) -> tuple[Any, Any]:
-        places = _places(argnums, len(xs), _name(f))
-
-        @wraps(f, updated=())
-        def of_chosen(*chosen: Any) -> Any:
-            given = {**dict(enumerate(xs)), **dict(zip(places, chosen))}
-            return f(*given.values(), **keywords)
-
-        outer = any(isinstance(x, Value) for x in _flat(xs))
-        out, leaves, recorded = _called(of_chosen, tuple(xs[i] for i in places), outer)
+        out, leaves, recorded = _called_with(f, argnums, xs, keywords)
         aux: Any = None
         if has_aux:
             if not isinstance(out, tuple) or len(out) != 2:
@@ -105,7 +98,7 @@ def value_and_grad(
         if has_aux:
             plain = (x.data if isinstance(x, Value) and not recorded else x for x in _flat(aux))
             value = (value, _like(aux, plain))
-        return value, tuple(gs) if isinstance(argnums, Sequence) else _one_or_all(gs)
+        return value, _as_chosen(gs, argnums)
 
     return both
 
@@ -152,28 +145,54 @@ def jvp(f: Function, xs: Sequence[Any], ts: Sequence[Any]) -> tuple[Any, Any]:
     return _unwrapped(out, recorded), _like(out, moved)
 
 
-def jacobian(f: Function) -> Function:
+def jacobian(f: Function, argnums: int | Sequence[int] | None = None) -> Function:
     """The function that returns, for each output of f, its derivatives by all arguments, as `grad` does.
+
+    f is called once, and the sweep runs backward once for each output. JAX's name `jacrev` is the same
+    function; `jacfwd` gives the same numbers by forward mode.
 
     >>> jacobian(lambda xs: [xs[0] * xs[1], xs[0] ** 2])([2.0, 3.0])
     [[3.0, 2.0], [4.0, 0.0]]
     """
 
-    def rows(*xs: Any) -> Any:
-        out, leaves, recorded = _called(f, xs)
-        each = [_one_or_all(gradients(_value(o), list(leaves), create_graph=recorded)) for o in _flat(out)]
-        return _like(out, iter(each))
+    def rows(*xs: Any, **keywords: Any) -> Any:
+        out, leaves, recorded = _called_with(f, argnums, xs, keywords)
+        each = [gradients(_value(o), list(leaves), create_graph=recorded) for o in _flat(out)]
+        return _like(out, (_as_chosen(gs, argnums) for gs in each))
 
     return rows
 
 
-def hessian(f: Function) -> Function:
+jacrev = jacobian
+
+
+def jacfwd(f: Function, argnums: int | Sequence[int] | None = None) -> Function:
+    """`jacobian` by forward mode: f is called once, and tangents move forward once for each input.
+
+    Up to the last digits the two are equal. The work differs: for few inputs and many outputs this one
+    does less.
+
+    >>> jacfwd(lambda xs: [xs[0] * xs[1], xs[0] ** 2])([2.0, 3.0])
+    [[3.0, 2.0], [4.0, 0.0]]
+    """
+
+    def rows(*xs: Any, **keywords: Any) -> Any:
+        out, leaves, recorded = _called_with(f, argnums, xs, keywords)
+        outputs, one = [*map(_value, _flat(out))], Value(1.0) if recorded else 1.0
+        columns = [[*_push({x: one}, outputs, recorded)] for x in _flat(leaves)]
+        each = [_like(list(leaves), iter([column[i] for column in columns])) for i in range(len(outputs))]
+        return _like(out, (_as_chosen(gs, argnums) for gs in each))
+
+    return rows
+
+
+def hessian(f: Function, argnums: int | Sequence[int] | None = None) -> Function:
     """The function that returns the second derivatives of f: the jacobian of its gradient.
 
     >>> hessian(lambda xs: xs[0] ** 2 * xs[1])([2.0, 3.0])
     [[6.0, 4.0], [4.0, 0.0]]
     """
-    return jacobian(grad(f))
+    return jacobian(grad(f, argnums), argnums)
 
 
 def hvp(f: Function, xs: Sequence[Any], ts: Sequence[Any]) -> Any:
@@ -183,6 +202,90 @@ def hvp(f: Function, xs: Sequence[Any], ts: Sequence[Any]) -> Any:
     [46.0, 4.0]
     """
     return jvp(grad(f), xs, ts)[1]
+
+
+def stop_gradient(x: Any) -> Any:
+    """The same number, or nested lists of them, through which no gradient flows: a node, without a slope.
+
+    In compiled code as well, where `v.detach()`, which makes a new leaf of a number, is an error.
+
+    >>> grad(lambda x: stop_gradient(x) * x)(3.0)
+    3.0
+    """
+    return _like(x, (STOP_GRADIENT(leaf) for leaf in _flat(x)))
+
+
+def vmap(f: Function, in_axes: int | Sequence[int | None] | None = 0) -> Function:
+    """The function that calls f on each entry of lists, and returns lists: one loop, written as JAX does.
+
+    `in_axes` says of each argument whether it is a list of entries (0) or the same for all (None). Of a dict
+    each list has an entry, and an f that returns a tuple or a dict gives one of lists. Arguments given by
+    keyword are lists of entries. Raises TypeError for an argument that is no list, ValueError for lists of
+    unequal lengths and for other axes. It is as fast as the loop; a compiled function has `map`, which is
+    machine code.
+
+    >>> vmap(lambda w, x: w[0] * x + w[1], in_axes=(None, 0))([3.0, 1.0], [0.0, 1.0, 2.0])
+    [1.0, 4.0, 7.0]
+    >>> vmap(grad(lambda w, x: w * x**2, argnums=0), in_axes=(None, 0))(1.0, [1.0, 2.0])
+    [1.0, 4.0]
+    """
+
+    def mapped(*xs: Any, **keywords: Any) -> Any:
+        axes = list(in_axes) if isinstance(in_axes, Sequence) else [in_axes] * len(xs)
+        if len(axes) != len(xs):
+            raise ValueError(
+                f"vmap: in_axes has {len(axes)} entries, and {_name(f)} was given {len(xs)} arguments by "
+                "position: give one for each"
+            )
+        for axis in axes:
+            if axis is not None and (axis != 0 or isinstance(axis, bool)):
+                raise ValueError(
+                    f"vmap: in_axes has 0, for a list of entries, and None, for an argument that is the same "
+                    f"for all, not {axis!r}: for columns write list(zip(*rows))"
+                )
+        named = [(f"argument {i}", x) for i, (x, axis) in enumerate(zip(xs, axes)) if axis == 0]
+        sizes = dict(_sizes(_name(f), [*named, *keywords.items()]))
+        if not sizes:
+            raise ValueError(f"vmap: no argument of {_name(f)} is a list of entries: call it as it is")
+        (name, n), *others = sizes.items()
+        for other, m in others:
+            if m != n:
+                raise ValueError(f"vmap: {name} of {_name(f)} has {n} entries, and {other} has {m}")
+        results = []
+        for i in range(n):
+            chosen = [x if axis is None else _entry(x, i) for x, axis in zip(xs, axes)]
+            results.append(f(*chosen, **{key: _entry(x, i) for key, x in keywords.items()}))
+        return _stacked(results)
+
+    return mapped
+
+
+def _sizes(name: str, named: Sequence[tuple[str, Any]]) -> Iterator[tuple[str, int]]:
+    """(where it is, the length) of each list that vmap goes through."""
+    for place, x in named:
+        if isinstance(x, dict):
+            yield from _sizes(name, [(f"{place}[{key!r}]", part) for key, part in x.items()])
+        elif not is_row(x):
+            raise TypeError(
+                f"vmap: {place} of {name} is {x!r}, and is to be a list of entries: for an argument that is "
+                "the same for all, in_axes has None in its place"
+            )
+        else:
+            yield place, len(x)
+
+
+def _entry(x: Any, i: int) -> Any:
+    return {key: _entry(part, i) for key, part in x.items()} if isinstance(x, dict) else _without_arrays(x)[i]
+
+
+def _stacked(results: Sequence[Any]) -> Any:
+    """A tuple or dict of lists, for a list of tuples or dicts."""
+    first = results[0] if results else None
+    if isinstance(first, tuple):
+        return tuple(_stacked(part) for part in zip(*results))
+    if isinstance(first, dict):
+        return {key: _stacked([result[key] for result in results]) for key in first}
+    return list(results)
 
 
 # --- forward mode -------------------------------------------------------------------------------------------
@@ -232,6 +335,21 @@ def _places(argnums: int | Sequence[int] | None, count: int, name: str) -> list[
                 "are counted from 0, and an argument to differentiate by is not given by keyword"
             )
     return [i % count for i in places]
+
+
+def _called_with(
+    f: Function, argnums: int | Sequence[int] | None, xs: tuple[Any, ...], keywords: Mapping[str, Any]
+) -> tuple[Any, tuple[Any, ...], bool]:
+    """As `_called`, where only some of the arguments become leaves."""
+    places = _places(argnums, len(xs), _name(f))
+
+    @wraps(f, updated=())
+    def of_chosen(*chosen: Any) -> Any:
+        given = {**dict(enumerate(xs)), **dict(zip(places, chosen))}
+        return f(*given.values(), **keywords)
+
+    outer = any(isinstance(x, Value) for x in _flat(xs))
+    return _called(of_chosen, tuple(xs[i] for i in places), outer)
 
 
 def _called(f: Function, xs: tuple[Any, ...], recorded: bool = False) -> tuple[Any, tuple[Any, ...], bool]:
@@ -300,8 +418,9 @@ def _shape(tree: Any) -> str:
     return "[" + ", ".join(map(_shape, tree)) + "]"
 
 
-def _one_or_all(gs: Sequence[Any]) -> Any:
-    return gs[0] if len(gs) == 1 else tuple(gs)
+def _as_chosen(gs: Sequence[Any], argnums: int | Sequence[int] | None) -> Any:
+    """A tuple, or what is there alone where one argument was chosen, or given."""
+    return gs[0] if len(gs) == 1 and not isinstance(argnums, Sequence) else tuple(gs)
 
 
 def _value(x: Any) -> Value:

@@ -1,4 +1,4 @@
-"""The transforms: grad, value_and_grad, gradients, vjp, jvp, jacobian, hessian, hvp.
+"""The transforms: grad, value_and_grad, gradients, vjp, jvp, jacobian, hessian, hvp; and vmap.
 
 Shapes first: results follow the arguments. Then derivatives of any order against mpmath, what must agree with
 what (vjp with jvp, hvp with hessian), and the traps of nesting: two meanings of one Value, closures, graphs
@@ -22,10 +22,14 @@ from tinygrad_bp import (
     gradients,
     hessian,
     hvp,
+    jacfwd,
     jacobian,
+    jacrev,
     jvp,
+    stop_gradient,
     value_and_grad,
     vjp,
+    vmap,
 )
 
 some = st.floats(-2.0, 2.0)
@@ -166,6 +170,90 @@ def test_gradients_follow_their_inputs():
     assert gradients(out, [out, Value(1.0)]) == [1.0, 0.0]
     again = gradients(out, [x], create_graph=True)
     assert gradients(again[0], [x, y]) == [8.0, 6.0]
+
+
+def test_jacfwd_is_jacobian_by_forward_mode():
+    def f(p, x):
+        return {"a": p["w"] * x[0], "b": [tg.sin(x[1]) * p["w"], tg.max(x[0], 1.0)]}
+
+    assert jacrev is jacobian
+    arguments = {"w": 3.0}, [5.0, 0.5]
+    for more in ({}, {"argnums": 0}, {"argnums": (1,)}, {"argnums": (1, 0)}):
+        forward, reverse = jacfwd(f, **more)(*arguments), jacrev(f, **more)(*arguments)
+        assert str(forward) == str(reverse)  # the nesting, too
+    assert jacfwd(f, argnums=0)(*arguments)["a"] == {"w": 5.0}
+    assert jacfwd(lambda x, scale: x * scale)(2.0, scale=3.0) == 3.0
+    assert jacfwd(lambda x: [])(2.0) == []
+    assert hessian(lambda w, x: w * w * x, argnums=0)(2.0, 3.0) == 6.0
+    assert hessian(lambda w, x: w * w * x, argnums=(0, 1))(2.0, 3.0) == ((6.0, 4.0), (4.0, 0.0))
+    assert hessian(lambda x: x**3)(2.0) == jacfwd(grad(lambda x: x**3))(2.0) == 12.0
+    assert gradients(jacfwd(lambda x: x**3)(x := Value(2.0)), x) == 12.0
+
+
+# --- a loop over lists --------------------------------------------------------------------------------------
+
+
+def test_vmap_calls_a_function_on_each_entry():
+    assert vmap(lambda x: x * x)([1.0, 2.0, 3.0]) == [1.0, 4.0, 9.0]
+    assert vmap(lambda row, x: row[0] * x + row[1], in_axes=(None, 0))([2.0, 1.0], [0.0, 1.0]) == [1.0, 3.0]
+    assert vmap(lambda x, y: x + y, in_axes=[0, None])([1, 2], 10) == [11, 12]
+    assert vmap(vmap(lambda x: -x))([[1.0], [2.0, 3.0]]) == [[-1.0], [-2.0, -3.0]]
+    assert vmap(lambda x, k: k * x)([1.0, 2.0], k=[3.0, 4.0]) == [3.0, 8.0]
+    assert vmap(lambda row: row[1])(np.array([[1.0, 2.0], [3.0, 4.0]])) == [2.0, 4.0]
+    assert vmap(lambda p: p["a"] - p["b"])({"a": [5.0, 6.0], "b": [1.0, 1.0]}) == [4.0, 5.0]
+    assert vmap(lambda x: x)([]) == []
+
+
+def test_vmap_of_a_tuple_or_dict_is_one_of_lists():
+    assert vmap(lambda x: (x, {"twice": 2 * x}))([1, 2]) == ([1, 2], {"twice": [2, 4]})
+    assert vmap(lambda x: [x, x])([1, 2]) == [[1, 1], [2, 2]]
+
+    def loss(p, x, y):
+        return (p["w"] * x - y) ** 2
+
+    each = vmap(value_and_grad(loss, argnums=0), in_axes=(None, 0, 0))
+    assert each({"w": 2.0}, [1.0, 3.0], [0.0, 5.0]) == ([4.0, 1.0], {"w": [4.0, 6.0]})
+
+
+def test_vmap_is_differentiated_and_compiled_as_a_loop_is():
+    square = vmap(lambda x: x * x)
+    assert jacobian(square)([1.0, 2.0]) == [[2.0, 0.0], [0.0, 4.0]]
+    assert grad(lambda xs: sum(square(xs)))([1.0, 2.0]) == [2.0, 4.0]
+    assert tg.compile(square)([1.0, 2.0]) == [1.0, 4.0]
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "told"),
+    [
+        (lambda f: vmap(f)([1.0], 2.0), TypeError, "argument 1 of f is 2.0, and is to be a list"),
+        (lambda f: vmap(f)([1.0], y=2.0), TypeError, "vmap: y of f is 2.0"),
+        (lambda f: vmap(f)([1.0, 2.0], [1.0]), ValueError, "argument 0 of f has 2 entries, and argument 1"),
+        (lambda f: vmap(f)({"a": [1.0], "b": []}, [1.0]), ValueError, r"argument 0\['a'\] of f has 1 "),
+        (lambda f: vmap(f, in_axes=(0,))([1.0], [2.0]), ValueError, "in_axes has 1 entries, and f was given"),
+        (lambda f: vmap(f, in_axes=1)([1.0], [2.0]), ValueError, r"not 1: for columns write list\(zip"),
+        (lambda f: vmap(f, in_axes=None)([1.0], [2.0]), ValueError, "no argument of f is a list of entries"),
+    ],
+)  # fmt: skip
+def test_what_vmap_cannot_go_through(call, error, told):
+    def f(x, y):
+        return x + y
+
+    with pytest.raises(error, match=told):
+        call(f)
+
+
+def test_stop_gradient_keeps_the_number_and_ends_the_path():
+    assert grad(lambda x: stop_gradient(x) * x)(3.0) == 3.0
+    assert grad(lambda x: stop_gradient(x))(3.0) == 0.0
+    assert jvp(lambda x: stop_gradient(x) * x, (3.0,), (1.0,)) == (9.0, 3.0)
+    assert hessian(lambda x: stop_gradient(x) * x * x)(3.0) == 6.0
+    assert stop_gradient([1.0, (2.0, {"a": 3})]) == [1.0, (2.0, {"a": 3.0})]
+    x = Value(3.0)
+    y = x.stop_gradient() * x
+    y.backward()
+    assert (x.grad, y.inputs[0].op.name) == (3.0, "stop_gradient")
+    step = tg.compile(lambda z: stop_gradient(x * z) * x, params=[x])
+    assert step.value_and_grad([2.0])[1][0] == 6.0
 
 
 # --- values, or floats --------------------------------------------------------------------------------------

@@ -250,6 +250,7 @@ ROWS: dict[str, Row] = {
     "ne": Row(lambda x, y: mpf(x != y)),
     "sign": Row(mp.sign),
     "step": Row(lambda x: mpf(x > 0)),
+    "stop_gradient": Row(lambda x: x),
     "floor": Row(mp.floor),
     "ceil": Row(mp.ceil),
     "round": Row(mp.nint),

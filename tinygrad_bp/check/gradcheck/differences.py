@@ -29,7 +29,7 @@ from tinygrad_bp.check.gradcheck.quotients import (
 )
 from tinygrad_bp.check.gradcheck.subject import Call, Sides, Subject
 from tinygrad_bp.diagnosis import non_finite
-from tinygrad_bp.engine import Value, dot, edges, sweep
+from tinygrad_bp.engine import Value, dot, edges, newest_first, sweep
 from tinygrad_bp.modes import entered
 from tinygrad_bp.transforms import _push, gradients
 
@@ -87,6 +87,16 @@ class Report:
 
     def __bool__(self) -> bool:
         return not self.reasons
+
+    def add(self, other: "Report") -> None:
+        """The rows, reasons and notes of one output, which give its name if there are several."""
+        of, to = (f"{other.name} by ", f"{other.name}: ") if other.name else ("", "")
+        for mine, others in zip(
+            (self.rows, self.forward, self.second), (other.rows, other.forward, other.second)
+        ):
+            mine += [row._replace(name=of + row.name) for row in others]
+        self.reasons += [to + reason for reason in other.reasons]
+        self.notes += [note for note in other.notes if note not in self.notes]
 
     @property
     def all_rows(self) -> list[Row]:
@@ -294,14 +304,15 @@ def gradcheck(
 ) -> Report:
     """Compare derivatives of f at the inputs with difference quotients; the report is true if they agree.
 
-    Inputs are numbers, Values or (nested) lists of them, and f returns one number, as for `grad`. `params`
-    are leaf Values that f takes from outside, such as `model.parameters()`; they get their numbers back. Each
+    Inputs are numbers, Values or (nested) lists of them. f returns one number, as for `grad`, or several, in
+    lists, tuples or dicts: each is checked, and rows and reasons name it, as output[0]. `params` are leaf
+    Values that f takes from outside, such as `model.parameters()`; they get their numbers back. Each
     derivative may be off by `rtol`, relative, and by the rounding of the quotient; each partial of each
     operation by 1e-6. `order=1` leaves second derivatives out. The method "central" takes one quotient with
     h = 1e-5 · max(1, |x|), "five-point" two, "richardson" as many as help. Above `samples` inputs that many
-    are drawn with `seed`, besides one direction through all of them. With `raise_on_fail` a report that is
-    false is raised, as AssertionError. Raises TypeError or ValueError for inputs or results that are not
-    finite real numbers.
+    are drawn with `seed`, besides one direction through all of them; and of outputs that many. With
+    `raise_on_fail` a report that is false is raised, as AssertionError. Raises TypeError or ValueError for
+    inputs or results that are not finite real numbers.
 
     >>> from tinygrad_bp import tanh
     >>> bool(gradcheck(lambda w, x: tanh(w[0] * x + w[1]), [0.5, 0.1], 2.0))
@@ -322,29 +333,56 @@ def gradcheck(
     if not (isinstance(rtol, (int, float)) and 0.0 < rtol < 1.0):
         raise ValueError(f"gradcheck: rtol is a number between 0 and 1, not {rtol!r}")
     subject = Subject(f, inputs, params)
+    rng = random.Random(seed)
     with subject.at(subject.numbers) as call:
-        check = Check(subject, call, Comparison(subject, method, rtol, call.sides()), samples, seed)
-        if check.is_repeatable() and check.is_finite():
-            check.first_order()
-            check.forward_mode()
-            if order == 2 and not call.plain:
-                check.second_order()
-            check.verdict()
-    if raise_on_fail and not check.made:
-        raise AssertionError(repr(check.made))
-    return check.made
+        made = Report(subject.name, findings=check_nodes(newest_first(call.outputs), samples, rng))
+        returned = ", ".join(repr(out._data) for out in call.outputs[:3]) + ", …" * (len(call.outputs) > 3)
+    made.reasons += made.findings.wrong.values()
+    drawn = len(subject.outputs) > samples
+    if drawn:
+        made.notes.append(f"{samples} of {len(subject.outputs)} outputs drawn at random")
+    places = range(len(subject.outputs))
+    for subject.place in sorted(rng.sample(places, samples)) if drawn else places:
+        with subject.at(subject.numbers) as call:
+            comparison = Comparison(subject, method, rtol, call.sides())
+            made.add(Check(subject, call, comparison, samples, seed, made.findings).run(order))
+    if made.rows and all(row.verdict == UNUSED for row in made.rows):
+        names = ", ".join(subject.names[:3]) + ", …" * (len(subject.names) > 3)
+        made.reasons.append(
+            f"nothing checked: {subject.name} returned {returned}, which depends on none of its inputs "
+            f"({names}). For Values that it takes from outside, say params=[...]"
+        )
+    if raise_on_fail and not made:
+        raise AssertionError(repr(made))
+    return made
 
 
 class Check:
-    """One run of gradcheck, on a call of its subject."""
+    """The check of one output of the subject, on a call of it."""
 
-    def __init__(self, subject: Subject, call: Call, comparison: Comparison, samples: int, seed: int) -> None:
+    def __init__(
+        self,
+        subject: Subject,
+        call: Call,
+        comparison: Comparison,
+        samples: int,
+        seed: int,
+        findings: Findings,
+    ) -> None:
         self.subject, self.call, self.comparison, self.samples = subject, call, comparison, samples
         self.rng = random.Random(seed)
         self.gradient = call.gradient()
-        self.made = Report(subject.name, findings=check_nodes(call.nodes(), samples, self.rng))
-        self.made.reasons += self.made.findings.wrong.values()
+        self.made = Report(subject.outputs[subject.place], findings=findings)
         self.ways = self.directions()
+
+    def run(self, order: int) -> Report:
+        if self.is_repeatable() and self.is_finite():
+            self.first_order()
+            self.forward_mode()
+            if order == 2 and not self.call.plain:
+                self.second_order()
+            self.verdict()
+        return self.made
 
     def is_repeatable(self) -> bool:
         """Whether a second call with the same inputs gives the same; else there is no slope to speak of."""
@@ -442,23 +480,16 @@ class Check:
     # --- what it means --------------------------------------------------------------------------------------
 
     def verdict(self) -> None:
-        made, names = self.made, self.subject.names
+        made = self.made
         wrong = [row for row in made.all_rows if row.verdict in FAILED]
-        if all(row.verdict == UNUSED for row in made.rows):
-            more = ", …" if len(names) > 3 else ""
-            made.reasons.append(
-                f"nothing checked: {self.subject.name} returned {self.call.out._data!r}, which depends on "
-                f"none of its inputs ({', '.join(names[:3])}{more}). For Values that it takes from "
-                "outside, say params=[...]"
-            )
-        elif wrong and not made.reasons:
+        if wrong and not made.findings.wrong:
             made.reasons.append(self.reason(wrong[0]))
         if any(row.verdict == UNSURE for row in made.all_rows):
             made.notes.append(
                 "cancellation: the quotient's own rounding exceeds the tolerance, so it proves little; "
                 "the operations are still checked one by one"
             )
-        if made.kinks and made:
+        if made.kinks and not wrong:
             made.notes.append("within the step there is a kink: a slope between those to both sides is right")
 
     def reason(self, row: Row) -> str:
@@ -490,7 +521,8 @@ class Check:
             )
         return (
             f"every partial is right where it is recorded, but {name} also depends on {row.name} past the "
-            "graph: does it read a number (v.data, v.grad, v.detach()), or compute under no_grad()?"
+            "graph: does it read a number (v.data, v.grad, v.detach()), stop the gradient, or compute under "
+            "no_grad()?"
         )
 
 

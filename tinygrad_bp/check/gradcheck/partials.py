@@ -25,7 +25,7 @@ from tinygrad_bp.check.gradcheck.quotients import (
 )
 from tinygrad_bp.engine import Value
 from tinygrad_bp.errors import describe
-from tinygrad_bp.ops import OPS, Op
+from tinygrad_bp.ops import OPS, Op, stop_gradient as STOP_GRADIENT
 
 LOCAL = 5e-7  # relative: what a partial may be off by; half of what is to be found, as quotients err too
 SCALES = 4  # so many lengths of steps at most: 1, the operand, other operands
@@ -46,7 +46,8 @@ def check_nodes(nodes: Iterable[Value], samples: int, rng: random.Random) -> Fin
     """The partials of inner nodes: at most `samples` nodes of each operation, and operands of each node."""
     kinds: dict[Op, list[Value]] = defaultdict(list)
     for v in nodes:
-        kinds[v.op].append(v)
+        if v.op is not STOP_GRADIENT:  # which is to have a slope and no partial
+            kinds[v.op].append(v)
     found = Findings(operations=len({op.name for op in kinds}))
     for op, members in kinds.items():
         for v in members if len(members) <= samples else rng.sample(members, samples):

@@ -1,4 +1,4 @@
-"""The function under check, as a function of a flat list of numbers.
+"""The function under check, as a function of a flat list of numbers; of one of its outputs at a time.
 
 It is called on leaves of its own, once for each set of numbers, and gives back its result, its gradient and
 on which side of its kink each operation is.  It is noted here if f changes its inputs.
@@ -23,11 +23,12 @@ Sides = tuple[tuple[str, float], ...]
 
 
 class Call(NamedTuple):
-    """One call: the result (a Value, or the plain number it was) and the leaves it was made from."""
+    """One call: its outputs, the one under check, whether that was a plain number, and the leaves."""
 
+    outputs: list[Value]
     out: Value
-    leaves: list[Value]
     plain: bool
+    leaves: list[Value]
 
     def nodes(self) -> list[Value]:
         return newest_first([self.out])
@@ -67,12 +68,15 @@ class Subject:
         self.names = [name for name, _ in entries]
         self.numbers = [x for _, x in entries]
         self.changed: list[str] = []  # what f did to its inputs
+        self.outputs: list[str] = []  # their names, known after a call; "" where f returns one number
+        self.place = 0  # of the output under check
 
     @contextmanager
     def at(self, xs: Numbers) -> Iterator[Call]:
         """f called at these numbers; parameters have them inside the `with`, where sweeps read them.
 
-        Graphs made before stay valid. Raises TypeError for a result that is not a single number.
+        Graphs made before stay valid. Raises TypeError for a result that is neither a number nor numbers in
+        lists, tuples or dicts, and for one that has another structure than before.
         """
         count = len(xs) - len(self.params)
         leaves = [*map(Value, xs[:count]), *self.params]
@@ -96,18 +100,30 @@ class Subject:
                 self.changed.append(f"{name} was {x!r} before the call, and {leaf._data!r} after it")
         if repr([_shape(a) for a in arguments]) != before:
             self.changed.append("a list among its arguments has other entries after the call")
-        plain = not isinstance(result, Value)
-        return Call(Value(self._number(result)) if plain else result, leaves, plain)
+        names, found = zip(*self._found("", result))
+        if names != tuple(self.outputs or names):
+            raise TypeError(
+                f"gradcheck: {self.name} returned {len(found)} numbers, and {len(self.outputs)} before, or "
+                "under other names: it has to return the same structure for all inputs"
+            )
+        self.outputs = [*names]
+        outputs = [x if isinstance(x, Value) else Value(x) for x in found]
+        return Call(outputs, outputs[self.place], not isinstance(found[self.place], Value), leaves)
 
-    def _number(self, result: Any) -> float:
+    def _found(self, place: str, result: Any) -> Iterator[tuple[str, Any]]:
+        """(name, number) of each output."""
+        if isinstance(result, (list, tuple, dict)) and result:
+            for key, part in result.items() if isinstance(result, dict) else enumerate(result):
+                yield from self._found(f"{place or 'output'}[{key!r}]", part)
+            return
         try:
-            return to_float(result)
+            yield place, result if isinstance(result, Value) else to_float(result)
         except TypeError:
             kind = type(result).__name__
             what = f"a {kind} of {len(result)}" if hasattr(result, "__len__") else repr(result)
-            hint = "is a return missing?" if result is None else "check one number, or a sum of them"
             raise TypeError(
-                f"gradcheck needs a function that returns one number, and {self.name} returned {what}: {hint}"
+                f"gradcheck needs a function that returns numbers, and {self.name} returned {what}"
+                f"{f' as {place}' if place else ''}{': is a return missing?' if result is None else ''}"
             ) from None
 
     def value(self, xs: Numbers) -> float:
