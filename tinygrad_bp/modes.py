@@ -52,7 +52,7 @@ def entered(**changes: Any) -> Iterator[None]:
     if now.tracing:
         now = now._replace(trap=False)  # a placeholder may be anything
         if not now.record:
-            forbid("no_grad() keeps the number and forgets where it came from")
+            forbid("no_grad() keeps the number and forgets where it came from", STAY)
     token = mode.set(USUAL if now == USUAL else now)  # the engine asks `is USUAL`
     try:
         yield
@@ -82,16 +82,21 @@ def trap() -> Any:
     return entered(trap=True)
 
 
-def forbid(action: str) -> None:
+CHOOSE = "choose inside the graph, tg.where(tg.gt(x, 0), a, b); the largest of numbers is tg.max(xs)"
+INDEX = "the row at an index is tg.take(rows, v), or tg.dot(one_hot, column) for each column"
+STAY = (
+    "the largest of numbers is tg.max(xs), and tg.logsumexp(xs) and tg.softmax(xs) subtract it themselves; "
+    "the row at an index is tg.take(rows, v); v without its gradient is tg.stop_gradient(v)"
+)
+
+
+def forbid(action: str, instead: str = CHOOSE) -> None:
     """While a function is traced, refuse what would freeze a placeholder's number; names the user's line."""
     if not mode.get().tracing:
         return
     frame = users_frame(sys._getframe(1)) or sys._getframe(1)
     place = describe_line(frame.f_code.co_filename, frame.f_lineno)
-    raise CompileError(
-        f"{place}\n  {action}, and compiled code would keep that for all data: "
-        "choose inside the graph, tg.where(tg.gt(x, 0), a, b)"
-    )
+    raise CompileError(f"{place}\n  {action}, and compiled code would keep that for all data: {instead}")
 
 
 def users_frame(frame: FrameType | None) -> FrameType | None:

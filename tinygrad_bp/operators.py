@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from tinygrad_bp.errors import GraphError, describe, printable
 from tinygrad_bp.floats import NO_GRAD, to_float
 from tinygrad_bp.methods import TableMethods
-from tinygrad_bp.modes import USUAL, forbid, mode, note_use
+from tinygrad_bp.modes import INDEX, STAY, USUAL, forbid, mode, note_use
 from tinygrad_bp.ops import (
     ATTACH,
     OPS,
@@ -160,6 +160,15 @@ class Operators(TableMethods):
             "use tinygrad_bp.sin(v), f'{v:.3f}' or v.data"
         )
 
+    def __index__(self) -> NoReturn:
+        forbid("this uses a Value as an index or a count", INDEX)
+        raise TypeError(
+            f"lst[v], int(v) and range(v) need a plain number, and v is a Value: {INDEX}; "
+            "outside compiled code int(v.data) is the number"
+        )
+
+    __int__ = __index__
+
     def __repr__(self) -> str:
         note_use(self)
         label = f", label='{printable(self.label)}'" if self.label else ""
@@ -188,7 +197,7 @@ class Operators(TableMethods):
     def item(self) -> float:
         """The number itself (PyTorch's name for it)."""
         if mode.get() is not USUAL:
-            forbid("this reads the number of a Value")
+            forbid("this reads the number of a Value", STAY)
         return self._data
 
     @property

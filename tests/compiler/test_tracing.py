@@ -277,6 +277,28 @@ def test_a_lookup_by_a_number_of_the_data_is_refused():
         compile(lambda y: net.w * {"1": 2.0}[str(y)], net.parameters()).value([1.0])
 
 
+def test_what_to_write_for_a_number_of_the_data_is_said():
+    rows = [net.w, net.b]
+
+    def refused(f, *arguments):
+        with pytest.raises(CompileError, match=r"test_tracing.py, line \d+: ") as caught:
+            compile(f)(*arguments)
+        return str(caught.value)
+
+    for f in (lambda v: rows[v], lambda v: rows[int(v)], lambda v: rows[:v], lambda v: [v for _ in range(v)]):
+        text = refused(f, 1.0)
+        assert "this uses a Value as an index or a count" in text
+        assert "tg.take(rows, v), or tg.dot(one_hot, column) for each column" in text
+    for f in (lambda v: rows[int(v.data)], lambda v: v.detach() * v):
+        text = refused(f, 1.0)
+        assert "this reads the number of a Value" in text
+        assert "tg.take(rows, v); v without its gradient is tg.stop_gradient(v)" in text
+    largest = refused(lambda xs: [(x - max(v.data for v in xs)).exp() for x in xs], [1.0, 2.0])
+    assert "tg.max(xs), and tg.logsumexp(xs) and tg.softmax(xs) subtract it themselves" in largest
+    assert "the largest of numbers is tg.max(xs)" in refused(lambda xs: max(xs), [1.0, 2.0])
+    assert "the row at an index is tg.take" in refused(lambda v: {1.0: net.w}[v], 1.0)
+
+
 def test_a_transform_that_reads_numbers_names_the_line_at_once():
     for f in (
         lambda x: tg.jvp(lambda a: a * net.w, (1.0,), (1.0,))[1] * x,

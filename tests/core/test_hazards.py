@@ -412,7 +412,14 @@ def test_h12_leaving_the_graph_by_accident_is_refused():
     )
     for f in (float, math.sin, math.exp, math.sqrt, math.isfinite, np.float64, lambda v: "%.3f" % v):  # noqa: UP031
         refuses(TypeError, text, f, Value(1.0))
-    for f in (int, complex, len, list, range):
+    index = (
+        "lst[v], int(v) and range(v) need a plain number, and v is a Value: the row at an index is "
+        "tg.take(rows, v), or tg.dot(one_hot, column) for each column; "
+        "outside compiled code int(v.data) is the number"
+    )
+    for f in (int, range, lambda v: [1.0][v], lambda v: (1.0,)[v], lambda v: "a"[v], lambda v: [1.0][:v]):
+        refuses(TypeError, index, f, Value(1.0))
+    for f in (complex, len, list):
         with pytest.raises(TypeError):
             f(Value(1.0))
     assert Value(2.5).item() == 2.5

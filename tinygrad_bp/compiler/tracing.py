@@ -22,7 +22,7 @@ from tinygrad_bp.compiler.columns import Columns
 from tinygrad_bp.compiler.locks import nudging
 from tinygrad_bp.engine import Value, newest_first, tick
 from tinygrad_bp.errors import CompileError
-from tinygrad_bp.modes import Watch, describe_line, entered, forbid, named, users_frame
+from tinygrad_bp.modes import INDEX, Watch, describe_line, entered, forbid, named, users_frame
 from tinygrad_bp.rows import Structure, fill, flat, structure_of
 
 Check = Callable[[float], object]  # raises an error for a number that a loss does not take
@@ -65,7 +65,7 @@ class _Placeholder(Value):
     def __hash__(self) -> int:
         caller = sys._getframe(1)
         if users_frame(caller) is caller:
-            forbid("this looks a Value up in a dict or set")
+            forbid("this looks a Value up in a dict or set", INDEX)
         return object.__hash__(self)
 
 
@@ -92,7 +92,7 @@ class _Call:
         except LookupError as error:
             raise CompileError(
                 f"{name_of(f)}: {type(error).__name__}: {error}, while it was traced on Values in place of "
-                f"data: a number of the data is no index or key in compiled code: {CHOICE}"
+                f"data: a number of the data is no index or key in compiled code: {INDEX}"
             ) from error
         finally:
             for x in self.inputs:
