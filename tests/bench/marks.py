@@ -62,5 +62,7 @@ MARKS: dict[str, dict[str, Mark]] = {
     "compile 1-100-100-100-1": {OURS: Mark(0.4, 0.6, at_most=True)},
     "compile 784-100-10": {OURS: Mark(2.0, 3.0, at_most=True)},
     "compile 6000 at random": {OURS: Mark(2.0, 4.0, at_most=True)},
+    "drag 52": {OURS: Mark(0.008, 0.016, at_most=True)},
+    "drag 400": {OURS: Mark(0.04, 0.08, at_most=True)},
 }
 ALONE = {"eager", "depth", "python"}  # works of the engine, where nobody is asked to be behind

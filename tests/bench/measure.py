@@ -17,6 +17,7 @@ import compiling
 import eager
 import machine
 import ours
+import page
 import peers
 import works
 from rows import Row, compared
@@ -131,6 +132,7 @@ WORKS: dict[str, Callable[[], Iterator[Group]]] = {
     "compile": compiling.first_steps,
     "random": compiling.tangles,
     "python": compiling.python,
+    "drag": page.drags,
 }
 
 

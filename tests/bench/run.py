@@ -24,7 +24,7 @@ PAGE = HERE.parent.parent / "docs" / "figures.md"
 BEGIN, END = "<!-- figures begin: written by tests/bench/run.py --write-docs -->", "<!-- figures end -->"
 
 ONE = ("tiny", "moons", "quadratic", "sigmoid", "widths", "digits", "adam16", "adam64", "descent", "formula",
-       "eager", "depth", "compile", "random")  # fmt: skip
+       "eager", "depth", "compile", "random", "drag")  # fmt: skip
 TWO = ("quadratic", "sigmoid")
 SEVERAL = 2  # threads
 NAMES = (*ONE, "threads", "python")
