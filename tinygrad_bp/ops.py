@@ -247,7 +247,7 @@ remainder  = op("remainder",  floats.remainder,  lambda o, x, y: (nan_if(o, 1.0)
 sum        = op("sum",        floats.sum,        lambda o, *xs: (1.0,) * len(xs),
                 tex=r"\sum({xs})", sign="Σ")
 dot        = op("dot",        floats.dot,        lambda o, *xs: dot_partials(xs),
-                tex=r"\operatorname{{dot}}({xs})", sign="·")
+                tex=r"\operatorname{{dot}}({xs})")
 
 # powers
 pow        = op("pow",        floats.pow,        lambda o, x, y: (pow_x(x, y), pow_y(o, x, y)),

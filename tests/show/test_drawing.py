@@ -134,7 +134,7 @@ def test_the_levels_of_a_network():
     assert [(box.label, box.sign, box.size) for box in boxes] == [
         ("layers.0", "16 ReLU", 80),
         ("layers.1", "16 ReLU", 304),
-        ("layers.2", "·", 18),
+        ("layers.2", "dot", 18),
     ]
     neurons = by_label(read(root, "neuron"))
     assert neurons["layers.0.neurons.3"].group == ("layers.0", "layers.0.neurons.3")

@@ -23,6 +23,11 @@ def expression():
     return (a * b + a).tanh()
 
 
+def network():
+    model = tg.MLP(2, [3, 1], act="tanh")
+    return tg.losses.squared_error(model([0.5, -1.0]), 1.0)
+
+
 def history():
     xs, ys = tg.data.xor()
     model = tg.MLP(2, [3, 1], act="tanh")
@@ -62,9 +67,9 @@ def test_another_language_is_refused():
         tg.stepper(expression(), lang="fr")
 
 
-@pytest.mark.parametrize("make", [expression, history])
+@pytest.mark.parametrize("make", [expression, network, history])
 def test_a_page_in_chinese_has_no_english_but_names(visit, make):
-    tab = visit(tg.stepper(make(), lang="zh"))
+    tab = visit(tg.stepper(make(), lang="zh"), "#level=layers")
     assert tab.evaluate("document.documentElement.lang") == "zh-Hans"
     for _ in range(3):
         said = tab.evaluate("document.body.innerText + document.title")
@@ -74,6 +79,7 @@ def test_a_page_in_chinese_has_no_english_but_names(visit, make):
         assert "梯度" in said + labels
         found = set(re.findall(r"[A-Za-z]{4,}", said + labels))
         assert found <= {"tanh", "Home", "LaTeX", "Markdown", "shift", "grad", "JavaScript"}, found
+        assert ". " not in tab.locator("#said").text_content()
         tab.keyboard.press("ArrowRight")
 
 

@@ -165,7 +165,7 @@ def test_levels_have_groups_and_large_graphs_begin_with_neurons():
         assert sizes == (neurons if count == 33 else [16 * 5, 16 * 19, 18])
         sums = [pair for group in view["groups"] for pair in group["neurons"]]
         assert len(sums) == 33
-        assert all(graph["nodes"][z]["op"] == "·" for z, _ in sums)
+        assert all(graph["nodes"][z]["op"] == "dot" for z, _ in sums)
         assert all(graph["nodes"][a]["op"] == "tanh" for z, a in sums if a != z)
     small = shape(mlp(4, 1))
     assert ([view["level"] for view in small["views"]], small["first"]) == (

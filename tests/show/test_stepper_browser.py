@@ -162,8 +162,8 @@ def test_nan_infinities_and_cut_edges_are_told(visit):
     for step in range(tab.evaluate("page.last")):
         tab.evaluate(f"page.go({step})")
         said.add(told(tab, "#said"))
-    assert "ReLU lets nothing through to y: the path ends here" in said
-    assert "> has no slope anywhere: the path ends here" in said
+    assert "ReLU lets nothing through to y: the path ends here." in said
+    assert "> has no slope anywhere: the path ends here." in said
 
 
 # --- stepping -----------------------------------------------------------------------------------------------
@@ -175,11 +175,11 @@ def test_it_says_what_happens_step_by_step(visit):
     press(tab, "ArrowRight", 2)
     assert equation(tab) == ["d", "=e+c", "=−6+10", "=4"]
     press(tab, "ArrowRight", 2)
-    assert told(tab, "#said") == "Backward begins at L: nudge it, and it moves by just as much, so ∂L/∂L = 1"
+    assert told(tab, "#said") == "Backward begins at L: nudge it, and it moves by just as much, so ∂L/∂L = 1."
     press(tab, "ArrowRight", 5)
     assert told(tab, "#count") == "9 / 10"
     assert told(tab, "#said") == (
-        "e hands a (−2) × (−3). a.grad: 0 + 6 → 6. "
+        "e hands (−2) × (−3) to a. a.grad: 0 + 6 → 6. "
         "× swaps: each operand gets the gradient times the other one, here b."
     )
     assert tab.locator(".product b").all_text_contents() == ["−2", "−3", "6"]
@@ -187,7 +187,7 @@ def test_it_says_what_happens_step_by_step(visit):
     assert equation(tab) == ["∂e∂a", "=b"]
     press(tab, "ArrowRight")
     assert told(tab, "#said") == (
-        "e hands b (−2) × 2. b.grad: 0 + (−4) → −4. "
+        "e hands (−2) × 2 to b. b.grad: 0 + (−4) → −4. "
         "× swaps: each operand gets the gradient times the other one, here a. All gradients are complete."
     )
     assert tab.locator("#on").is_disabled()
@@ -196,7 +196,7 @@ def test_it_says_what_happens_step_by_step(visit):
 def test_contributions_meet_one_by_one(visit):
     a = Value(3.0, label="a")
     tab = visit(stepper(a * a + a), "#step=4", **STILL)
-    assert told(tab, "#said") == "L hands v1 1 × 1. v1.grad: 0 + 1 → 1. + copies the gradient."
+    assert told(tab, "#said") == "L hands 1 × 1 to v1. v1.grad: 0 + 1 → 1. + copies the gradient."
     shown = []
     for _ in range(3):
         press(tab, "ArrowRight")
@@ -289,7 +289,7 @@ def test_numbers_can_be_hidden_and_predicted(visit):
     assert answered(tab, "1") == "not that: put the operands' numbers in"
     assert answered(tab, "six").startswith("“six” is not a finite number")
     answered(tab, "-6")
-    assert told(tab, "#said") == "Right. Forward: e = 2·(−3) = −6"
+    assert told(tab, "#said") == "Right. Forward: e = 2·(−3) = −6."
     assert told(tab, ".question").startswith("0 of 1 right")  # it was not the first answer
     press(tab, "ArrowRight")
     answered(tab, "4")
@@ -330,6 +330,17 @@ def test_upstream_partial_contribution_and_sum_are_asked_for_by_turns(visit):
         assert told(tab, "#said").startswith("Right. "), (step, ask)
         assert "?" not in told(tab, "#panel .product")
     assert seen == {"up", "local", "share", "sum"}
+
+
+def test_an_answer_is_typed_without_a_click(visit):
+    tab = visit(stepper(lecture_loss()), "#step=1&exercise", **STILL)
+    tab.keyboard.type("-6")
+    press(tab, "Enter")
+    assert told(tab, "#said").startswith("Right. ")
+    press(tab, "ArrowRight")
+    tab.keyboard.type("4")
+    press(tab, "Enter")
+    assert told(tab, ".question").startswith("2 of 2 right")
 
 
 def test_the_exercise_can_be_had_again_with_new_numbers(visit):
@@ -388,7 +399,7 @@ def test_the_upstream_number_travels_and_is_added(visit):
     """It leaves as what comes from above, arrives as the contribution, and adds to what is there."""
     a = Value(3.0, label="a")
     tab = visit(stepper(a * a + a * 2.0), "#step=8")
-    assert told(tab, "#said").startswith("v2 hands c₁ 1 × 3.")
+    assert told(tab, "#said").startswith("v2 hands 1 × 3 to c₁.")
     tab.evaluate("""() => {
         const seen = window.seen = new Set(), box = document.querySelector('[data-node="n0"] .grad');
         const look = () => {
@@ -491,6 +502,19 @@ def test_the_formula_has_its_terms_coloured_as_in_the_graph(visit):
             box = tab.locator(f'.node[data-node="n{term}"]').get_attribute("class").split()
             assert {"plus", "minus", "unknown"} & {*style.split()} == {"plus", "minus", "unknown"} & {*box}
     assert {term for term, _ in tab.evaluate(look)} == {*map(str, range(7))}
+
+
+@pytest.mark.parametrize(
+    "make, written",
+    [
+        (lambda a, b: (a + b) * a + (a + b) / a + a * b, "L=(a+b)·a+a+ba+a·b"),
+        (lambda a, b: a - (b - a) - a * b, "L=a−(b−a)−a·b"),
+        (lambda a, b: (a / b) ** 2 + (-a) * b, "L=(ab)2+(−a)·b"),
+    ],
+)
+def test_a_formula_has_the_brackets_that_it_needs(visit, make, written):
+    tab = visit(stepper(make(Value(0.75, label="a"), Value(2.0, label="b"))))
+    assert re.sub(r"\s", "", tab.locator("#formula").text_content()) == written
 
 
 # --- levels -------------------------------------------------------------------------------------------------
@@ -869,6 +893,8 @@ def test_a_presentation_is_large_and_has_one_sentence(visit):
     press(tab, "p")
     assert tab.evaluate(size) >= 1.8 * before[0]
     assert tab.locator("#graph").bounding_box()["width"] == 1440 > before[1]
+    letters = "parseFloat(getComputedStyle(document.querySelector('.value')).fontSize) * page.drawing.base"
+    assert tab.evaluate(letters) > 30
     for hidden in ("header", "#panel", ".copy", "#legend"):
         assert not any(one.is_visible() for one in tab.locator(f"{hidden} > *").all()), hidden
     press(tab, "PageDown")
@@ -1008,6 +1034,32 @@ def test_the_product_is_one_row_and_nothing_hangs_over(visit):
             middles = [(box[1] + box[3]) / 2 for box in tab.evaluate(BOXES % ".product > div")]
             assert max(middles) - min(middles) < 3, step
             assert tab.evaluate("(({scrollWidth: all, clientWidth: seen}) => all - seen)($('side'))") == 0
+
+
+@pytest.mark.parametrize("level", ["neurons", "layers"])
+def test_matrices_are_broken_into_lines(visit, level):
+    tab = visit(stepper(mlp(16, 16, 1)), f"#step=0&level={level}", **STILL)
+    while not tab.locator("#on").is_disabled():
+        press(tab, "ArrowRight")
+        assert tab.evaluate("(({scrollWidth: all, clientWidth: seen}) => all - seen)($('side'))") == 0
+
+
+def test_the_words_of_a_tag_are_inside_of_it(visit):
+    for make in (lecture_loss, softmax, shared, lambda: mlp(4, 4, 1, nin=3)):
+        tab = visit(stepper(make()), "#step=100000", **STILL)
+        pills = tab.evaluate(BOXES % ".tag:not(.absent) rect")
+        for part in (2, 3):
+            words = tab.evaluate(BOXES % f".tag:not(.absent) :nth-child({part})")
+            for pill, text in zip(pills, words, strict=True):
+                assert (pill[0] < text[0] and text[2] < pill[2]) or text[2] == text[0]
+
+
+@pytest.mark.parametrize("width, height", SCREENS)
+def test_no_button_lies_on_the_graph(visit, width, height):
+    tab = visit(stepper(mlp(4, 4, 1, nin=3)), viewport={"width": width, "height": height}, **STILL)
+    graph, *buttons = tab.evaluate(BOXES % "#graph, .zoom button")
+    assert len(buttons) == 6
+    assert all(apart(graph, button) for button in buttons)
 
 
 def test_the_halo_goes_where_the_reader_is(visit):

@@ -2,8 +2,12 @@
 // Python has laid all out, neurons closed and each one opened; one that is opened pushes its neighbours aside.
 
 const TAGS = 40;  // edges: with more of them, a local partial shows only where it is needed
-const APART = 44, MOST_APART = 6, READABLE = 0.9;  // between parallel edges; of the full size, where letters have 11 pixels
+const APART = 44, MOST_APART = 6, READABLE = 0.9, HIGHEST = 0.6;  // between parallel edges; of the full size,
+// where letters have 11 pixels; of the window, if the graph is above the panel
 const COLOURS = 5;  // of paths
+
+// About how wide the text of a tag is.
+const letters = text => 5.6 * text.replace(/[×−=]/g, "xx").length;
 
 // Where a place on the paper goes when intervals, given by centre, width and new width, grow; the widest counts
 // of those around one centre.
@@ -33,6 +37,7 @@ class Drawing {
     this.most = 0;  // the strongest gradient, which sets all others' strength
     this.base = this.zoom = 1;
     this.flight = null;
+    this.crowded = false;  // then a tag shows only at the current edge
     this.shrunk = 0;  // the zoom before an edge was too long for it
     this.build();
   }
@@ -117,13 +122,13 @@ class Drawing {
     this.tags = [];
     this.lines = drawn.map(edge => this.curve(edge));
     drawn.sort((a, b) => Number(a.covers) - Number(b.covers));  // they show only where they are needed, on top then
-    const tagged = drawn.length <= TAGS && drawn.filter(edge => edge.covers).length <= drawn.length / 2;
+    this.crowded = drawn.length > TAGS || drawn.filter(edge => edge.covers).length > drawn.length / 2;
     const frames = groups.filter(group => this.open.has(group.i)).map(group => this.frame(group));
     const lids = groups.filter(group => !this.open.has(group.i)).map(group => this.box(group, nodes[group.result], group));
     const boxes = nodes.filter(node => !this.closed(node)).map(node => this.box(node, node));
     const [w, h] = this.size;
     this.svg = make("svg",
-      {viewBox: `-16 -16 ${w} ${h}`, role: "group", "aria-label": WORDS.labels.graph, class: tagged ? "" : "crowded"},
+      {viewBox: `-16 -16 ${w} ${h}`, role: "group", "aria-label": WORDS.labels.graph, class: this.crowded ? "crowded" : ""},
       frames, this.lines, drawn.map(edge => edge.tag), lids, boxes);
     this.place.replaceChildren(this.svg);
     this.resize();
@@ -147,7 +152,7 @@ class Drawing {
   // Write a local partial on its tag, and the product below it; how wide it is then.
   word(edge) {
     const text = edge.hidden ? "×?" : edge.partial === null ? WORDS.cut : `×${told(edge.partial, 3)}`, product = edge.product || "";
-    const width = 6.4 * Math.max(text.length, product.length, edge.room || 0) + 12;
+    const width = Math.max(letters(text), letters(product), edge.room || 0) + 12;
     if (!edge.words) {
       edge.pill = make("rect", {y: -9, rx: 9});
       edge.words = make("text", {y: 4, "text-anchor": "middle"});
@@ -163,7 +168,7 @@ class Drawing {
 
   // The local partial, on the curve, where it covers no box and no other tag; from its last piece on.
   tag(edge) {
-    edge.room = 2 + told(edge.contribution ?? 0, 3).length;
+    edge.room = letters(`= ${told(edge.contribution ?? 0, 3)}`);
     const width = this.word(edge), places = [], {points} = edge, things = [...this.graph.nodes.filter(node => !this.closed(node)), ...this.graph.groups.filter(group => !this.open.has(group.i))];
     for (let last = points.length - 4; last >= 0; last -= 3) {
       const [a, b, c, d] = points.slice(last);
@@ -277,13 +282,13 @@ class Drawing {
     const look = (now ? " current" : "") + (into ? " into" : "") + (picked === edge ? " picked" : "")
       + (known ? "" : " unknown") + (done && !edge.live ? " cut" : "") + sign
       + (lit ? lit.edges.has(edge) ? ` path${lit.edges.get(edge)}` : " faded" : "");
-    const tagged = one && known && step >= this.graph.seed;
+    const tagged = one && known && step >= this.graph.seed, seen = tagged && (now || picked === edge || !edge.covers && !this.crowded);
     edge.product = carries ? `= ${told(edge.contribution, 3)}` : "";
     edge.hidden = hidden("local", edge);
     const state = [look, strength, tagged, edge.partial, edge.product, edge.hidden].join();
     if (edge.state === state) return;
     edge.state = state;
-    if (tagged) this.word(edge);
+    if (seen) this.word(edge);
     set(edge.line, "stroke-width", strength.toFixed(2));
     set(edge.line, "class", "line" + look);
     set(edge.tag, "class", "tag" + look + (edge.covers ? " covers" : "") + (tagged ? "" : " absent"));
@@ -339,10 +344,12 @@ class Drawing {
   // graph is scrolled. The reader may zoom further in or out.
   resize() {
     const main = document.querySelector("main"), {clientWidth: across, clientHeight: down} = main, [w, h] = this.size;
-    const fit = (width, height) => Math.min((width - 24) / w, (height - 24) / h, 1.25);
-    const beside = fit(across - Math.min(460, Math.max(330, 0.34 * across)), down), above = fit(across, 0.5 * down);
-    set(main, "class", above > 1.1 * beside ? "stacked" : null);
-    this.base = Math.max(READABLE, fit(this.place.clientWidth, this.place.clientHeight));
+    const fit = (width, height) => Math.min((width - 24) / w, (height - 24) / h, this.largest());
+    const beside = fit(across - Math.min(460, Math.max(330, 0.34 * across)), down), above = fit(across, HIGHEST * down - 40);
+    const stacked = above > 1.1 * beside && !document.body.hasAttribute("data-large");
+    set(main, "class", stacked ? "stacked" : null);
+    const {clientWidth: width, clientHeight: height} = this.place;
+    this.base = Math.max(READABLE, fit(width, stacked ? HIGHEST * down - 40 : height));
     this.scale(this.zoom);
   }
 
@@ -364,7 +371,12 @@ class Drawing {
   // All of it at once, however small.
   fit() {
     const [w, h] = this.size, {clientWidth, clientHeight} = this.place;
-    this.scale(Math.min((clientWidth - 24) / w, (clientHeight - 24) / h, 1.25) / this.base);
+    this.scale(Math.min((clientWidth - 24) / w, (clientHeight - 24) / h, this.largest()) / this.base);
+  }
+
+  // Of the full size, where letters are as in the panel; for an audience, larger.
+  largest() {
+    return document.body.hasAttribute("data-large") ? 2.5 : 1.25;
   }
 
   boxOf(node) {

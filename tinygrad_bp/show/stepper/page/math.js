@@ -7,10 +7,10 @@ const SIGNS = {cdot: "·", times: "×", odot: "⊙", top: "⊤", to: "→", inft
   ",": "\u2009", hat: "^", bar: "¯", tilde: "~", dot: "˙", vec: "→"};
 const TOKEN = /\\(?:mathrm|operatorname|text|begin|end|term)\{(?:\\backslash\{\}|\\.|[^{}])*\}|\\[a-z]+|\\.|\d+(?:\.\d+)?|\S/giu;
 
-// One element for each term of a sum, so that a long one is broken where a line ends.
+// One element for each term of a sum and each matrix, so that a long formula is broken where a line ends.
 function mathml(tex) {
   const tokens = tex.match(TOKEN) || [], found = [];
-  let at = 0, depth = 0, part = [];
+  let at = 0, part = [];
   const row = ends => {
     const inside = [];
     while (at < tokens.length && !ends.test(tokens[at])) inside.push(withScripts());
@@ -28,6 +28,12 @@ function mathml(tex) {
   const one = () => {
     const token = tokens[at++] || "", [, command, inside] = /^\\([a-z]+|.)(?:\{(.*)\})?$/iu.exec(token) || [];
     if (token === "{") return row(/^\}$/);
+    if (token === "(" || token === "[") {  // as tall as what is inside
+      const inside = row(/^[)\]]$/), closing = tokens[at - 1];
+      inside.prepend(sign(token));
+      if (closing) inside.append(sign(closing));
+      return inside;
+    }
     if (/^\d/.test(token)) return make("mn", {}, token);
     if (!command) return /\p{L}/u.test(token) ? make("mi", {}, token) : sign(token);
     if (command === "frac") return make("mfrac", {}, one(), one());
@@ -53,11 +59,10 @@ function mathml(tex) {
   };
   while (at < tokens.length) {
     const token = tokens[at];
-    if (!depth && part.length && /^[-+=]$/.test(token)) {
+    if (part.length && /^([-+=]|\\odot|\\begin.*)$/.test(token)) {
       found.push(make("math", {}, make("mrow", {}, part)), " ");
       part = [];
     }
-    depth += {"(": 1, "[": 1, ")": -1, "]": -1}[token] || 0;
     part.push(withScripts());
   }
   return [...found, make("math", {}, make("mrow", {}, part))];

@@ -80,33 +80,39 @@ function obstacle({partial, from, to}) {
 }
 
 // What the operation does to a gradient, read off its rule: it copies it, swaps the operands, routes or scales it.
-function reason(graph, {to, slot, partial}) {
-  const rule = graph.rules[to.rule], place = rule?.partials?.[slot];
+function reason(graph, edge) {
+  const {to, slot, partial} = edge, rule = graph.rules[to.rule], place = rule?.partials?.[slot];
   if (place === undefined) return "";
   if (rule.selects) return WORDS.routes(to.op);
   if (place < rule.operands && place !== slot) return WORDS.swaps(to.op, to.ins[place].from.name);
   const constant = rule.constants[place - rule.operands - 1];
   if (constant === 1) return WORDS.copies(to.op);
   if (constant === -1) return WORDS.flips(to.op);
-  return WORDS.scales(to.op, TEXT.wrapped(partial));
+  const formula = graph.slope(edge, TEXT);
+  return WORDS.scales(to.op, formula.length < 30 ? formula : "", told(partial));
 }
 
-// One sentence for the step, read aloud by screen readers.
-function sentence(graph, {step, current, hidden, group}) {
-  const {kind, node, edge} = current, end = step === graph.steps.length - 1 ? WORDS.complete : "";
-  if (kind === "start") return WORDS.start;
+// What is said of the step, read aloud by screen readers.
+function sentence(graph, moment) {
+  const end = moment.step === graph.steps.length - 1 && WORDS.complete;
+  return WORDS.sentences([...said(graph, moment), end].filter(Boolean));
+}
+
+function said(graph, {current, hidden, group}) {
+  const {kind, node, edge} = current;
+  if (kind === "start") return [WORDS.start];
   if (group) {
     const [z, a] = group.neurons[0], act = a === z ? "" : a.op;
-    return kind === "value" ? WORDS.groupForward(group.name, act) : WORDS.groupBackward(group.name, act) + (end && ` ${end}`);
+    return [kind === "value" ? WORDS.groupForward(group.name, act) : WORDS.groupBackward(group.name, act)];
   }
   const {name} = node;
-  if (kind === "value") return WORDS.value(name, graph.filled(node.form, node, TEXT, true), hidden("value", node) ? "?" : told(node.data));
-  if (kind === "seed") return WORDS.seed(name, hidden("sum") ? "?" : 1) + (end && `. ${end}`);
-  if (!edge.live) return obstacle(edge) + (end && `. ${end}`);
+  if (kind === "value") return [WORDS.value(name, graph.filled(node.form, node, TEXT, true), hidden("value", node) ? "?" : told(node.data))];
+  if (kind === "seed") return [WORDS.seed(name, hidden("sum") ? "?" : 1)];
+  if (!edge.live) return [obstacle(edge)];
   const show = (what, text) => hidden(what, edge) ? "?" : text;
   const sum = show("share", `${told(edge.before)} + ${TEXT.wrapped(edge.contribution)} → ${show("sum", told(edge.after))}`);
   const product = `${show("up", TEXT.wrapped(edge.to.grad))} × ${show("local", TEXT.wrapped(edge.partial))}`;
-  return WORDS.hands(edge.to.name, name, product, sum) + (hidden() ? "" : "." + (reason(graph, edge) || "") + (end && ` ${end}`));
+  return [WORDS.hands(edge.to.name, name, product, sum), !hidden() && reason(graph, edge)];
 }
 
 // --- as elements ---

@@ -49,8 +49,7 @@ class Page {
 
   levels() {
     const {views, level} = this.graph;
-    $("level").hidden = views.length < 2;
-    $("level").replaceChildren(...views.map((view, i) => {
+    $("level").replaceChildren(...(views.length < 2 ? [] : views).map((view, i) => {
       const button = make("button", {type: "button", "aria-pressed": String(i === level), "data-level": view.level}, WORDS.levels[view.level]);
       button.addEventListener("click", () => this.level(i));
       return button;
@@ -62,13 +61,17 @@ class Page {
     if (!this.graph.views[i]) return;
     const inside = group && this.graph.nodes.filter(node => node.group === group.i);
     this.halt();
+    this.use(i);
+    this.go(this.step);
+    if (inside) this.drawing.reveal(inside[inside.length - 1]);
+    $("level").children[i]?.focus();
+  }
+
+  use(i) {
     this.graph.use(i);
     this.drawing.open.clear();
     this.drawing.build();
     this.levels();
-    this.go(this.step);
-    if (inside) this.drawing.reveal(inside[inside.length - 1]);
-    $("level").children[i].focus();
   }
 
   // The numbers are others: so are the steps, since which edges are cut depends on them.
@@ -322,14 +325,14 @@ class Page {
     this.said = this.live.take(wanted.get("set") || "") && location.hash.length < LINKED ? "" : WORDS.badLink;
     this.computed();
     const level = this.graph.views.findIndex(view => view.level === wanted.get("level"));
-    if (level >= 0 && level !== this.graph.level) this.level(level);
+    if (level >= 0 && level !== this.graph.level) this.use(level);
     const open = (wanted.get("open")?.split(",") || []).map(Number).filter(i => this.graph.groups[i]?.inside);
     if (String(open) !== String([...this.drawing.open])) {
       this.drawing.open = new Set(open);
       this.drawing.build();
     }
     this.hidden = wanted.has("exercise");
-    set(document.body, "data-large", wanted.has("large"));
+    if (wanted.has("large") !== document.body.hasAttribute("data-large")) this.enlarge();
     this.step = Math.max(0, Math.min(this.last, Math.round(+wanted.get("step")) || 0));
     while (!this.stops(this.step)) this.step++;
     this.node = this.graph.nodes.find(node => node.id === name) || this.graph.nodes.find(node => node.name === name) || null;
@@ -366,7 +369,9 @@ class Page {
 
   key(event) {
     const typing = event.target.closest?.("input, select, textarea"), act = this.keys[event.key];
-    if (!act || event.ctrlKey || event.metaKey || event.altKey || (typing && event.key !== "Escape")) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || (typing && event.key !== "Escape")) return;
+    if (/^[-.\d]$/.test(event.key) && $("guess")) return $("guess").focus();  // where it is typed then
+    if (!act) return;
     if (event.key === " " && event.target.closest?.("button, summary, [role=button]")) return;
     event.preventDefault();
     if (event.key !== " ") this.halt();
@@ -387,10 +392,14 @@ class Page {
 
   // For an audience: the graph, one sentence, and keys.
   large() {
-    document.body.toggleAttribute("data-large");
-    this.drawing.resize();
+    this.enlarge();
     this.show();
     this.drawing.reveal(this.node || this.graph.steps[this.step].node || this.graph.root);
+  }
+
+  enlarge() {
+    document.body.toggleAttribute("data-large");
+    this.drawing.resize();
   }
 
   hide() {

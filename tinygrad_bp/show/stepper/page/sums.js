@@ -85,7 +85,7 @@ class Graph {
     const view = this.views[this.level = level];
     this.nodes.forEach((node, i) => Object.assign(node, view.nodes[i]));
     this.edges.forEach((edge, i) => Object.assign(edge, {route: null, enter: null}, view.edges[i]));
-    this.groups = view.groups.map((group, i) => ({...group, i, neurons: group.neurons.map(pair => pair.map(j => this.nodes[j]))}));
+    this.groups = view.groups.map((group, i) => ({...group, i, name: group.name.replace(/^layer (\d+)$/, (_, n) => WORDS.layer(n)), neurons: group.neurons.map(pair => pair.map(j => this.nodes[j]))}));
     this.size = view.size;
   }
 
@@ -153,20 +153,22 @@ class Graph {
   // negative, the place is written as -1 - i. The place after the last operand is the result.
   filled(form, node, say, numbers = false) {
     const at = i => i < node.ins.length ? node.ins[i].from : node;
-    const bare = x => numbers ? say.number(x.data) : say.name(x), inside = x => numbers ? say.wrapped(x.data) : say.inside(x);
-    const written = part => part < 0 ? inside(at(-1 - part)) : part >= 0 ? bare(at(part)) : part;
-    return this.forms[form][say.form].map(written).join("");
+    const bare = x => numbers ? say.number(x.data) : say.name(x);
+    const inside = (x, term) => numbers ? say.wrapped(x.data) : say.inside(x, term);  // whether it is a term of a sum
+    const parts = this.forms[form][say.form], ends = part => part === undefined || / [-+−] $/.test(part);
+    const written = (part, i) => part < 0 ? inside(at(-1 - part), ends(parts[i - 1]) && ends(parts[i + 1])) : part >= 0 ? bare(at(part)) : part;
+    return parts.map(written).join("");
   }
 
   // The root as one formula of the leaves, if that is short; in LaTeX each term has the number of its node.
   formula() {
     const texts = new Map(), texes = new Map(), {root} = this;
-    const loose = text => {
+    const loose = (text, signs) => {
       for (let whole = ""; whole !== text;) text = (whole = text).replace(/\([^()]*\)/g, "");
-      return /[-−+·×/ ]/.test(text);
+      return signs.test(text);
     };
-    const saying = (say, written) => ({form: say.form, name: one => written.get(one), inside: one =>
-      loose(texts.get(one)) ? `(${written.get(one)})` : written.get(one)});
+    const saying = (say, written) => ({form: say.form, name: one => written.get(one), inside: (one, term) =>
+      loose(texts.get(one), term ? /[-−+]/ : /[-−+·×/ ]/) ? `(${written.get(one)})` : written.get(one)});
     const both = (node, text, tex) => { texts.set(node, text); texes.set(node, node === root ? tex : `\\term{${node.i}}{${tex}}`); };
     for (const node of this.nodes) if (!node.ins.length) both(node, node.name, node.tex);
     for (const node of this.order) {
