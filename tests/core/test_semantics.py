@@ -415,6 +415,20 @@ def test_p4_in_a_network_without_singular_operations_nothing_is_written_twice():
     assert {v.inputs[0].op for v in nodes if v.op is ops.step} == {relu}  # its slope is read off its output
 
 
+def weighted(w, v, x, y):
+    """Neurons around a logarithm, in a branch that is taken where x is above 0."""
+    return where(gt(x, 0.0), ops.dot(w, v, log(x), y) + w * (log(x) + y), y)
+
+
+@pytest.mark.parametrize("weight", [3.0, HUGE, inf, -inf, nan])
+@pytest.mark.parametrize("at", [0.0, -1.0])
+def test_p4_a_weight_of_any_kind_below_a_cut_edge_multiplies_nothing(weight, at):
+    """Its edges look harmless, but 0 x inf is nan: beside a logarithm they need the condition as well."""
+    leaves = [Value(x) for x in (weight, 1.0, at, 5.0)]
+    root = weighted(*leaves)
+    assert by_sweep(root, leaves) == by_recording(root, leaves) == [0.0, 0.0, 0.0, 1.0]
+
+
 # --- P5: nothing is flushed, rewritten or reordered ---------------------------------------------------------
 
 
