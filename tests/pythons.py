@@ -16,10 +16,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from tinygrad_bp.lab.folder import PYODIDE
+
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / ".pythons"
 LOWEST, HIGHEST = (3, 10), (3, 20)
-PYODIDE = "314.0.7"  # has Python 3.14
 PURE = ["pytest>=8", "hypothesis>=6.80", "mpmath>=1.3", "micrograd==0.1.0"]  # what the core's tests import
 
 

@@ -1,4 +1,4 @@
-"""Get what the tests need and is missing: Chromium, Playwright's driver of it, Graphviz, axe-core.
+"""Get what the tests need and is missing: Chromium, Playwright's driver of it, Graphviz, axe-core, Pyodide.
 
     python tests/setup.py        also: setup.py npm, to check the pages' JavaScript
 
@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from support.browser import IN_CI, JAVASCRIPT, find_axe, find_browser, find_dot, find_driver
+from support.browser import IN_CI, JAVASCRIPT, find_axe, find_browser, find_dot, find_driver, find_pyodide
 
 NAMES = ("browser", "driver", "dot", "npm")
 # manager: (what to run first, how to install, and what it calls the packages of NAMES)
@@ -81,6 +81,18 @@ def install_packages(log: list[str]) -> bool:
     return tried([npm, "--prefix", str(JAVASCRIPT), "install", "--no-fund", "--no-audit"], log)
 
 
+def fetch_package(log: list[str]) -> bool:
+    """Whether npm got Pyodide's package into its cache."""
+    from tinygrad_bp.lab.folder import LabError, fetch_pyodide
+
+    try:
+        fetch_pyodide()
+    except LabError as error:
+        log.append(str(error))
+        return False
+    return True
+
+
 def get(name: str, find: Callable[[], str | None], *ways: Callable[[list[str]], bool]) -> bool:
     """Find a program, or try the ways to get it until it is found; say how that went."""
     log: list[str] = []
@@ -106,6 +118,7 @@ def main() -> int:
         get("dot", find_dot),
         *([get("npm", lambda: shutil.which("npm"))] if "npm" in sys.argv[1:] or IN_CI else []),
         get("axe-core", find_axe, install_packages),
+        get("pyodide", find_pyodide, fetch_package),
     ]
     return 1 if IN_CI and not all(complete) else 0
 

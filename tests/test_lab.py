@@ -7,6 +7,7 @@ import functools
 import http.server
 import json
 import re
+import subprocess
 import threading
 from urllib.parse import urlencode
 
@@ -16,7 +17,7 @@ from conftest import refuse
 from tinygrad_bp.cli import main
 from tinygrad_bp.lab import folder
 from tinygrad_bp.lab.answer import DEEPEST, MOST_CODE, MOST_PRINTED, answer_json, run_code
-from tinygrad_bp.lab.folder import PAGES, LabError, build_lab, fetch_pyodide, package_zip, unpack
+from tinygrad_bp.lab.folder import PAGES, PYODIDE, LabError, build_lab, fetch_pyodide, package_zip, unpack
 from tinygrad_bp.lab.gallery import GALLERY
 
 
@@ -95,6 +96,24 @@ def test_without_npm_it_says_how(monkeypatch):
     monkeypatch.setattr(folder.shutil, "which", lambda name: None)
     with pytest.raises(LabError, match=r"npm is missing: install Node\.js, .*--pyodide pyodide-"):
         fetch_pyodide()
+
+
+def test_without_network_it_says_how(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(folder.shutil, "which", lambda name: name)
+    failed = subprocess.CompletedProcess([], 1, "", "npm error code EAI_AGAIN\nnpm error request failed")
+    monkeypatch.setattr(folder.subprocess, "run", lambda *_, **__: failed)
+    assert main(["lab", str(tmp_path / "lab")]) == 2
+    said = capsys.readouterr().err
+    assert f"npm did not get pyodide {PYODIDE} (EAI_AGAIN): on a machine with network: npm pack" in said
+    assert said.count("\n") == 1 and not (tmp_path / "lab").exists()
+
+
+def test_a_folder_that_is_a_file_is_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(folder, "fetch_pyodide", lambda: b"")
+    monkeypatch.setattr(folder, "unpack", lambda packed: {})
+    (tmp_path / "file").write_text("mine")
+    assert main(["lab", str(tmp_path / "file")]) == 2
+    assert "Traceback" not in capsys.readouterr().err and (tmp_path / "file").read_text() == "mine"
 
 
 def test_the_package_is_zipped_to_the_same_bytes():

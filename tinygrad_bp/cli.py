@@ -94,7 +94,7 @@ def lab(options: argparse.Namespace) -> int:
 
     from tinygrad_bp.lab.folder import build_lab
 
-    files = build_lab(Path(options.folder), Path(options.pyodide) if options.pyodide else None)
+    files = build_lab(Path(options.folder), Path(options.pyodide).read_bytes() if options.pyodide else None)
     size = sum(path.stat().st_size for path in files) / 1e6
     print(f"laboratory: {len(files)} files, {size:.1f} MB, in {options.folder}")
     print(f"to see it: {Path(sys.executable).name} -m http.server --directory {options.folder}")

@@ -1,4 +1,4 @@
-"""Where that is which some tests need, Chromium, Graphviz's dot, axe-core: looked for, never installed.
+"""Where Chromium, Graphviz's dot, axe-core and Pyodide are, for tests: looked for, never installed.
 
 tests/setup.py gets what is missing. Only the standard library is imported until a browser is opened.
 """
@@ -80,6 +80,17 @@ def find_axe() -> str | None:
     """The path of axe-core's script, which looks for what keeps people from using a page; or None."""
     script = JAVASCRIPT / "node_modules" / "axe-core" / "axe.min.js"
     return str(script) if script.is_file() else None
+
+
+def find_pyodide() -> str | None:
+    """Where Pyodide's package is, which the laboratory is built of; or None."""
+    from tinygrad_bp.lab.folder import LabError, fetch_pyodide
+
+    try:
+        fetch_pyodide(offline=True)
+    except LabError:
+        return None
+    return "npm's cache"
 
 
 @contextmanager

@@ -5,6 +5,7 @@ file of it is written; npm fetches it, or has it in its cache.  Two pages, one a
 here; each allows its own scripts and those of the pages that it shows, by their hashes, and nothing else.
 """
 
+import gzip
 import hmac
 import io
 import json
@@ -24,7 +25,7 @@ from tinygrad_bp.lab.gallery import GALLERY
 from tinygrad_bp.show.playground import OWN_SCRIPTS, OWN_STYLES
 from tinygrad_bp.show.stepper.sealed import SCRIPTS, STYLES, page_of
 
-PYODIDE = "314.0.7"
+PYODIDE = "314.0.7"  # has Python 3.14
 DIGEST = "0YvXxEhfEdpLfb/XkM2BFAeMROq0iMUX2bzzH9pOttyMcWkwq+HbE5uyuGD82LN7y2q+SNvi/6V5JEsOlD2R1A=="  # sha512
 TAKEN = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip", "pyodide-lock.json")
 PACKED = (".py", ".js", ".css", ".html", ".txt")  # of the package
@@ -32,8 +33,8 @@ PAGES = {"en": "index.html", "zh": "zh.html"}
 PAGE = Path(__file__).parent / "page"
 PACKAGE = Path(__file__).parents[1]
 NOTICE = f"""\
-pyodide.mjs, pyodide.asm.mjs, pyodide.asm.wasm and python_stdlib.zip are from Pyodide {PYODIDE}, the package
-pyodide of npm, unchanged: Mozilla Public License 2.0; CPython in them: Python Software Foundation License 2.
+The files whose names begin with pyodide, and python_stdlib.zip, are from Pyodide {PYODIDE}, the package
+pyodide of npm, compressed: Mozilla Public License 2.0; CPython in them: Python Software Foundation License 2.
 tinygrad_bp.zip is the source of tinygrad_bp: MIT License.
 """
 
@@ -42,15 +43,14 @@ class LabError(TinygradError):
     """The laboratory cannot be built; says what is missing."""
 
 
-def build_lab(folder: Path, archive: Path | None = None) -> list[Path]:
+def build_lab(folder: Path, packed: bytes | None = None) -> list[Path]:
     """Write the laboratory's files into a folder, and return their paths.
 
-    `archive` is Pyodide's package as npm packs it; without it, npm fetches it. Raises LabError where that
+    `packed` is Pyodide's package as npm packs it; without it, npm fetches it. Raises LabError where that
     cannot be, or where it is another one than the pinned; DrawError for a file that cannot be written.
     """
-    packed = archive.read_bytes() if archive else fetch_pyodide()
     files = {
-        **unpack(packed),
+        **gzipped(unpack(fetch_pyodide() if packed is None else packed)),
         "tinygrad_bp.zip": package_zip(),
         "worker.mjs": (PAGE / "worker.mjs").read_bytes(),
     }
@@ -64,21 +64,22 @@ def build_lab(folder: Path, archive: Path | None = None) -> list[Path]:
     return [write_whole(folder / name, content, DrawError) for name, content in contents.items()]
 
 
-def fetch_pyodide() -> bytes:
-    """Pyodide's package, packed, from npm."""
+def fetch_pyodide(offline: bool = False) -> bytes:
+    """Pyodide's package, packed, from npm; offline, only if npm has it in its cache. Raises LabError."""
     npm = shutil.which("npm")
     by_hand = f"npm pack pyodide@{PYODIDE}, and then --pyodide pyodide-{PYODIDE}.tgz"
     if npm is None:
         raise LabError(f"npm is missing: install Node.js, or run on a machine that has it: {by_hand}")
+    options = ["--ignore-scripts", "--loglevel=error", "--fetch-retries=1", "--fetch-retry-mintimeout=1000"]
+    options.append("--offline" if offline else "--prefer-offline")
     with tempfile.TemporaryDirectory() as place:
-        command = [npm, "pack", "--silent", "--prefer-offline", "--ignore-scripts", f"pyodide@{PYODIDE}"]
-        run = subprocess.run(command, cwd=place, capture_output=True, text=True)
+        command = [npm, "pack", *options, f"pyodide@{PYODIDE}"]
+        run = subprocess.run(command, cwd=place, capture_output=True, text=True, encoding="utf-8")
         packed = [*Path(place).glob("*.tgz")]
         if run.returncode or not packed:
-            last = (run.stderr.strip().splitlines() or ["no package came"])[-1]
-            raise LabError(
-                f"npm did not fetch pyodide {PYODIDE} ({last}); on a machine with network: {by_hand}"
-            )
+            found = re.search(r"code (\w+)", run.stderr)
+            why = found[1] if found else f"it ended with {run.returncode}"
+            raise LabError(f"npm did not get pyodide {PYODIDE} ({why}): on a machine with network: {by_hand}")
         return packed[0].read_bytes()
 
 
@@ -96,6 +97,15 @@ def unpack(packed: bytes) -> dict[str, bytes]:
             found[name] = file.read()
     lock = json.loads(found["pyodide-lock.json"])  # its other packages are not here
     found["pyodide-lock.json"] = json.dumps({"info": lock["info"], "packages": {}}).encode()
+    return found
+
+
+def gzipped(files: dict[str, bytes]) -> dict[str, bytes]:
+    """The files as small as they should travel: few static servers see to that themselves."""
+    found = {}
+    for name, content in files.items():
+        is_zip = name.endswith(".zip")
+        found[name if is_zip else f"{name}.gz"] = content if is_zip else gzip.compress(content, mtime=0)
     return found
 
 
@@ -118,21 +128,20 @@ def package_zip() -> bytes:
 def lab_page(lang: str, sizes: dict[str, int]) -> str:
     """The page in a language, which fetches files of these sizes."""
     tables = ["strings.js"] + [f"strings.{lang}.js"] * (lang != "en")
-    constants = {"WORDS": {}, "LANG": lang, "SIZES": [*sizes.items()], "GALLERY": GALLERY}
-    data = f"const {', '.join(f'{name} = {_json(value)}' for name, value in constants.items())};"
-    script = "\n".join([data, *map(_read, tables), _read("lab.mjs")])
+    script = "\n".join(["const WORDS = {};", *map(_read, tables), _read("lab.mjs")])
     scripts, styles = [_hash(script)], [_hash(_read("lab.css"))]
     for shown in shown_policies(lang):
         scripts += re.findall(r"script-src '([^']+)'", shown)
         styles += re.findall(r"style-src '([^']+)'", shown)
     policy = (
-        f"default-src 'none'; script-src {_quoted(scripts)}; style-src {_quoted(styles)}; img-src data:; "
-        "connect-src 'self'; frame-src 'self'; base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; script-src {_quoted(scripts)}; style-src {_quoted(styles)}; "
+        "img-src data: blob:; connect-src 'self'; frame-src 'self'; base-uri 'none'; form-action 'none'"
     )
     parts = {
         "lang": {"zh": "zh-Hans"}.get(lang, lang),
         "policy": policy,
         "style": _read("lab.css"),
+        "data": _json({"lang": lang, "sizes": [*sizes.items()], "gallery": GALLERY}),
         "script": script,
     }
     return _filled("lab.html", parts)

@@ -4,6 +4,7 @@
 const words = WORDS.lab, MOST = 20_000, PAGES = {en: "index.html", zh: "zh.html"};
 /** @param {string} id @returns {any} */
 const at = id => document.getElementById(id);
+const {lang: LANG, sizes: SIZES, gallery: GALLERY} = JSON.parse(at("data").textContent);
 /** @param {string} tag @param {Object} [properties] @returns {any} */
 const make = (tag, properties) => Object.assign(document.createElement(tag), properties);
 
@@ -27,11 +28,18 @@ async function load() {
     const file = await answer.arrayBuffer();
     done += size;
     progress(words.loading(mega(done), mega(all)));
-    return [name, file];
+    return [name.replace(".gz", ""), await unpacked(file)];
   })));
   await arrived;
   progress(words.starting);
   runner.contentWindow.postMessage({files}, "*", Object.values(files));
+}
+
+/** @param {ArrayBuffer} file whose packing some servers have undone already */
+function unpacked(file) {
+  const [first, second] = new Uint8Array(file);
+  if (first !== 0x1f || second !== 0x8b) return file;
+  return new Response(new Blob([file]).stream().pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
 }
 
 function ask(question) {
@@ -82,15 +90,17 @@ function stop() {
 
 // --- answers -------------------------------------------------------------------------------------------------
 
-const say = text => { at("said").textContent = text; };
+const say = (text, kind = "") => { Object.assign(at("said"), {textContent: text, className: kind}); };
 /** What Python is doing now. */
 const progress = text => { at("progress").textContent = text; };
 
 function show(answer, question) {
-  say(answer.error ?? answer.said ?? "");
-  if (question.code !== undefined) {
+  const isCode = question.code !== undefined;
+  say(answer.error ?? answer.said ?? "", isCode && answer.error ? "traceback" : "");
+  if (isCode) {
     at("printed").textContent = answer.printed ?? "";
     at("printed").hidden = !answer.printed;
+    at("stage").replaceChildren();
   }
   if (answer.numbers && question.formula === at("formula").value) {
     at("formula").value = answer.formula;
@@ -99,7 +109,7 @@ function show(answer, question) {
   }
   if (answer.html) {
     const frame = make("iframe", {title: words.page, srcdoc: answer.html, allow: "clipboard-write"});
-    frame.sandbox = "allow-scripts";
+    frame.sandbox = "allow-scripts allow-downloads";
     at("stage").replaceChildren(frame);
   } else if (answer.svg) {
     at("stage").replaceChildren(make("img", {alt: words.page, src: `data:image/svg+xml,${encodeURIComponent(answer.svg)}`}));
