@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -104,17 +105,102 @@ def test_durations(bench, seconds, told):
     assert duration(seconds) == told
 
 
-def test_the_page_is_written_between_its_marks(bench, monkeypatch, tmp_path, capsys):
+ABOUT = {"about": {"processor": "a processor", "versions": ["Python 3"], "missing": ["torch"]}}
+
+
+def row(contender, median=None, ratio=None, **more):
+    return {"contender": contender, "median": median, "ratio": ratio, **more}
+
+
+def a_run():
+    """What a run has measured: two works of a plot, one of two threads, the first call."""
+    return [
+        ABOUT,
+        {"title": "the machine's own limit", "rows": [row("fused multiply-adds", rate=50.0)]},
+        {"title": "moons 2-16-16-1, 100 samples: one step, 0.176 MFLOP", "rows": [
+            row("tinygrad_bp, looped inside", 5e-6, 1.0), row("tinygrad_bp, bound call", 6e-6, 1.2),
+            row("JAX, jitted step", 5e-5, 10.0), row("JAX, looped inside", 1e-5, 2.0),
+            row("micrograd", 1.0, 200_000.0), row("NumPy by hand", 4e-5, 8.0, low=2.0, high=9.0)]},
+        {"title": "sigmoid 2-2-1, 1 sample: one step", "rows": [
+            row("tinygrad_bp, looped inside", 1e-7, 1.0),
+            row("CasADi and gcc -O3, looped inside", 5e-8, 0.5), row("CasADi, scalars", 3e-7, 3.0)]},
+        {"title": "1-30-30-30-1 relu, 240 samples: one step", "rows": [
+            row("tinygrad_bp, looped inside", 1e-4, 1.0, threads=2), row("JAX", 2e-4, 2.0, threads=2)]},
+        {"title": "compile time, 784-100-10, 79,510 parameters", "rows": [
+            row("tinygrad_bp", 0.5), row("JAX, trace and jit", 0.25)]},
+    ]  # fmt: skip
+
+
+def test_the_page_of_ratios_has_the_fastest_way_of_each_peer(bench):
+    import figures
+
+    lines = [*figures.page(a_run())]
+    assert lines[0] == "a processor. Python 3. Not installed: torch."
+    assert "| work | ours | JAX | NumPy by hand | CasADi, gcc | micrograd |" in lines
+    assert "| 2-2-1, 1 sample | 100 ns |  |  | **0.5** |  |" in lines
+    assert "| 2-16-16-1, 100 samples | 5 µs | 2 | ~8 |  | 200,000 |" in lines
+    assert "| 784-100-10, 79,510 parameters | 500 ms | 250 ms |" in lines
+    assert not any("1-30-30-30-1" in line for line in lines)  # of two threads
+    assert not any("Adam" in line for line in lines)  # not measured
+
+
+def test_the_plot_has_a_mark_for_each_ratio(bench):
+    import figures
+
+    root = ElementTree.fromstring(figures.plot(a_run()))
+    told = [each.text for each in root.iter("{http://www.w3.org/2000/svg}title")]
+    assert len(told) == 1 + 4
+    assert "CasADi, gcc takes 0.5 times our time" in told
+    width = float(root.get("width"))
+    places = [float(each.get("x")) for each in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert 0.0 < min(places) < max(places) < width
+    ElementTree.fromstring(figures.plot([ABOUT]))  # nothing was measured
+
+
+def test_every_work_that_is_shown_is_one_of_the_bench(bench):
+    """By their titles: a work that is called otherwise would be left out without a word."""
+    import eager
+    import figures
+    import works
+
+    nets = [works.tiny(), works.moons(), *map(works.quadratic, (10, 30, 100, 300)), works.digits()]
+    courses = [*works.courses((16, 16)), *works.courses((64, 64)), *works.descents()]
+    titles = [f"{each.name}: one step, a call for each" for each in (*nets, *courses)]
+    titles += [works.FORMULA, eager.TITLE]
+    shown = [begin for labels in figures.SHOWN.values() for begin in labels]
+    assert [begin for begin in shown if not any(title.startswith(begin) for title in titles)] == []
+
+
+def test_the_pages_are_written_between_their_marks(bench, monkeypatch, tmp_path, capsys):
+    import figures
+
+    pages = [tmp_path / name for name in ("figures.md", "figures_table.md")]
+    for page in pages:
+        page.write_text(f"before\n{figures.BEGIN}\nold\n{figures.END}\nafter\n", encoding="utf-8")
+    file = tmp_path / "run.json"
+    file.write_text(json.dumps(a_run()), encoding="utf-8")
+    monkeypatch.setattr(figures, "DOCS", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["figures.py", str(file)])
+    figures.main()
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        assert text.startswith(f"before\n{figures.BEGIN}\n\na processor.")
+        assert text.endswith(f"|\n\n{figures.END}\nafter\n")
+        assert "old" not in text
+    assert "| micrograd | 1 | on | 1 s |" in pages[1].read_text(encoding="utf-8")
+    assert (tmp_path / "figures.svg").read_text(encoding="utf-8") == figures.plot(a_run())
+    (tmp_path / "figures.svg").unlink()
+    pages[1].write_text("no marks", encoding="utf-8")
+    with pytest.raises(
+        ValueError, match=r"figures_table\.md has no block to write into: it begins with <!--"
+    ):
+        figures.main()
+    assert not (tmp_path / "figures.svg").exists()  # nothing is written by halves
+
+
+def test_a_work_that_is_unknown(bench, monkeypatch, capsys):
     import run
 
-    page = tmp_path / "figures.md"
-    monkeypatch.setattr(run, "PAGE", page)
-    page.write_text(f"before\n{run.BEGIN}\nold\n{run.END}\nafter\n", encoding="utf-8")
-    run.write(["new"])
-    assert page.read_text(encoding="utf-8") == f"before\n{run.BEGIN}\n\nnew\n\n{run.END}\nafter\n"
-    page.write_text("no marks", encoding="utf-8")
-    with pytest.raises(SystemExit, match="has no block to write into"):
-        run.write(["new"])
     monkeypatch.setattr(sys, "argv", ["run.py", "nonsense"])
     with pytest.raises(SystemExit):
         run.main()

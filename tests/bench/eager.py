@@ -19,6 +19,7 @@ from tinygrad_bp.graph_sweep import sweep_graph
 
 Group = tuple[str, list[Row]]
 SAMPLES = 100
+TITLE = f"no compiling: 2-16-16-1, {SAMPLES} samples, forward and backward"
 LONGEST = 10_000_000
 RUNS = 3
 
@@ -53,8 +54,7 @@ def steps() -> Iterator[Group]:
         if peer:
             theirs = moons_step(peer.Value, peer.micrograd.nn.MLP)
             contenders.append(Contender("micrograd", theirs, gradient=theirs, collecting=collecting, least=3))
-        title = f"no compiling: 2-16-16-1, {SAMPLES} samples, forward and backward"
-        yield title, compared("eager", contenders, in_turns(contenders), 1, 0.0, None)
+        yield TITLE, compared("eager", contenders, in_turns(contenders), 1, 0.0, None)
 
 
 # --- chains -------------------------------------------------------------------------------------------------

@@ -79,17 +79,15 @@ def courses(work: str, found: Sequence[works.Course]) -> Iterator[Group]:
     for course in found:
         contenders = [c for p in entered for c in p.course_contenders(course)]
         agree([c for c in contenders if c.gradient], contenders[0])
-        batch = f"batches of {course.batch}" if course.listed else f"all {course.batch} samples"
-        title = f"{course.net.name}, {course.rule}, {batch}: one step"
         rows = compared(f"{work} {course.batch}", contenders, in_turns(contenders, rounds=5), 1, 0.0, None)
-        yield title, rows
+        yield f"{course.name}: one step", rows
 
 
 def formula() -> Iterator[Group]:
     entered = [p for p in (ours, *peers.installed()) if hasattr(p, "formula_contenders")]
     contenders = [c for p in entered for c in p.formula_contenders()]
     agree(contenders, contenders[0])
-    title = "a formula of 20 operations on 2 numbers: value and gradient, one call"
+    title = f"{works.FORMULA}: value and gradient, one call"
     yield title, compared("formula", contenders, in_turns(contenders), 1, 0.0, None)
 
 

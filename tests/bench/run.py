@@ -1,10 +1,10 @@
 """The bench: one table of every figure, each beside its peers', taken on this machine now.
 
-    python tests/bench/run.py [work ...] [--markdown] [--json FILE] [--write-docs]
+    python tests/bench/run.py [work ...] [--json FILE] [--write-docs]
 
 This prints figures and asserts none; only a peer that computes something else ends it. compare.py compares
-two commits. Works and who takes part are in measure.py, what a work is in works.py, how it is timed in
-timing.py, goals in marks.py.
+two commits; figures.py makes the pages of docs/ from what --json has written. Works and who takes part are
+in measure.py, what a work is in works.py, how it is timed in timing.py, goals in marks.py.
 """
 
 import argparse
@@ -16,13 +16,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import figures
 import machine
-from rows import HEAD, Row, line, markdown
+from rows import line
 
 HERE = Path(__file__).parent
-PAGE = HERE.parent.parent / "docs" / "figures.md"
-BEGIN, END = "<!-- figures begin: written by tests/bench/run.py --write-docs -->", "<!-- figures end -->"
-
 ONE = ("tiny", "moons", "quadratic", "sigmoid", "widths", "digits", "adam16", "adam64", "descent", "formula",
        "eager", "depth", "compile", "random", "drag")  # fmt: skip
 TWO = ("quadratic", "sigmoid")
@@ -33,29 +31,25 @@ NAMES = (*ONE, "threads", "python")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("work", nargs="*", help=f"which works, of: {', '.join(NAMES)}; without any, all")
-    parser.add_argument("--markdown", action="store_true", help="print the table for a page")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write all figures, in seconds, to a file")
-    parser.add_argument("--write-docs", action="store_true", help="put the table of all works into docs")
+    parser.add_argument(
+        "--write-docs", action="store_true", help="write the pages and the plot of docs/, too"
+    )
     asked = parser.parse_args()
     unknown = [name for name in asked.work if name not in NAMES]
     if unknown:
         parser.error(f"there is no work {', '.join(unknown)}; there are: {', '.join(NAMES)}")
     if asked.write_docs and asked.work:
-        parser.error("--write-docs takes the table of all works: name none")
-    page = []
+        parser.error("--write-docs shows all works: name none")
     groups = []
     for group in measured_groups(asked.work or NAMES):
         groups.append(group)
-        for text, cells in table(group):
-            page += on_page(text, cells)
-            if not asked.markdown:
-                print(in_terminal(text, cells), flush=True)
-    if asked.json:
-        asked.json.write_text(json.dumps(groups, indent=1) + "\n", encoding="utf-8")
-    if asked.markdown:
-        print("\n".join(page))
+        for text, cells in figures.table(group):
+            print(line(cells) if cells else f"\n{text}", flush=True)
+        if asked.json:  # after each work: a run that is cut short has left what it measured
+            asked.json.write_text(json.dumps(groups, indent=1) + "\n", encoding="utf-8")
     if asked.write_docs:
-        write(page)
+        figures.write(groups)
 
 
 def measured_groups(names: Any) -> Iterator[dict[str, Any]]:
@@ -90,46 +84,6 @@ def measured(
                 yield found
     if child.returncode:
         sys.exit(f"the bench failed in {' '.join(works)}: see above")
-
-
-def table(group: dict[str, Any]) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """The lines of a group: a text without cells, or cells."""
-    if "about" in group:
-        yield described(group["about"]), ()
-        yield "", HEAD
-        return
-    yield group["title"], ()
-    for row in group["rows"]:
-        yield "", Row(**row).cells()
-
-
-def described(about: dict[str, Any]) -> str:
-    missing = f" Not installed: {', '.join(about['missing'])}." if about["missing"] else ""
-    return f"{about['processor']}. {', '.join(about['versions'])}.{missing}"
-
-
-def in_terminal(text: str, cells: tuple[str, ...]) -> str:
-    return line(cells) if cells else f"\n{text}"
-
-
-def on_page(text: str, cells: tuple[str, ...]) -> list[str]:
-    if cells == HEAD:
-        return ["", markdown(cells), markdown(["---", *["--:"] * (len(cells) - 2), "---"])]
-    if cells:
-        return [markdown(cells)]
-    if text.endswith("."):  # the machine
-        return [text]
-    return [markdown([f"**{text}**", *[""] * (len(HEAD) - 1)])]
-
-
-def write(page: list[str]) -> None:
-    """Put the lines between the marks of the page."""
-    before, begin, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        sys.exit(f"{PAGE} has no block to write into: it begins with {BEGIN} and ends with {END}")
-    PAGE.write_text("\n".join([before + BEGIN, "", *page, "", END + after]), encoding="utf-8")
-    print(f"wrote {PAGE.name}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -67,6 +67,11 @@ class Course:
     batch: int
 
     @property
+    def name(self) -> str:
+        batch = f"batches of {self.batch}" if self.listed else f"all {self.batch} samples"
+        return f"{self.net.name}, {self.rule}, {batch}"
+
+    @property
     def listed(self) -> bool:
         return self.batch < self.net.samples
 
@@ -141,7 +146,7 @@ def digits() -> Net:
                loss="cross entropy")  # fmt: skip
 
 
-POINT = (0.7, 1.3)
+FORMULA, POINT = "a formula of 20 operations on 2 numbers", (0.7, 1.3)
 
 
 def formula(m: Any, x: Any, y: Any) -> Any:
