@@ -12,7 +12,7 @@ from math import inf, nan, pi
 
 import pytest
 
-from tinygrad_bp import NonFiniteError, Value, no_grad, ops, trap
+from tinygrad_bp import NonFiniteError, Value, log_softmax, mean, no_grad, ops, softmax, trap
 from tinygrad_bp.engine import newest_first, sweep
 from tinygrad_bp.graph_sweep import sweep_graph
 from tinygrad_bp.ops import OPS, TABLE
@@ -27,6 +27,10 @@ def power(x, y):
 
 def raised_to(exponent):
     return lambda x: x**exponent
+
+
+def first(f):
+    return lambda *xs: f(xs)[0]
 
 
 def rows():
@@ -135,6 +139,7 @@ def rows():
     yield "E48", ops.reciprocal, [-0.0], -inf, [-inf]
     yield "E48", ops.exp2, [1024.0], inf, [inf]
     yield "E49", ops.logit, [0.0], -inf, [inf]
+    yield "E49", ops.logit, [-0.0], -inf, [inf]
     yield "E49", ops.logit, [1.0], inf, [inf]
     yield "E49", ops.logit, [1.5], nan, [nan]
     yield "E49", ops.logit, [0.5], 0.0, [4.0]
@@ -165,6 +170,25 @@ def rows():
     yield "E54", ops.hardtanh, [nan], nan, [nan]
     yield "E54", ops.clamp, [-inf], -inf, [1.0]
     yield "E54", ops.clamp.at(0.0, inf), [-1.0], 0.0, [0.0]
+    yield "E54", ops.hardtanh, [2.0], 1.0, [0.0]
+    yield "E55", first(softmax), [inf, inf], 0.5, [0.25, -0.25]
+    yield "E55", first(softmax), [0.0, inf], 0.0, [0.0, 0.0]
+    yield "E55", first(softmax), [0.0, -inf], 1.0, [0.0, 0.0]
+    yield "E55", first(softmax), [-inf, -inf], nan, [nan, nan]
+    yield "E55", first(softmax), [0.0, nan], nan, [nan, nan]
+    yield "E55", first(log_softmax), [0.0, -inf], 0.0, [0.0, 0.0]
+    yield "E55", first(log_softmax), [-inf, 0.0], -inf, [1.0, -1.0]
+    yield "E55", first(log_softmax), [0.0, inf], -inf, [1.0, -1.0]
+    yield "E55", first(log_softmax), [inf, inf], nan, [0.5, -0.5]
+    yield "E55", lambda *xs: mean(xs), [inf, -inf], nan, [0.5, 0.5]
+    yield "E56", ops.square, [-0.0], 0.0, [0.0]
+    yield "E56", ops.square, [1e200], inf, [2e200]
+    yield "E57", lambda x: x // 2, [-7.5], -4.0, [0.0]
+    yield "E57", lambda x, y: x // y, [1.0, 0.0], inf, [0.0, 0.0]
+    yield "E57", lambda x: x // 0.1, [1.0], 10.0, [0.0]
+    yield "E58", ops.stop_gradient, [-0.0], -0.0, [0.0]
+    yield "E58", ops.stop_gradient, [nan], nan, [0.0]
+    yield "E58", lambda x: ops.stop_gradient(log(x)) * x, [0.0], nan, [-inf]
     yield "E47", lambda x: x * 2 + 1, [3], 7.0, [2.0]
 
 
@@ -198,7 +222,7 @@ def test_row(row, asked):
 
 
 def test_every_row_is_asked():
-    assert {name for name, *_ in ROWS} == {f"E{i}" for i in range(1, 55)}
+    assert {name for name, *_ in ROWS} == {f"E{i}" for i in range(1, 59)}
 
 
 # --- P1: total ----------------------------------------------------------------------------------------------
