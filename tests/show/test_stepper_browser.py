@@ -831,11 +831,42 @@ def test_an_operation_that_does_not_travel_keeps_its_numbers(visit):
         assert "sine_of_the_test, above it, is a Python function that the page does not have" in told(
             tab, ".fixed"
         )
+        assert tab.evaluate(MARKS) == {"v1": "Python function"}
         set_leaf(tab, "n2", "3")
         root = tab.evaluate("[page.graph.root.data, ...page.graph.nodes.map(node => node.grad)]")
         assert root == pytest.approx([3 * math.sin(1), 3 * math.cos(1), 3, math.sin(1), 1])
     finally:
         del OPS[own.name]
+
+
+MARKS = "Object.fromEntries(page.graph.nodes.filter(node => node.mark).map(node => [node.name, node.mark]))"
+
+
+@pytest.mark.parametrize(
+    "lang, dead, saturated, other",
+    [
+        ("en", "dead ReLU", "saturated", "grad 24: 12 from another pass"),
+        ("zh", "ReLU 失活", "饱和", "grad 24：其中 12 来自另一次"),
+    ],
+)
+def test_a_unit_at_rest_and_a_gradient_of_another_pass_are_marked(visit, lang, dead, saturated, other):
+    x, y, w = (Value(t, label=name) for t, name in ((-1.0, "x"), (5.0, "y"), (2.0, "w")))
+    r, t = x.relu(), y.tanh()
+    r.label, t.label = "r", "t"
+    loss = r + t + w * w * w
+    loss.backward()
+    loss.backward()
+    tab = visit(stepper(loss, lang=lang), "#step=1000&node=y", **STILL)
+    found = tab.evaluate(MARKS)
+    assert found.pop("y")  # twice what is small
+    assert found == {"r": dead, "t": saturated, "w": other}
+    marks = [mark for mark in tab.locator(".node .mark").all_text_contents() if mark]
+    assert {dead, saturated, other} < {*marks}
+    set_leaf(tab, "n0", "1")
+    assert tab.evaluate(MARKS) == {"t": saturated}  # .grad is that of other numbers
+    press(tab, "Escape")
+    press(tab, "r")
+    assert tab.evaluate(MARKS)["w"] == other
 
 
 def test_the_link_holds_the_numbers(visit):

@@ -17,19 +17,18 @@ from tinygrad_bp.show.graph import (
     OPEN,
     Application,
     Name,
-    Node,
     Picture,
     applications,
     boxes,
     cells,
     clipped,
     count,
+    grad_of,
     names,
     neuron_places,
     numbered,
     parameter_paths,
     read,
-    shown,
     visible,
 )
 from tinygrad_bp.show.layout import arrange
@@ -88,12 +87,15 @@ def shape(root: Value, open_to: int = OPEN_AT_FIRST) -> Json:
 def numbers(root: Value) -> Json:
     """Values, gradients and local partials, in the order of `shape`; a cut edge has none.
 
+    Others are leaves whose `.grad` is not the gradient that the page steps to, with what is beyond it.
+
     >>> a = Value(3.0); numbers(a * 2.0)
-    {'data': [3.0, 2.0, 6.0], 'grads': [2.0, 3.0, 1.0], 'partials': [2.0, 3.0], 'marks': {}}
+    {'data': [3.0, 2.0, 6.0], 'grads': [2.0, 3.0, 1.0], 'partials': [2.0, 3.0], 'others': {}}
     """
     picture = read(root, "node", max_nodes=MOST_STEPPED, name="stepper")
     adjoint = sweep({root: 1.0})
     values = {node.id: node.value for node in picture.nodes}
+    others = picture.other if grad_of(root) is not None else {}
     return {
         "data": [v.item() for v in values.values()],
         "grads": [adjoint.get(v, 0.0) for v in values.values()],
@@ -103,15 +105,8 @@ def numbers(root: Value) -> Json:
             else edge.partial
             for edge in picture.edges
         ],
-        "marks": {i: mark for i, node in enumerate(picture.nodes) if (mark := _mark(node, picture))},
+        "others": {i: (v.grad, others[v]) for i, v in enumerate(values.values()) if v in others},
     }
-
-
-def _mark(node: Node, picture: Picture) -> str:
-    """What is said below a node: of a leaf, that its `.grad` is not the gradient that the page steps to."""
-    if node.value not in picture.other:
-        return node.mark
-    return f"grad {shown(node.grad)}: {node.mark}" if picture.nodes[-1].grad is not None else ""
 
 
 def _readable(root: Value) -> Picture:

@@ -38,9 +38,7 @@ class Playground {
   graph() {
     const {data} = this, [shape] = data.graphs || [];
     if (!shape) return null;
-    const ins = shape.nodes.map(() => []);
-    for (const {src, dst} of shape.edges) ins[dst].push(src);
-    this.machine = new Machine(shape.nodes.map((node, i) => ({ins: ins[i], rule: node.rule ?? -1})), shape.rules);
+    this.machine = Machine.of(shape);
     const page = new Page({...data, moments: [this.moment(this.training.moments[0].params)]});
     page.link = () => { if (this.mode === "trace") Page.prototype.link.call(page); };
     return page;
@@ -49,17 +47,13 @@ class Playground {
   moment(params) {
     const {leaves, graphs: [shape]} = this.data, {columns} = this.training;
     const values = Float64Array.from(leaves, leaf => Array.isArray(leaf) ? leaf[0] === "p" ? params[leaf[1]] : columns[leaf[1]][this.sample] : finite(leaf ?? 0));
-    const found = this.machine.run(values, shape.order);
-    return {data: values, partials: shape.edges.map(({dst, slot}) => (found[dst] || [])[slot] ?? null), marks: {}};
+    return this.machine.moment(values, shape.order, shape.edges);
   }
 
   showGraph() {
     const {page, data} = this;
     if (!page) return;
-    const moment = this.moment(this.params);
-    page.load(data.graphs[0], moment);
-    const marks = page.live.marks(moment.partials);
-    for (const node of page.graph.nodes) node.mark = marks[node.i];
+    page.load(data.graphs[0], this.moment(this.params));
     page.step = this.mode === "train" ? page.last : page.step;
     page.node = page.edge = null;
     page.at = page.graph.root;  // stay where the reader looks

@@ -11,16 +11,16 @@ const rounded = (x, step) => Number((Math.round(x / step) * step).toPrecision(12
 
 class Live {
   constructor(graph, moment) {
-    const nodes = graph.nodes.map(node => ({ins: node.ins.map(edge => edge.from.i), rule: node.rule ?? -1}));
     this.graph = graph;
     this.moment = moment;
-    this.machine = new Machine(nodes, graph.rules);
+    this.machine = Machine.of(graph);
     this.drag = this.dropped = this.panel = null;  // what the page does with a leaf
     this.dragging = false;
     this.order = graph.order.map(node => node.i);
     this.origin = Float64Array.from(moment.data.map(number));
     this.values = this.origin.slice();
     this.fixed = this.findFixed();
+    this.mark();
   }
 
   // Why a leaf cannot be changed: an operation above it is a function that the page does not have.
@@ -53,28 +53,29 @@ class Live {
   reset() {
     this.values = this.origin.slice();
     this.graph.take(this.moment);
+    this.mark();
   }
 
   compute() {
     if (!this.changed.length) return this.reset();
-    const found = this.machine.run(this.values, this.order);
-    const partials = this.graph.edges.map(edge => (found[edge.to.i] || [])[edge.slot] ?? null);
-    for (const [i, edge] of this.graph.edges.entries())
-      if (edge.to.rule === undefined) partials[i] = number(this.moment.partials[i]);
-    this.graph.take({data: this.values, partials, marks: this.marks(partials)});
+    const {edges} = this.graph, moment = this.machine.moment(this.values, this.order, edges);
+    for (const [i, edge] of edges.entries())
+      if (edge.to.rule === undefined) moment.partials[i] = number(this.moment.partials[i]);
+    this.graph.take(moment);
+    this.mark();
   }
 
-  // As the engine marks them: a unit that lets nothing through, or nearly nothing.
-  marks(partials) {
-    const marks = {};
-    this.graph.edges.forEach((edge, i) => {
-      const {to} = edge, rule = this.graph.rules[to.rule], d = partials[i], x = this.values[edge.from.i];
-      if (!rule || to.ins.length !== 1 || !rule.partials) return;
-      if (rule.selects) { if (d === null) marks[to.i] = WORDS.dead(to.op); return; }
-      if (to.smooth && Math.abs(d) < 0.01 && x !== 0 && Math.abs(this.machine.partialAt(to.i, 2 * x)) <= Math.abs(d) / 10)
-        marks[to.i] = WORDS.saturated;
-    });
-    return marks;
+  // What stands below a node: that it lets nothing through, or nearly nothing, as drawings say it too; that it is
+  // not computed here; that .grad of a leaf is not the gradient that is stepped to.
+  mark() {
+    for (const node of this.graph.nodes) {
+      const {i, ins, op} = node, rule = this.graph.rules[node.rule], other = !this.changed.length && this.moment.others?.[i];
+      node.mark = other ? WORDS.other(...other.map(x => told(number(x)))) : ins.length && !rule ? WORDS.foreign : "";
+      if (!rule?.partials || ins.length !== 1) continue;
+      const [{partial, from: {data: x}}] = ins, d = Math.abs(partial);
+      if (rule.selects) node.mark = partial === null ? WORDS.dead(op) : "";
+      else if (node.smooth && d < 0.01 && x !== 0 && Math.abs(this.machine.partialAt(i, 2 * x)) <= d / 10) node.mark = WORDS.saturated;
+    }
   }
 
   // By how much the root moves when a leaf does.

@@ -77,6 +77,12 @@ function runRule(rule, t) {
 
 // A graph whose nodes have rules: {ins: places of the operands, rule: which}, in the order in which they were made.
 class Machine {
+  static of({nodes, edges, rules}) {
+    const ins = nodes.map(() => []);
+    for (const {src, dst} of edges) ins[dst].push(src);
+    return new Machine(nodes.map(({rule}, i) => ({ins: ins[i], rule: rule ?? -1})), rules);
+  }
+
   constructor(nodes, rules) {
     this.nodes = nodes;
     this.rules = rules.map(rule => rule && {...rule, constants: rule.constants.map(number)});
@@ -99,6 +105,12 @@ class Machine {
       });
     }
     return partials;
+  }
+
+  // The numbers of a graph on the leaves in these values: all values, in place, and the partial of each edge.
+  moment(values, order, edges) {
+    const partials = this.run(values, order);
+    return {data: values, partials: edges.map(({dst, slot}) => (partials[dst] || [])[slot] ?? null)};
   }
 
   // The partial of a node with one operand, were that operand x.

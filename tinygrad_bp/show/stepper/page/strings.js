@@ -52,7 +52,8 @@ const WORDS = {
   open: name => `open ${name}`, close: name => `close ${name}`,
   many: n => `${n} values`,
   boxLabel: (name, value, grad) => `${name}, value ${value || "not yet"}, gradient ${grad || "not yet"}`,
-  dead: op => `dead ${op}`, saturated: "saturated",
+  dead: op => `dead ${op}`, saturated: "saturated", foreign: "Python function",
+  other: (grad, rest) => `grad ${grad}: ${rest} from another pass`,
   // live leaves
   yours: list => `These numbers are yours, no longer those of the exported run: ${list}.`,
   was: (name, x, before) => `${name} = ${x} (was ${before})`, more: n => `${n} more`,

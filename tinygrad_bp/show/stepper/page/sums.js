@@ -92,7 +92,7 @@ class Graph {
   // The numbers of one moment: of the user's graph, or of one recorded step of its training.
   take(values) {
     this.nodes.forEach((node, i) => {
-      Object.assign(node, {data: number(values.data[i]), engine: values.grads && number(values.grads[i]), mark: values.marks[i]});
+      Object.assign(node, {data: number(values.data[i]), engine: values.grads && number(values.grads[i])});
     });
     this.edges.forEach((edge, i) => { edge.partial = number(values.partials[i]); });
     this.accumulate();
