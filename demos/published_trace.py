@@ -8,7 +8,7 @@ rule.  The error falls either way, which is why nobody noticed.  The audit names
 """
 
 import random
-from math import exp
+from math import dist, exp
 from typing import NamedTuple
 
 from shared import options, save_picture
@@ -150,13 +150,16 @@ def picture(published: list[Step], correct: list[Step]) -> object:
     plotting.loss_curve([step.error for step in published], ax=left, label="as published")
     plotting.loss_curve([step.error for step in correct], ax=left, label="by the chain rule")
     left.set_title("The error falls either way")
-    for name, trace, style in (("as published", published, "--"), ("by the chain rule", correct, "-")):
-        for i in range(2):
-            first, second = zip(*(step.w0[i] for step in trace))
-            right.plot(first, second, style, color=f"C{i}", label=f"row {i} {name}")
-            right.plot(first[-1], second[-1], "o", color=f"C{i}", markersize=5)
-    plotting.styled(right, "first weight of the row", "second weight of the row")
-    right.set_title("The rows of w0 move alike, or each its way")
+    red, grey = (line.get_color() for line in left.get_lines())
+    for label, color, style, trace, row in (
+        ("both rows, as published", red, "-", published, 0),
+        ("row 0, by the chain rule", grey, "-", correct, 0),
+        ("row 1, by the chain rule", grey, "-.", correct, 1),
+    ):
+        moved = [dist(step.w0[row], trace[0].w0[row]) for step in trace]
+        right.plot(moved, style, color=color, label=label, linewidth=2)
+    plotting.styled(right, "step", "distance from the first weights")
+    right.set_title("How far the rows of w0 move: alike, or each its way")
     right.legend(frameon=False)
     return figure
 

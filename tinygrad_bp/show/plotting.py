@@ -25,7 +25,7 @@ except ImportError as error:
     raise MissingExtraError("plotting", "matplotlib", "plots") from error
 
 DATA, MODEL, GRID, INK = "#5b7083", "#d1495b", "#e6e9ec", "#22303c"
-CLASSES = ["#d05a1e", "#2b7bc9", "#3f9b7a", "#c79a1b", "#7b5ea7", "#8c6d53"]  # as in the pages
+CLASSES = ["#d05a1e", "#2b7bc9", "#3f9b7a", "#c79a1b", "#7b5ea7", "#16a2a8"]  # as in the pages
 SIGNED = LinearSegmentedColormap.from_list("signed", [CLASSES[0], "#f7f7f7", CLASSES[1]])  # + is blue
 PALE = LinearSegmentedColormap.from_list("pale", ["#efb997", "#fafafa", "#9dc3e8"])  # the same, behind points
 MARKERS = "os^Dv*"  # so that classes are told apart without colour
