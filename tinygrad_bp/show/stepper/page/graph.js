@@ -128,7 +128,7 @@ class Drawing {
     const boxes = nodes.filter(node => !this.closed(node)).map(node => this.box(node, node));
     const [w, h] = this.size;
     this.svg = make("svg",
-      {viewBox: `-16 -16 ${w} ${h}`, role: "group", "aria-label": WORDS.labels.graph, class: this.crowded ? "crowded" : ""},
+      {viewBox: `-16 -16 ${w} ${h}`, role: "group", "aria-label": WORDS.drawing, class: this.crowded ? "crowded" : ""},
       frames, this.lines, drawn.map(edge => edge.tag), lids, boxes);
     this.place.replaceChildren(this.svg);
     this.resize();

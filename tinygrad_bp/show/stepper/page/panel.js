@@ -221,7 +221,7 @@ function hint(graph, current, ask, x) {
 // With numbers hidden: a place for an answer, and a way to see; the score, and the same with other numbers.
 function question(graph, {exercise, ask, current, score, again}, act) {
   if (!exercise) return null;
-  const more = make("span", {}, score), renew = make("button", {type: "button", id: "again"}, WORDS.again);
+  const more = make("span", {}, score), renew = make("button", {id: "again"}, WORDS.again);
   renew.addEventListener("click", again);
   if (!ask) return make("p", {class: "question"}, more, renew);
   const name = WORDS.asks[ask], guess = make("input", {id: "guess", "aria-label": name, placeholder: name, inputmode: "decimal", autocomplete: "off"});
@@ -234,7 +234,7 @@ function question(graph, {exercise, ask, current, score, again}, act) {
     else if (text !== "" && !Number.isNaN(x)) act(null);
   };
   guess.addEventListener("keydown", event => { if (event.key === "Enter") check(); });
-  const show = make("button", {type: "button", id: "reveal"}, WORDS.show);
+  const show = make("button", {id: "reveal"}, WORDS.show);
   show.addEventListener("click", () => act(false));
   return make("p", {class: "question"}, guess, show, verdict, more, renew);
 }

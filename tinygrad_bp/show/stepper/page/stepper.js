@@ -16,10 +16,9 @@ class Page {
   // Put the strings of the table where the page has places for them.
   words() {
     for (const one of document.querySelectorAll("[data-word]")) write(one, WORDS[one.getAttribute("data-word")]);
-    for (const one of document.querySelectorAll("[data-label]")) {
-      const label = one.getAttribute("data-label");
-      set(one, "aria-label", WORDS.labels[label]);
-      set(one, "title", WORDS.titles[label]);
+    for (const id in WORDS.labels) {
+      set($(id), "aria-label", WORDS.labels[id]);
+      set($(id), "title", WORDS.titles[id]);
     }
     const classes = ["", "key-grad", "", "key-partial", ""];
     $("read").replaceChildren(...WORDS.legendText.map((text, i) => make("span", {class: classes[i] || null}, text)));
@@ -50,7 +49,7 @@ class Page {
   levels() {
     const {views, level} = this.graph;
     $("level").replaceChildren(...(views.length < 2 ? [] : views).map((view, i) => {
-      const button = make("button", {type: "button", "aria-pressed": String(i === level), "data-level": view.level}, WORDS.levels[view.level]);
+      const button = make("button", {"aria-pressed": String(i === level), "data-level": view.level}, WORDS.levels[view.level]);
       button.addEventListener("click", () => this.level(i));
       return button;
     }));
@@ -138,7 +137,7 @@ class Page {
       $("leaf")?.focus();
     });
     const by = 0.01, moved = make("span", {id: "nudged", role: "status"});
-    const nudge = make("button", {type: "button", id: "nudge"}, `${WORDS.nudge} +${by}`);
+    const nudge = make("button", {id: "nudge"}, `${WORDS.nudge} +${by}`);
     nudge.addEventListener("click", () => {
       const is = this.live.nudge(node, by), expected = by * node.grad, noise = 1e-13 * (Math.abs(this.graph.root.data) + Math.abs(is));
       const miss = Math.abs(is - expected) < noise ? 0 : is - expected;
@@ -296,18 +295,18 @@ class Page {
       this.timer = setTimeout(beat, 1600 / $("speed").value);
     };
     this.timer = setTimeout(beat, 50);
-    this.telling("pause");
+    this.labelPlay();
   }
 
   halt() {
     clearTimeout(this.timer);
     this.timer = 0;
-    this.telling("play");
+    this.labelPlay();
   }
 
-  telling(label) {
-    set($("play"), "data-on", label === "pause");
-    set($("play"), "aria-label", WORDS.labels[label]);
+  labelPlay() {
+    set($("play"), "data-on", this.timer !== 0);
+    set($("play"), "aria-label", this.timer ? WORDS.pause : WORDS.labels.play);
   }
 
   // --- links: #step=7&node=n3, or a node by its name ---
