@@ -3,16 +3,14 @@
 The tests in the browser need Pyodide's package: npm fetches it, once for all of them.
 """
 
-import functools
-import http.server
 import json
 import re
 import subprocess
-import threading
 from urllib.parse import urlencode
 
 import pytest
 from conftest import refuse
+from support.browser import served
 
 from tinygrad_bp.cli import main
 from tinygrad_bp.lab import folder
@@ -139,18 +137,8 @@ def address(tmp_path_factory):
         build_lab(out)
     except LabError as error:
         refuse(f"no Pyodide from npm ({error})")
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=out))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with served(out) as address:
+        yield address
 
 
 @pytest.fixture

@@ -3,13 +3,12 @@
 The tests marked `site` build it, by the extra docs: `pytest -m site`.
 """
 
-import functools
-import http.server
 import sys
-import threading
 from pathlib import Path
 
 import pytest
+from conftest import refuse
+from support.browser import find_pyodide, served
 
 ROOT = Path(__file__).parents[1]
 
@@ -141,6 +140,18 @@ def test_a_page_that_no_navigation_lists_is_found(maker, monkeypatch):
     assert maker.unlisted() == [f"{Path('docs/new.md')} is not in nav: add it to docs/site/zensical.toml"]
 
 
+def test_without_pyodide_a_page_says_how_to_have_the_laboratory(maker, monkeypatch, tmp_path, capsys):
+    def refuse(offline):
+        raise maker.LabError("npm did not get it")
+
+    monkeypatch.setattr(maker, "fetch_pyodide", refuse)
+    maker.add_laboratory(tmp_path / "lab")
+    (tmp_path / "index.html").write_text('<a href="lab/index.html">laboratory</a>', encoding="utf-8")
+    assert maker.check(tmp_path) == []
+    assert "tests/setup.py npm" in (tmp_path / "lab" / "zh.html").read_text(encoding="utf-8")
+    assert capsys.readouterr().out == "without the laboratory: npm did not get it\n"
+
+
 # --- the built site -----------------------------------------------------------------------------------------
 
 
@@ -150,19 +161,10 @@ def site(maker, tmp_path_factory):
     out = tmp_path_factory.mktemp("site")
     maker.prepare(out / "out")
     folder = maker.build(out / "out")
+    maker.add_laboratory(folder / "lab")
     assert maker.check(folder) == []
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with served(folder) as address:
+        yield address
 
 
 PAGES = [
@@ -220,4 +222,19 @@ def test_the_search_finds(site, browser):
     tab.keyboard.press("Control+k")
     tab.keyboard.type("saturated")
     tab.locator("a[href*='06_neuron.html']:has-text('saturated')").wait_for()
+    tab.close()
+
+
+@pytest.mark.site
+@pytest.mark.parametrize(
+    "page, link", [("tutorial/05_order.html", "Laboratory"), ("zh/index.html", "实验室")]
+)
+def test_the_laboratory_is_a_click_away(site, browser, page, link):
+    if not find_pyodide():
+        refuse("no Pyodide from npm")
+    tab = browser.new_page()
+    tab.set_default_timeout(60_000)
+    tab.goto(site + page)
+    tab.get_by_role("link", name="实验室" if page.startswith("zh/") else "Laboratory").first.click()
+    tab.frame_locator("#stage iframe").locator("svg").first.wait_for()
     tab.close()

@@ -5,9 +5,10 @@ links to pages and to headings, and it takes Python-Markdown's extensions, so fo
 script. MkDocs would need a theme and plugins for the same. The pages of the API are made by reference.py, not
 by mkdocstrings, since the docstrings here are plain text with examples, which it would show as quotations.
 
-Three steps: the pages are prepared (pages.py, reference.py); Zensical builds each language, strictly; the
-result is checked: no page is above 500 kB with all it loads, every link inside the site leads to a page and a
-heading, and nothing is loaded from elsewhere.
+Four steps: the pages are prepared (pages.py, reference.py); Zensical builds each language, strictly; the
+laboratory is added, if npm has Pyodide in its cache (tests/setup.py gets it), since a build needs no network;
+the result is checked: no page is above 500 kB with all it loads, every link inside the site leads to a page
+and a heading, and nothing is loaded from elsewhere.
 """
 
 import shutil
@@ -23,8 +24,19 @@ sys.path.insert(0, str(Path(__file__).parent))
 from pages import LANGUAGES, ROOT, Site, language_of, repository_pages, source_page
 from reference import generated
 
+from tinygrad_bp.lab.folder import PAGES as LABORATORIES, LabError, build_lab, fetch_pyodide
+
 HERE = Path(__file__).parent
 OUT = ROOT / "dist" / "docs"
+WITHOUT_LABORATORY = """\
+<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Laboratory</title>
+<p>This site was built without the laboratory, since npm did not have Pyodide in its cache.
+Run <code>python tests/setup.py npm</code>, and build it again. <a href="../index.html">Back</a></p>
+"""
 LARGEST_PAGE = 500_000  # bytes, with the pictures and frames in it
 
 
@@ -33,6 +45,7 @@ def main() -> int:
     prepare(OUT)
     prepared = perf_counter()
     site = build(OUT)
+    add_laboratory(site / "lab")
     built = perf_counter()
     problems = check(site) + unlisted()
     print("\n".join(problems))
@@ -72,6 +85,17 @@ def build(out: Path) -> Path:
     shutil.copytree(out / "en" / "site", out / "site")
     shutil.copytree(out / "zh" / "site", out / "site" / "zh")
     return out / "site"
+
+
+def add_laboratory(folder: Path) -> None:
+    """Write the laboratory, or in its place a page that says how to have it."""
+    try:
+        build_lab(folder, fetch_pyodide(offline=True))
+    except LabError as error:
+        print(f"without the laboratory: {error}")
+        folder.mkdir()
+        for name in LABORATORIES.values():
+            (folder / name).write_text(WITHOUT_LABORATORY, encoding="utf-8")
 
 
 # --- checks -------------------------------------------------------------------------------------------------
