@@ -62,6 +62,10 @@ MARKS: dict[str, dict[str, Mark]] = {
     "compile 1-100-100-100-1": {OURS: Mark(0.4, 0.6, at_most=True)},
     "compile 784-100-10": {OURS: Mark(2.0, 3.0, at_most=True)},
     "compile 6000 at random": {OURS: Mark(2.0, 4.0, at_most=True)},
+    "steps": {OURS: Mark(0.001, 0.002, at_most=True)},
+    "steps, drawn": {OURS: Mark(0.002, 0.004, at_most=True)},
+    "laboratory": {OURS: Mark(5.0, 8.0, at_most=True)},
+    "formulas": {OURS: Mark(0.2, 0.2, at_most=True)},
     "drag 52": {OURS: Mark(0.008, 0.016, at_most=True)},
     "drag 400": {OURS: Mark(0.04, 0.08, at_most=True)},
 }

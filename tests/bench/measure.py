@@ -15,6 +15,7 @@ from typing import Any
 
 import compiling
 import eager
+import live
 import machine
 import ours
 import page
@@ -131,6 +132,10 @@ WORKS: dict[str, Callable[[], Iterator[Group]]] = {
     "random": compiling.tangles,
     "python": compiling.python,
     "drag": page.drags,
+    "playground": live.playground,
+    "recording": live.recording,
+    "laboratory": live.laboratory,
+    "formulas": live.formulas,
 }
 
 

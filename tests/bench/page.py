@@ -11,7 +11,9 @@ import sys
 import tempfile
 from collections import deque
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import machine
 from rows import Row, duration, spent
@@ -22,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from support.browser import HOW, find_browser, find_driver, open_browser
 
 Group = tuple[str, list[Row]]
+NO_BROWSER = Row("tinygrad_bp", mark=f"not measured: there is no browser; {HOW}")
 MOVES, ROUNDS = 100, 7
 DRAG = """moves => {
     const leaf = page.graph.nodes.find(node => page.live.movable(node)), times = [];
@@ -36,15 +39,25 @@ DRAG = """moves => {
 }"""
 
 
-def drags() -> Iterator[Group]:
-    """The 95th percentile of the moves, at the end of the backward pass, where everything is shown."""
+@contextmanager
+def opened() -> Iterator[Any]:
+    """A browser on all cores, since it is several processes; None where there is none."""
     program = find_browser() if find_driver() else None
     if program is None:
-        yield "the stepper's page", [Row("tinygrad_bp", mark=f"not measured: there is no browser; {HOW}")]
+        yield None
         return
     if machine.CORES:
-        os.sched_setaffinity(0, machine.CORES)  # a browser is several processes
-    with open_browser(program) as browser, tempfile.TemporaryDirectory() as folder:
+        os.sched_setaffinity(0, machine.CORES)
+    with open_browser(program) as browser:
+        yield browser
+
+
+def drags() -> Iterator[Group]:
+    """The 95th percentile of the moves, at the end of the backward pass, where everything is shown."""
+    with opened() as browser, tempfile.TemporaryDirectory() as folder:
+        if browser is None:
+            yield "the stepper's page", [NO_BROWSER]
+            return
         for leaves in (18, 134):
             nodes, file = 3 * leaves - 2, Path(folder) / "page.html"
             tg.stepper(graph(leaves), file)

@@ -22,7 +22,8 @@ from rows import line
 
 HERE = Path(__file__).parent
 ONE = ("tiny", "moons", "quadratic", "sigmoid", "widths", "digits", "adam16", "adam64", "descent", "formula",
-       "eager", "depth", "compile", "random", "drag")  # fmt: skip
+       "eager", "depth", "compile", "random", "drag", "playground",
+       "recording", "laboratory", "formulas")  # fmt: skip
 TWO = ("quadratic", "sigmoid")
 SEVERAL = 2  # threads
 NAMES = (*ONE, "threads", "python")

@@ -6,10 +6,10 @@
 import ast
 import math
 import os
-import random
 import sys
 
 import pytest
+from support.hostile import hostile
 
 import tinygrad_bp as tg
 from tinygrad_bp.formula import KNOWN, MOST_CHARACTERS, Formula, FormulaError, parse
@@ -131,28 +131,6 @@ def test_every_operation_but_those_that_loop_can_be_written():
 
 
 # --- hostile texts ------------------------------------------------------------------------------------------
-
-PIECES = [
-    "x", "y", "_", "__class__", "__import__", "os", "exp", "tanh", "max", "sum", "powc", "pow", "dot", "9",
-    "1e308", "0x", "1_0", "1j", "99999999999", "(", ")", "(", ")", "+", "-", "*", "**", "**", "/", "//",
-    "%", ".", ",", "=", ":=", "==", "<", "[", "]", "{", "}", "'", '"', "f'", "\\", "lambda", "if", "else",
-    "for", "in", "not", "await", "yield", "@", "~", "^", "|", "&", "!", "#", ";", "\n", "\t", "\x00",
-    "\u202e", "é", "𝐱", "\ud800", "print", "eval", "open('/etc/passwd')", "slope=", "(x)", "((", "))", "--",
-    "x**", "9**9**",
-]  # fmt: skip
-
-SOUND = "tanh ( w * x + b ) ** 2 - max ( x , y ) / 3"
-
-
-def hostile(seed):
-    draw = random.Random(seed)
-    if draw.random() < 0.1:
-        return draw.choice(PIECES) * draw.randrange(3000)
-    if draw.random() < 0.5:  # a formula with one thing wrong
-        words = SOUND.split()
-        words[draw.randrange(len(words))] = draw.choice(PIECES)
-        return " ".join(words)
-    return "".join(draw.choice(PIECES) for _ in range(draw.randrange(40)))
 
 
 def run_hostile(seeds):
