@@ -127,8 +127,16 @@ class Characters:
         return [self.numbers[c] for c in text]
 
     def decode(self, numbers: Iterable[int]) -> str:
-        """The text of these numbers; 0 is left out."""
-        return "".join(self.alphabet[number - 1] for number in numbers if number)
+        """The text of these numbers; 0 is left out. Raises ValueError for a number without a character."""
+        text = ""
+        for place, number in enumerate(numbers):
+            if number not in range(len(self)):
+                raise ValueError(
+                    f"{number!r} at place {place} is no character's number: these are whole numbers "
+                    f"from 1 to {len(self.alphabet)}, and 0 for the end"
+                )
+            text += self.alphabet[int(number) - 1] if number else ""
+        return text
 
 
 def _lines(name: str) -> list[str]:

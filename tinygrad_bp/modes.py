@@ -167,6 +167,11 @@ def check_number(x: Any, is_allowed: Callable[[float], bool], wrong: str) -> Non
         if not is_allowed(number):
             raise ValueError(wrong.format(number))
 
+    apply_check(x, check)
+
+
+def apply_check(x: Any, check: Callable[[Any], object]) -> None:
+    """Check a number; of a Value while a function is traced, the data's numbers, when they are bound."""
     if not hasattr(x, "apply_op"):
         check(x)
     elif mode.get().tracing:

@@ -9,8 +9,8 @@ import random
 import sys
 import time
 import warnings
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -172,12 +172,14 @@ def fit(
         raise ValueError('fit: resume goes with a file: fit(..., checkpoint="run.json")')
     elif every is not None and validation is None and callback is None:
         raise ValueError("fit: every is how often to save, validate or call back: pass one of the three")
+    batches = optimizer.batches
     resumed = resume and saver and saver.load(len(samples), batch_size or len(samples))
     begin, start = len(history.losses), time.perf_counter() - history.seconds
     if not resumed:
-        optimizer.batches = _batches(len(samples), batch_size, seed, optimizer.batches)
+        optimizer.batches = _batches(len(samples), batch_size, seed, batches)
     on_terminal = sys.stderr is not None and sys.stderr.isatty()
     with (
+        nullcontext() if resumed else _unless_begun(optimizer, batches),
         entered(record=True),
         mode_of(model, training=True),
         saver or nullcontext(),
@@ -331,6 +333,18 @@ def _checked(engine: Eager) -> Eager:
             for check in trace(task.loss_of_row, data.structures, task.optimizer.parameters).checks:
                 check.run(data)
     return engine
+
+
+@contextmanager
+def _unless_begun(optimizer: Optimizer, batches: Batches | None) -> Iterator[None]:
+    """An optimizer that has taken no step inside, because of an error, has its batches of before."""
+    begin = optimizer.t
+    try:
+        yield
+    except BaseException:
+        if optimizer.t == begin:
+            optimizer.batches = batches
+        raise
 
 
 def _batches(n: int, size: int | None, seed: int | None, before: Batches | None) -> Batches:

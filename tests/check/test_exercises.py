@@ -227,6 +227,26 @@ def test_weights_of_nested_lists_and_arrays():
     for bad in ([w1, w2.T], [w1, b1, w2], [b1, w1], [], [w1, b2, w2, b2]):
         with pytest.raises(ValueError, match=r"MLP.from_weights takes \[W1, b1, W2, b2, ...\]"):
             tg.MLP.from_weights(bad)
+    for bad, error, text in (
+        (
+            [[[1.0, 2.0], [3.0]], [0.0, 0.0]],
+            ValueError,
+            r"weights\[0\]\[1\] has 1 numbers, weights\[0\]\[0\] 2",
+        ),
+        (
+            [[[1.0], 2.0]],
+            ValueError,
+            r"weights\[0\]\[1\] has one number, weights\[0\]\[0\] 1 numbers: a matrix is",
+        ),
+        ([np.zeros((2, 2, 2)), b2], ValueError, r"weights\[0\]\[0\] has 2 numbers.*a list of rows of"),
+        (
+            [w1, ["a"]],
+            TypeError,
+            r"MLP.from_weights: weights\[1\]\[0\]: a Value holds one real number, not 'a'",
+        ),
+    ):
+        with pytest.raises(error, match=text):
+            tg.MLP.from_weights(bad)
 
 
 # --- the forms of courses -----------------------------------------------------------------------------------

@@ -127,3 +127,8 @@ def test_characters_go_to_numbers_and_back():
     assert len(characters) == 27 and characters.decode(characters.encode("emma") + [0]) == "emma"
     with pytest.raises(ValueError, match="'é' at place 4 of 'andré' is not in the alphabet 'abc"):
         characters.encode("andré")
+    for numbers, text in (([1, 27], "27 at place 1"), ([-1], "-1 at place 0"), ([0.5], "0.5 at place 0")):
+        with pytest.raises(
+            ValueError, match=f"^{text} is no character's number: .* whole numbers from 1 to 26"
+        ):
+            characters.decode(numbers)

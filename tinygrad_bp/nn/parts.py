@@ -141,9 +141,9 @@ class Dropout(Module):
     """
 
     def __init__(self, rate: float, *, rng: Any = None) -> None:
-        self.rate = to_float(rate)
-        if not 0.0 <= self.rate < 1.0:
+        if not hasattr(rate, "__float__") or not 0.0 <= rate < 1.0:
             raise ValueError(f"Dropout: the rate is from 0 to below 1, not {rate!r}")
+        self.rate = to_float(rate)
         self.rng = rng
         generator(rng)
 

@@ -14,6 +14,7 @@ from tinygrad_bp.engine import Value, dot
 from tinygrad_bp.errors import misspelled, printable
 from tinygrad_bp.nn.base import Module, Torch, generator, sequence_in_torch, whole_size
 from tinygrad_bp.ops import OPS, Op
+from tinygrad_bp.rows import is_row, read
 
 Activation = Callable[[Value], Value]
 Initialiser = Callable[[Any, int, int], float]  # of a random generator, the number of inputs and of outputs
@@ -175,12 +176,20 @@ class MLP(Module):
         """A network with these weights: [W1, b1, W2, b2, ...], or [W1, W2, ...] without biases.
 
         W is (out, in), b is (out,): nested lists, or arrays of any library. Raises ValueError for shapes that
-        do not fit each other.
+        do not fit each other, TypeError for what is no number.
 
         >>> MLP.from_weights([[[1.0, 2.0]], [3.0]])([1.0, 1.0]).data
         6.0
         """
-        trees = [tree.tolist() if hasattr(tree, "tolist") else list(tree) for tree in weights]
+        trees = [read(tree, f"MLP.from_weights: weights[{i}]") for i, tree in enumerate(weights)]
+        for i, tree in enumerate(trees):
+            for j, row in enumerate(tree if is_row(tree) else ()):
+                sizes = [f"{len(x)} numbers" if is_row(x) else "one number" for x in (row, tree[0])]
+                if sizes[0] != sizes[1] or (is_row(row) and any(map(is_row, row))):
+                    raise ValueError(
+                        f"MLP.from_weights: weights[{i}][{j}] has {sizes[0]}, weights[{i}][0] {sizes[1]}: a "
+                        "matrix is a list of rows of equally many numbers, biases are a list of numbers"
+                    )
         matrices = [tree for tree in trees if tree and hasattr(tree[0], "__len__")]
         biases = [tree for tree in trees if not (tree and hasattr(tree[0], "__len__"))]
         widths = [len(matrices[0][0]), *map(len, matrices)] if matrices else []

@@ -10,7 +10,7 @@ from typing import Any
 
 from tinygrad_bp.engine import Value, dot
 from tinygrad_bp.lists import mean, softmax
-from tinygrad_bp.modes import named, require
+from tinygrad_bp.modes import apply_check, named
 from tinygrad_bp.nn.base import Module, Torch, generator, whole_size
 from tinygrad_bp.nn.perceptron import Initialiser, Layer, normal, weights_in_torch, xavier
 from tinygrad_bp.ops import eq as EQ
@@ -51,14 +51,12 @@ class Embedding(Module):
 
         def check(number: Any) -> None:
             if number not in range(count):
-                raise ValueError(
-                    f"Embedding: a token is a whole number from 0 to {count - 1}, not {number!r}"
-                )
+                shown = f"{number:g}" if isinstance(number, float) else repr(number)
+                raise ValueError(f"Embedding: a token is a whole number from 0 to {count - 1}, not {shown}")
 
+        apply_check(token, check)
         if not isinstance(token, Value):
-            check(token)
             return [*self.rows[int(token)]]
-        require(token, check)  # while a compiler traces: the token is in the data
         hot = [EQ(token, float(k)) for k in range(count)]
         return [dot(hot, column) for column in zip(*self.rows)]
 
