@@ -881,15 +881,23 @@ def test_the_link_holds_the_numbers(visit):
     [
         "set=n99:1", "set=n0:nan", "set=n0:<img>", "set=n6:3", "set=n0", "set=:::,,,", "set=n0:1e999",
         "set=n0:nan&level=roofs", "set=n0:nan&open=-1,77,x,constructor", "set=" + "n0:1," * 9000,
-        "set=constructor:1", "set=__proto__:1", "step=1e99&set=n0:alert(1)",
+        "set=constructor:1", "set=__proto__:1", "step=1e99&set=n0:alert(1)", "edge=constructor", "edge=__proto__",
+        "edge=length", "edge=7", "node=nobody", "node=__proto__&open=length", "level=constructor",
     ],
 )  # fmt: skip
 def test_a_hostile_link_is_left_out_with_a_sentence(visit, link):
     tab = visit(stepper(lecture_loss()), f"#step=10&{link}")
     assert tab.evaluate("page.graph.root.data") == -8.0 or link.startswith("set=n0:1,")
-    assert "Some numbers in the link do not fit this graph" in told(tab, "#yours")
+    assert tab.evaluate("[page.node, page.edge]") == [None, None]
+    assert "Part of the link does not fit this graph: it was left out." in told(tab, "#yours")
     press(tab, "Home")
     assert told(tab, "#count") == "0 / 10"
+
+
+def test_a_link_without_a_level_leads_to_the_first_one(visit):
+    tab = visit(stepper(mlp(4, 4, 1, nin=3)), "#step=9&level=layers", **STILL)
+    tab.evaluate("location.hash = '#step=9'")
+    until(tab, "page.graph.views[page.graph.level].level === 'neurons'")
 
 
 # --- taken along, and shown to an audience ------------------------------------------------------------------

@@ -320,22 +320,25 @@ class Page {
   }
 
   follow() {
-    const wanted = new URLSearchParams(location.hash.slice(1, LINKED)), name = wanted.get("node");
-    this.said = this.live.take(wanted.get("set") || "") && location.hash.length < LINKED ? "" : WORDS.badLink;
+    const wanted = new URLSearchParams(location.hash.slice(1, LINKED)), named = key => wanted.get(key) ?? "", {nodes, edges, views} = this.graph;
+    const taken = this.live.take(named("set")) && location.hash.length < LINKED;
     this.computed();
-    const level = this.graph.views.findIndex(view => view.level === wanted.get("level"));
-    if (level >= 0 && level !== this.graph.level) this.use(level);
-    const open = (wanted.get("open")?.split(",") || []).map(Number).filter(i => this.graph.groups[i]?.inside);
+    const level = views.findIndex(view => view.level === named("level")), at = level < 0 ? this.shape.first : level;
+    if (at !== this.graph.level) this.use(at);
+    const open = named("open").split(",").filter(i => this.graph.groups[Number(i || NaN)]?.inside).map(Number);
     if (String(open) !== String([...this.drawing.open])) {
       this.drawing.open = new Set(open);
       this.drawing.build();
     }
-    this.hidden = wanted.has("exercise");
     if (wanted.has("large") !== document.body.hasAttribute("data-large")) this.enlarge();
-    this.step = Math.max(0, Math.min(this.last, Math.round(+wanted.get("step")) || 0));
+    this.hidden = wanted.has("exercise");
+    this.seen = this.tried = false;
+    this.step = Math.max(0, Math.min(this.last, Math.round(+named("step")) || 0));
     while (!this.stops(this.step)) this.step++;
-    this.node = this.graph.nodes.find(node => node.id === name) || this.graph.nodes.find(node => node.name === name) || null;
-    this.edge = !this.node && this.graph.edges[wanted.get("edge") ?? -1] || null;
+    this.node = nodes.find(node => node.id === named("node")) || nodes.find(node => node.name === named("node")) || null;
+    this.edge = !this.node && edges.find(edge => String(edge.i) === named("edge")) || null;
+    const found = (level >= 0 || !wanted.has("level")) && (this.node || this.edge || !wanted.has("node") && !wanted.has("edge"));
+    this.said = taken && found ? "" : WORDS.badLink;
     this.show();
   }
 

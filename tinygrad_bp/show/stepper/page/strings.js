@@ -64,5 +64,5 @@ const WORDS = {
   setTo: "set to", nudge: "nudge",
   nudged: (name, by, root, moved, slope, off) => `${name} + ${by} moves ${root} by ${moved}; ${by} × ∂${root}/∂${name} = ${slope}`
     + (off === "0" ? ", to all digits." : `, which misses by ${off}.`),
-  badLink: "Some numbers in the link do not fit this graph: they were left out.",
+  badLink: "Part of the link does not fit this graph: it was left out.",
 };

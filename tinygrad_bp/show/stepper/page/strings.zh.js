@@ -58,5 +58,5 @@ Object.assign(WORDS, {
   setTo: "设为", nudge: "拨动",
   nudged: (name, by, root, moved, slope, off) => `${name} + ${by} 使 ${root} 移动 ${moved}；${by} × ∂${root}/∂${name} = ${slope}`
     + (off === "0" ? "，每一位都相同。" : `，相差 ${off}。`),
-  badLink: "链接里有些数与这张图对不上，已经忽略。",
+  badLink: "链接里有一部分与这张图对不上，已经忽略。",
 });
