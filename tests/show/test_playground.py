@@ -191,6 +191,7 @@ def test_there_is_one_bar_and_backprop_begins_at_its_beginning(visit):
     assert not tab.locator("#side").is_visible() and tab.locator("#figures").is_visible()
     tab.click("#trace")
     assert tab.evaluate(bars) == ["steps"]
+    assert tab.evaluate("page.drawing.zoom") == 1
     assert told(tab, "#count").startswith("0 / ")
     tab.keyboard.press("ArrowRight")
     assert not told(tab, "#count").startswith("0 / ")
@@ -220,9 +221,11 @@ def test_rate_batch_pace_and_start_can_be_changed(visit):
     tab.fill("#rate", "0.01")
     tab.locator("#rate").blur()
     assert tab.evaluate("playground.training.rate(0)") == pytest.approx(0.01)
-    tab.fill("#rate", "fast")
-    tab.locator("#rate").blur()
-    assert "“fast” is not a finite number" in told(tab, "#notice")
+    for text in ("fast", "-1", "inf"):
+        tab.fill("#rate", text)
+        tab.locator("#rate").blur()
+        assert told(tab, "#notice").startswith(f"“{text}” is not a rate, which is a number from 0 up")
+        assert tab.evaluate("playground.training.rate(0)") == pytest.approx(0.01)
     tab.select_option("#batch", "8")
     tab.click("#record-on")
     assert tab.evaluate("playground.training.batches.order.length") == 30

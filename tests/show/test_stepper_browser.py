@@ -287,7 +287,7 @@ def test_numbers_can_be_hidden_and_predicted(visit):
         assert "?" in told(tab, place) and "6" not in told(tab, place)
     assert answered(tab, "6") == "the sign is wrong"
     assert answered(tab, "1") == "not that: put the operands' numbers in"
-    assert answered(tab, "six").startswith("“six” is not a finite number")
+    assert answered(tab, "six") == "“six” is not a finite number"
     answered(tab, "-6")
     assert told(tab, "#said") == "Right. Forward: e = 2·(−3) = −6."
     assert told(tab, ".question").startswith("0 of 1 right")  # it was not the first answer
@@ -881,8 +881,9 @@ def test_the_link_holds_the_numbers(visit):
     [
         "set=n99:1", "set=n0:nan", "set=n0:<img>", "set=n6:3", "set=n0", "set=:::,,,", "set=n0:1e999",
         "set=n0:nan&level=roofs", "set=n0:nan&open=-1,77,x,constructor", "set=" + "n0:1," * 9000,
-        "set=constructor:1", "set=__proto__:1", "step=1e99&set=n0:alert(1)", "edge=constructor", "edge=__proto__",
-        "edge=length", "edge=7", "node=nobody", "node=__proto__&open=length", "level=constructor",
+        "set=constructor:1", "set=__proto__:1", "step=1e99&set=n0:alert(1)", "edge=constructor",
+        "edge=__proto__", "edge=length", "edge=7", "node=nobody", "node=__proto__&open=length",
+        "level=constructor",
     ],
 )  # fmt: skip
 def test_a_hostile_link_is_left_out_with_a_sentence(visit, link):

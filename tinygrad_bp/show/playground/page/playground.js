@@ -177,7 +177,7 @@ class Playground {
       start: start => { this.halt(); this.training.begin(+start); this.say(""); this.go(0); },
       rate: text => {
         const x = Number(text.trim().replace(",", ".")), {rates} = this.data.rule;
-        if (!text.trim() || !(x >= 0 && x < Infinity)) return this.say(WORDS.notANumber(text.slice(0, 20)));
+        if (!text.trim() || !(x >= 0 && x < Infinity)) return this.say(WORDS.notARate(text.slice(0, 20)));
         this.say("");
         this.training.factor = rates.length > 1 ? x : x / (rates[0] || 1);
         if (rates.length === 1 && !rates[0]) { rates[0] = 1; this.training.factor = x; }
@@ -276,8 +276,10 @@ class Playground {
     this.halt();
     this.mode = mode;
     set(document.body, "data-mode", mode);
-    this.page?.drawing.resize();
-    if (mode === "train") this.page?.drawing.fit();  // all of it; steps are read from near
+    const {drawing} = this.page || {};
+    if (drawing) drawing.zoom = 1;  // steps are read from near
+    drawing?.resize();
+    if (mode === "train") drawing?.fit();  // all of it
     if (mode === "trace") {
       this.showGraph();
       this.page.go(step);

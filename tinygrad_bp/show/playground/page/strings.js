@@ -13,6 +13,7 @@ Object.assign(WORDS, {
   weights: "weights", gradients: "gradients", byLayer: "a grid for each layer, a row for each neuron, its bias last",
   cell: (name, weight, grad) => `${name} = ${weight}, ∂L/∂${name} = ${grad}`,
   slice: (a, b) => `the loss along ${a} and ${b}, the others as they are`, axes: "along", unknown: name => `There is no parameter ${name}.`,
+  notARate: text => `“${text}” is not a rate, which is a number from 0 up: the rate stays as it is.`,
   atStep: (step, loss) => `step ${step}` + (loss === null ? "" : `, loss ${loss}`), speedNow: n => `, ${n} steps/s`,
   now: step => `step ${step}`, point: "point", hardest: "Hardest point", ofPoint: loss => `loss ${loss}`,
   silent: "no gradient: nothing is left to learn from this point",

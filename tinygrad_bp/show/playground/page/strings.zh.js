@@ -13,6 +13,7 @@ Object.assign(WORDS, {
   weights: "权重", gradients: "梯度", byLayer: "每层一个网格，每个神经元一行，偏置在最后",
   cell: (name, weight, grad) => `${name} = ${weight}，∂L/∂${name} = ${grad}`,
   slice: (a, b) => `沿 ${a} 和 ${b} 的损失，其余参数不变`, axes: "沿", unknown: name => `没有叫 ${name} 的参数。`,
+  notARate: text => `“${text}”不是学习率（0 以上的数）：学习率保持不变。`,
   atStep: (step, loss) => `第 ${step} 步` + (loss === null ? "" : `，损失 ${loss}`), speedNow: n => `，每秒 ${n} 步`,
   now: step => `第 ${step} 步`, point: "样本点", hardest: "最难的点", ofPoint: loss => `损失 ${loss}`,
   silent: "没有梯度：从这个点已经学不到什么了",

@@ -97,7 +97,7 @@ class Live {
     const x = /^-?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i.test(plain) ? Number(plain) : NaN;
     if (Number.isFinite(x)) return {x};
     const shown = plain.length > 20 ? plain.slice(0, 20) + "…" : plain;
-    return {error: x === Infinity || x === -Infinity ? WORDS.tooLarge(shown) : WORDS.notANumber(shown)};
+    return {error: WORDS.kept(Math.abs(x) === Infinity ? WORDS.tooLarge(shown) : WORDS.notANumber(shown))};
   }
 
   // --- in the link ---

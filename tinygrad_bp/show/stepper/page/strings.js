@@ -58,8 +58,8 @@ const WORDS = {
   yours: list => `These numbers are yours, no longer those of the exported run: ${list}.`,
   was: (name, x, before) => `${name} = ${x} (was ${before})`, more: n => `${n} more`,
   began: (name, formula, x) => `${name} = ${formula} is ${x}: that is where it begins.`,
-  notANumber: text => `“${text}” is not a finite number: the leaf keeps its own.`,
-  tooLarge: text => `${text} is beyond the floating-point numbers, which end at 1.8·10³⁰⁸: the leaf keeps its own.`,
+  notANumber: text => `“${text}” is not a finite number`, kept: why => `${why}: the leaf keeps its own.`,
+  tooLarge: text => `${text} is beyond the floating-point numbers, which end at 1.8·10³⁰⁸`,
   fixed: op => `This leaf cannot be changed here: ${op}, above it, is a Python function that the page does not have.`,
   setTo: "set to", nudge: "nudge",
   nudged: (name, by, root, moved, slope, off) => `${name} + ${by} moves ${root} by ${moved}; ${by} × ∂${root}/∂${name} = ${slope}`

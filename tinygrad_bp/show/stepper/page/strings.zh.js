@@ -52,8 +52,8 @@ Object.assign(WORDS, {
   yours: list => `这些数是你改的，已经不是导出时的数：${list}。`,
   was: (name, x, before) => `${name} = ${x}（原来是 ${before}）`, more: n => `还有 ${n} 个`,
   began: (name, formula, x) => `${name} = ${formula} 等于 ${x}：问题从这里开始。`,
-  notANumber: text => `“${text}”不是有限的数：叶子保持原来的数。`,
-  tooLarge: text => `${text} 超出了浮点数的范围（最大 1.8·10³⁰⁸）：叶子保持原来的数。`,
+  notANumber: text => `“${text}”不是有限的数`, kept: why => `${why}：叶子保持原来的数。`,
+  tooLarge: text => `${text} 超出了浮点数的范围（最大 1.8·10³⁰⁸）`,
   fixed: op => `这个叶子在这里不能改：它上面的 ${op} 是一个 Python 函数，这一页里没有。`,
   setTo: "设为", nudge: "拨动",
   nudged: (name, by, root, moved, slope, off) => `${name} + ${by} 使 ${root} 移动 ${moved}；${by} × ∂${root}/∂${name} = ${slope}`
