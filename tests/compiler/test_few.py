@@ -20,8 +20,9 @@ PROCESSORS = [(8, 32), (4, 16), (2, 16), (2, 32)]  # doubles in a vector, and ve
 
 @pytest.fixture(autouse=True)
 def always(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where lanes of samples would be faster."""
+    """Also where lanes of samples, or plain numbers, would be faster."""
     monkeypatch.setattr(blocks, "_loops_pay", lambda *_: True)
+    monkeypatch.setattr(blocks, "_worth_lanes", lambda _: True)
 
 
 def lanes_of(step: Any) -> list[Lanes]:
@@ -35,6 +36,23 @@ def test_every_net(name: str) -> None:
     for n in (1, 2, 3, 5, 7, 8) if name != "long sum" else (3,):
         assert distance(net, step, n) < 1e-13, n
     assert all(lanes.apart and lanes.width == 8 for lanes in lanes_of(step))
+
+
+def test_one_sample_of_a_tiny_net_is_plain_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lanes are for loops of four and more, and vectors of parameters for longer updates."""
+    monkeypatch.undo()
+    tiny, small = dense(2, 3, 1), dense(2, 4, 1)
+    steps = [compile(net.loss, net.params) for net in (tiny, small)]
+    for net, step in zip((tiny, small), steps):
+        for n in (1, 2):
+            assert distance(net, step, n) < 1e-13
+    first = lanes_of(steps[0])[0]
+    assert (first.width, first.vector) == (1, 1)
+    assert lanes_of(steps[1])[0].width == 8
+    rolled = steps[0]._last.rolled
+    width, most = native.vectors()
+    assert Lanes.chosen(rolled, (width, most), 1, blocks.MOVED_ONE_BY_ONE).vector == 1
+    assert Lanes.chosen(rolled, (width, most), 1, blocks.MOVED_ONE_BY_ONE + 1).vector == width
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 41])

@@ -85,6 +85,11 @@ class Rule:
         return numbers
 
     @cached_property
+    def size(self) -> int:
+        """Operations for a parameter."""
+        return sum(term.rate == SAMPLE and bool(term.args) for term in oldest_first(self.program.outputs))
+
+    @cached_property
     def shared_terms(self) -> list[Term]:
         """What is the same for all parameters."""
         return [term for term in oldest_first(self.program.outputs) if term.rate == ONCE]

@@ -23,6 +23,7 @@ TILE = 120  # samples in a tile
 NEAR, ROOM = 1 << 17, 3 << 19  # more if its rows take fewer bytes than that, fewer if they would take more
 EIGHT = 8  # samples are few up to here; numbers in a vector then, on every processor
 WORTH = 4  # a loop or a sum of fewer gains nothing from lanes of its own
+MOVED_ONE_BY_ONE = 100  # operations: with vectors of them, sums wait until they are stored
 ALMOST = 1.02  # lanes along loops are better by as much as is not counted
 CACHED = 1 << 17  # bytes of weights that stay near while all samples of a tile pass by
 
@@ -43,9 +44,14 @@ class Lanes:
     vector: int = 8  # doubles in a vector of the processor
 
     @staticmethod
-    def chosen(rolled: Rolled, vectors: tuple[int, int], samples: int) -> "Lanes":
-        """For so many samples: plain numbers for a few, one vector for some, tiles for many."""
+    def chosen(rolled: Rolled, vectors: tuple[int, int], samples: int, moving: int = 0) -> "Lanes":
+        """For so many samples: plain numbers for a few, one vector for some, tiles for many.
+
+        After a step, so many operations move the parameters.
+        """
         width, registers = vectors
+        if samples == 1 and moving <= MOVED_ONE_BY_ONE and not any(map(_worth_lanes, rolled.nests)):
+            return Lanes(1, 1, registers, alone=True, vector=1)
         if samples <= EIGHT and _loops_pay(rolled, width, samples):
             apart = (rolled.rows // EIGHT | 1) * EIGHT + EIGHT  # an odd number of lines of the cache
             tile = 1 << (samples - 1).bit_length()
@@ -83,11 +89,14 @@ def _loops_pay(rolled: Rolled, width: int, samples: int) -> bool:
     """Whether lanes along the loops of the nests cost less than lanes of samples, as far as one can count."""
     along = across = 0.0
     for nest in rolled.nests:
-        trips = max((trips for trips, _ in nest.loops), default=1)
         work = nest.points * (len(nest.shape) + nest.length)
-        along += samples * work / (EIGHT if max(trips, nest.length) >= WORTH else 1)
+        along += samples * work / (EIGHT if _worth_lanes(nest) else 1)
         across += work * (samples if samples <= width // 2 else EIGHT / width)
     return along < ALMOST * across
+
+
+def _worth_lanes(nest: Nest) -> bool:
+    return max(nest.length, *(trips for trips, _ in nest.loops), 0) >= WORTH
 
 
 def cut(trips: int, most: int) -> list[tuple[int, int, int]]:

@@ -29,7 +29,7 @@ from tinygrad_bp.errors import CompileError
 from tinygrad_bp.undo import finish
 
 SHARES = 8  # of a batch at most: as many threads can work at once
-SHORT = 100_000  # characters: so short a text on plain numbers is worth all of LLVM's effort
+SHORT = 100_000  # characters: in so short a text on plain numbers loops are written out
 LONG, LONGEST = 20_000, 120_000  # operations in the text of the loops: less effort, then none
 BRIEF = 20_000  # operations: a call of fewer does not let other Python threads run meanwhile
 
@@ -51,7 +51,8 @@ def bind(kernel: Kernel, columns: Columns, use: Use) -> "Native":
     rolled, samples = kernel.rolled, use.batch or columns.count
     if update is None and rolled.summed and len(rolled.outputs) == kernel.params + 1:
         update = Update(descents())
-    layout = Lanes.chosen(rolled, native.vectors(), samples), update
+    moving = kernel.params * max([rule.size for rule in update.rules], default=0) if update else 0
+    layout = Lanes.chosen(rolled, native.vectors(), samples, moving), update
     with compiling:
         if layout not in kernel.machines:
             text, size = _emitted(kernel, layout), kernel.code.size()

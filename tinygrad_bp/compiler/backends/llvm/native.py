@@ -165,8 +165,9 @@ def _in_the_c_library(function: Any) -> str:
 def make(text: str, effort: int = 2) -> Machine:
     """Machine code of a module.
 
-    Effort 2 is all that LLVM can do, for a few statements on plain numbers; 1 leaves out what takes twice as
-    long and hardly gains in code that is loops over vectors already, and 0 is for long code without loops.
+    Effort 2 is for a few statements on plain numbers, whose loops it writes out; 1 is for code that is loops
+    over vectors already, and 0 for long code without loops. All that LLVM can do takes twice as long, and
+    hardly gains.
 
     Raises CompileError if LLVM refuses it, or if it calls a function that this process does not have.
     """
@@ -202,10 +203,8 @@ def _improved(binding: Any, module: Any, effort: int) -> Any:
     machine = target.create_target_machine(
         cpu=_ready["cpu"], features=_ready["features"].flatten(), opt=2 if effort else 0, jit=True
     )
-    options = binding.create_pipeline_tuning_options(speed_level=2 if effort == 2 else 0)
-    options.loop_vectorization = False  # the text has vectors where they pay
-    builder = binding.create_pass_builder(machine, options)
-    if effort != 1:
+    builder = binding.create_pass_builder(machine, binding.create_pipeline_tuning_options(speed_level=0))
+    if effort == 0:
         passes = builder.getModulePassManager()
     else:
         passes = binding.create_new_module_pass_manager()
@@ -213,6 +212,8 @@ def _improved(binding: Any, module: Any, effort: int) -> Any:
         passes.add_sroa_pass()
         passes.add_simplify_cfg_pass()
         passes.add_loop_rotate_pass()
+        if effort == 2:
+            passes.add_loop_unroll_pass()
         passes.add_instruction_combine_pass()
         passes.add_simplify_cfg_pass()
     passes.run(module, builder)
