@@ -1,4 +1,4 @@
-"""Run the tests on every Python that this machine has, and the core's tests in Pyodide (in WebAssembly).
+"""Run the tests on every Python of this machine, and the core's tests and the notebooks in Pyodide.
 
     python tests/pythons.py            all tests on each Python found, then the core's tests in Pyodide
     python tests/pythons.py --core     the core's tests only
@@ -71,7 +71,7 @@ def on_python(version: str, program: str, tests: list[str]) -> bool:
 
 
 def in_pyodide() -> bool:
-    """Whether the core's tests pass in Pyodide under node."""
+    """Whether the core's tests and the notebooks pass in Pyodide under node."""
     folder, site = FOLDER / "pyodide", FOLDER / "pyodide" / "site"
     pure = [
         "--only-binary=:all:",
@@ -88,6 +88,7 @@ def in_pyodide() -> bool:
             *("node", "tests/support/pyodide.mjs", folder / "node_modules/pyodide/pyodide.mjs", site, ROOT),
             *("-W", "default:compiled code runs as generated Python", "tests/core"),
         )
+        and run("node", "tests/support/notebooks.mjs", folder / "node_modules/pyodide/pyodide.mjs", ROOT)
     )
 
 
