@@ -401,7 +401,7 @@ softsign   = op("softsign",   lambda x: where(eq(abs(x), inf), sign(x), div(x, 1
                 tex=r"\frac{{{0}}}{{1 + |{0}|}}", composite=True)
 logit      = op("logit",      lambda x: where(gt(abs(x - 0.5), 0.25), log(div(x, 1.0 - x)),
                                               2.0 * atanh(2.0 * x - 1.0)),  # without cancelling near 1/2
-                                                 lambda o, x: (nan_if(o, div(1.0, x * (1.0 - x) + 0.0)),),
+                                                 lambda o, x: (nan_if(o, div(1.0, (x + 0.0) * (1.0 - x))),),
                 tex=r"\operatorname{{logit}} {0}", composite=True,
                 domain=((0.0, 1.0),), singular=True,
                 hint="keep its operand between 0 and 1")

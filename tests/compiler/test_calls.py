@@ -313,7 +313,7 @@ def test_comparisons_while_tracing_name_the_line() -> None:
         compile(f)(1.0)
     for g in (lambda x: x if x else -x, lambda x: max(x, 0.0), lambda x: Value(x.data), lambda x: x.detach(),
               lambda x: x * x.item(), lambda x: sorted([x, x * 2.0])[0]):  # fmt: skip
-        with pytest.raises(CompileError, match=r"tg.where"):
+        with pytest.raises(CompileError, match=r"tg\.where\(|tg\.max\(xs\).*tg\.stop_gradient\(v\)"):
             compile(g)(1.0)
     w = Value(1.0)
     with pytest.raises(CompileError, match=r"no_grad"), tg.no_grad():
