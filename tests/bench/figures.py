@@ -44,9 +44,10 @@ SHOWN = {  # works by the beginning of their titles, and how the plot calls them
         "2-64-64-1 tanh, Adam, batches of 1:": "one at a time",
     },
     "Gradient descent, 1-100-100-100-1": {
-        **{f"1-100-100-100-1 relu, SGD, batches of {n}:": f"{n} a step" for n in (1, 2, 4, 8, 16, 32)},
-        "1-100-100-100-1 relu, SGD, all 240 samples": "240 a step",
-        "1-100-100-100-1 relu, SGD, all 1000 samples": "1,000 a step",
+        "1-100-100-100-1 relu, SGD, batches of 1:": "one at a time",
+        **{f"1-100-100-100-1 relu, SGD, batches of {n}:": f"batches of {n}" for n in (2, 4, 8, 16, 32)},
+        "1-100-100-100-1 relu, SGD, all 240 samples": "all 240 samples",
+        "1-100-100-100-1 relu, SGD, all 1000 samples": "all 1,000 samples",
     },
     "One call": {
         "sigmoid 2-2-1, 1 sample: one step, a call for each": "2-2-1, a step",
