@@ -1,6 +1,7 @@
 """Machine code for few samples, with lanes along the loops of nests: right, and the same bits everywhere."""
 
 import random
+from collections import OrderedDict
 from typing import Any
 
 import pytest
@@ -20,7 +21,8 @@ PROCESSORS = [(8, 32), (4, 16), (2, 16), (2, 32)]  # doubles in a vector, and ve
 
 @pytest.fixture(autouse=True)
 def always(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where lanes of samples, or plain numbers, would be faster."""
+    """Also where lanes of samples, or plain numbers, are faster. No code of other tests is used."""
+    monkeypatch.setattr(kernel.CODES, "kept", OrderedDict())
     monkeypatch.setattr(blocks, "_loops_pay", lambda *_: True)
     monkeypatch.setattr(blocks, "_worth_lanes", lambda _: True)
 

@@ -27,6 +27,7 @@ class Code:
     ) -> None:
         self.rolled, self.widths, self.params, self.seconds = rolled, tuple(widths), params, seconds
         self.machines: dict[Hashable, Any] = {}  # machine code, by what the backend tells apart
+        self.layouts: Store[Any] = Store(64)  # which of them is for so many samples, and an update
         self.runner: Any = None  # generated Python
 
     @cached_property

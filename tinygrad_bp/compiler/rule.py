@@ -57,12 +57,13 @@ class Rule:
         self.sources = [names.get(value, value) for value in found.captured]
         self.program: Program = lower(found.outputs, found.inputs, [], found.captured, summed=False)
         self.key = structure_key(found.outputs, found.inputs, found.captured), tuple(map(str, self.sources))
+        self.hash = hash(self.key)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Rule) and self.key == other.key
+        return self is other or (isinstance(other, Rule) and self.key == other.key)
 
     def __hash__(self) -> int:
-        return hash(self.key)
+        return self.hash
 
     def shared(self, optimizer: Optimizer) -> list[float]:
         """The optimizer's numbers, as they are now; 0.0 in place of what each step gives."""

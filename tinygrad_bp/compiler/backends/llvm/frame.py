@@ -51,14 +51,19 @@ def bind(kernel: Kernel, columns: Columns, use: Use) -> "Native":
     rolled, samples = kernel.rolled, use.batch or columns.count
     if update is None and rolled.summed and len(rolled.outputs) == kernel.params + 1:
         update = Update(descents())
-    moving = kernel.params * max([rule.size for rule in update.rules], default=0) if update else 0
-    layout = Lanes.chosen(rolled, native.vectors(), samples, moving), update
+    key = samples, update, native.vectors()
+    layout = kernel.code.layouts.get(key, lambda: _layout(kernel, samples, update))
     with compiling:
         if layout not in kernel.machines:
             text, size = _emitted(kernel, layout), kernel.code.size()
             effort = 2 if layout[0].width == 1 and len(text) < SHORT else 1 if size < LONG else 0
             kernel.machines[layout] = native.make(text, effort)
     return Native(kernel, columns, layout, use.threads, samples, penalty)
+
+
+def _layout(kernel: Kernel, samples: int, update: Update | None) -> Layout:
+    moving = kernel.params * max([rule.size for rule in update.rules], default=0) if update else 0
+    return Lanes.chosen(kernel.rolled, native.vectors(), samples, moving), update
 
 
 def _emitted(kernel: Kernel, layout: Layout) -> str:
@@ -345,9 +350,9 @@ PLACE = {name: place for place, name in enumerate(FRAME)}
 def fill(of: Any, /, **fields: Any) -> None:
     """Fields of one frame or several: addresses (of arrays), whole numbers, floats."""
     numbers = memoryview(of).cast("B").cast("d")
+    firsts = range(0, len(of), len(FRAME))
     for name, x in fields.items():
-        for first in range(0, len(of), len(FRAME)):
-            if isinstance(x, float):
-                numbers[first + PLACE[name]] = x
-            else:
-                of[first + PLACE[name]] = x.buffer_info()[0] if isinstance(x, array) else x
+        x = x.buffer_info()[0] if type(x) is array else x
+        place, into = PLACE[name], numbers if type(x) is float else of
+        for first in firsts:
+            into[first + place] = x
