@@ -208,8 +208,10 @@ for name, call in {
 def test_python_in_a_link_waits_has_no_network_and_can_be_stopped(lab, address):
     tab = lab("#" + urlencode({"code": ESCAPE.replace("ADDRESS", address + "NOTICE.txt")}))
     said(tab, "it runs when you press Run")
-    tab.wait_for_timeout(500)
-    assert tab.is_hidden("#printed")
+    tab.fill("#formula", "a*2")
+    tab.press("#formula", "Enter")
+    said(tab, "a*2 = 2")  # Python answers, and has not been asked before
+    assert tab.is_hidden("#printed") and tab.is_disabled("#stop")
     tab.click("#run")
     tab.locator("#printed", has_text="script refused").wait_for()
     assert tab.inner_text("#printed").split() == ["request", "refused", "script", "refused"]
@@ -224,6 +226,42 @@ def test_python_in_a_link_waits_has_no_network_and_can_be_stopped(lab, address):
     tab.fill("#code", "print(tg.tanh(1.0))")
     tab.click("#run")
     tab.locator("#printed", has_text="0.76159").wait_for()
+
+
+def test_a_link_that_is_copied_brings_all_of_it(lab):
+    code = "print('a+b & 100% #é 中 \\\\ <b>')\n\n1 + 1"
+    tab = lab("#example=lecture")
+    drawn(tab)
+    tab.click("#link")
+    formula = tab.url.partition("#")[2]
+    assert "formula=" in formula and "f%3A-2" in formula
+    tab.locator("summary").click()
+    tab.fill("#code", code)
+    tab.click("#link")
+    other = lab("#" + tab.url.partition("#")[2])
+    assert other.input_value("#code") == code
+    other.evaluate(f"location.hash = {formula!r}")
+    said(other, "(a*b + c) * f = -8")
+    other.evaluate("location.hash = 'code=1%2F0'")  # a link that is clicked does not run code, either
+    said(other, "it runs when you press Run")
+    assert other.input_value("#code") == "1/0"
+
+
+def test_the_shown_page_can_be_saved(lab):
+    tab = lab("#example=twice")
+    drawn(tab)
+    with tab.expect_download() as waiting:
+        tab.frame_locator("#stage iframe").locator("#svg").click()
+    assert waiting.value.suggested_filename == "backprop.svg"
+
+
+@pytest.mark.parametrize("page", PAGES.values())
+def test_nothing_keeps_people_from_using_it(lab, axe, page):
+    tab = lab("#example=lecture", page)
+    drawn(tab)
+    tab.locator("summary").click()
+    violations = tab.evaluate(axe + "; axe.run({iframes: false})")["violations"]
+    assert [(one["id"], one["nodes"][0]["failureSummary"]) for one in violations] == []
 
 
 @pytest.mark.parametrize(

@@ -118,7 +118,7 @@ function show(answer, question) {
 
 function showNumbers(numbers) {
   at("numbers").replaceChildren(...Object.entries(numbers).map(([name, value]) => {
-    const label = make("label"), box = make("input", {name, value, inputMode: "decimal", ariaLabel: words.number(name)});
+    const label = make("label"), box = make("input", {name, value, inputMode: "decimal"});
     label.append(name, box);
     return label;
   }));

@@ -6,7 +6,7 @@ Object.assign(WORDS, {
     purpose: "Type a formula, see its graph, and step through its gradient. Or a few lines of Python.",
     formula: "formula", show: "Show", gallery: "Examples", python: "Python", run: "Run", stop: "Stop", link: "Copy link",
     code: "Lines of Python; the last one is shown", printed: "printed", page: "the graph, step by step", runner: "Python",
-    other: "中文", number: name => `number of ${name}`,
+    other: "中文",
     loading: (done, all) => `Fetching Python, ${done} of ${all} MB`, starting: "Starting Python", working: "Computing",
     copied: "The link is copied: it holds the formula or the code, and the numbers.",
     notCopied: "The browser does not let the link be copied: take it from the address bar.",

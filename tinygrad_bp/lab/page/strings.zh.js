@@ -6,7 +6,7 @@ Object.assign(WORDS, {
     purpose: "输入一个公式，查看它的计算图，单步走完它的梯度。也可以写几行 Python。",
     formula: "公式", show: "显示", gallery: "例子", python: "Python", run: "运行", stop: "停止", link: "复制链接",
     code: "几行 Python；显示最后一行的结果", printed: "打印输出", page: "计算图，单步演示", runner: "Python",
-    other: "English", number: name => `${name} 的数值`,
+    other: "English",
     loading: (done, all) => `正在获取 Python，${done} / ${all} MB`, starting: "正在启动 Python", working: "正在计算",
     copied: "链接已复制：其中有公式或代码，以及数值。",
     notCopied: "浏览器不允许复制链接：请从地址栏复制。",
