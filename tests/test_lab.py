@@ -252,6 +252,24 @@ def test_a_link_that_is_copied_brings_all_of_it(lab):
     assert other.input_value("#code") == "1/0"
 
 
+def test_a_training_plays_in_it_and_input_has_an_end(lab):
+    tab = lab("#example=network")
+    drawn(tab)
+    words = []
+    tab.on("console", lambda message: words.append(message.text))
+    code = tab.input_value("#code").rpartition("tg.losses")[0]
+    tab.fill("#code", code + "tg.playground(model, (xs, ys), tg.losses.hinge, optimizer)")
+    tab.click("#run")
+    frame = tab.frame_locator("#stage iframe")
+    frame.locator("#record-on").click()
+    frame.locator("#recorded", has_text="step 1, loss").wait_for()
+    assert frame.locator("#graph svg").bounding_box()["width"] > 200
+    tab.fill("#code", "input()")
+    tab.click("#run")
+    said(tab, "EOFError: EOF when reading a line")
+    assert words == []
+
+
 def test_the_shown_page_can_be_saved(lab):
     tab = lab("#example=twice")
     drawn(tab)

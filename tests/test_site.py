@@ -64,7 +64,7 @@ def test_a_stepper_and_a_drawing_are_shown_where_they_are_made(make):
     )
     text, site = make(code, "folder/page.md")
     assert list(site.assets) == ["folder/page_1.html", "folder/page_2.svg"]
-    assert '<iframe src="page_1.html" sandbox="allow-scripts"' in text
+    assert '<iframe src="page_1.html" sandbox="allow-scripts allow-downloads"' in text
     assert '<img src="page_2.svg"' in text
     assert "&lt;" not in text and "<...>" not in text
 

@@ -87,8 +87,9 @@ class Site:
             return f'<p class="drawing"><img src="{local}" alt="the graph, drawn"></p>\n'
         words = OPEN[language_of(page)]
         return (
-            f'<figure class="stepper"><iframe src="{local}" sandbox="allow-scripts" allow="clipboard-write" '
-            f'loading="lazy" title="stepper"></iframe><a href="{local}">{words}</a></figure>\n'
+            f'<figure class="stepper"><iframe src="{local}" sandbox="allow-scripts allow-downloads" '
+            'allow="clipboard-write" loading="lazy" title="stepper"></iframe>'
+            f'<a href="{local}">{words}</a></figure>\n'
         )
 
     # --- links ----------------------------------------------------------------------------------------------

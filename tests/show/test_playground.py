@@ -405,6 +405,16 @@ def test_a_training_whose_graph_is_too_large_shows_the_rest(visit):
     assert told(tab, "#recorded").startswith("step 1,")
 
 
+def test_in_the_frame_of_a_notebook_it_waits_for_the_frames_size(visit):
+    tab = visit.watched()  # a word on the console fails
+    tab.set_content(moons()[0]._repr_html_())
+    frame = tab.frame_locator("iframe")
+    frame.locator("#record-on").click()
+    assert frame.locator("#recorded").text_content().startswith("step 1, loss ")
+    shown, place = frame.locator("#graph svg").bounding_box(), frame.locator("#graph").bounding_box()
+    assert 200 < shown["width"] <= place["width"] and 100 < shown["height"] <= place["height"]
+
+
 def test_a_hostile_label_stays_text(visit):
     w = Value(0.5, label=HOSTILE)
     page = playground(lambda x: w * x[0], ([1.0, 2.0], [1.0, 2.0]), tg.losses.mse, SGD([w], lr=0.1))

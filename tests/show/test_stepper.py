@@ -334,7 +334,7 @@ def test_in_a_notebook_it_is_a_frame_that_may_run_scripts_and_nothing_else():
     assert bundle["text/html"] == page._repr_html_()
     (source,) = re.findall(r'srcdoc="([^"]*)"', bundle["text/html"])
     assert html.unescape(source) == page.html
-    assert re.findall(r'sandbox="([^"]*)"', bundle["text/html"]) == ["allow-scripts"]
+    assert re.findall(r'sandbox="([^"]*)"', bundle["text/html"]) == ["allow-scripts allow-downloads"]
     assert re.fullmatch(
         r"<stepper page of \d+ kB: .save\('backprop.html'\) and open it>", bundle["text/plain"]
     )

@@ -1316,3 +1316,6 @@ def test_it_works_in_the_frame_of_a_notebook(visit):
     assert frame.locator("#count").inner_text() == "4 / 10"
     frame.locator('[data-node="n6"]').click()
     assert frame.locator("#panel h2").inner_text() == "L"
+    with tab.expect_download() as waiting:
+        frame.locator("#svg").click()
+    assert waiting.value.suggested_filename == "backprop.svg"

@@ -90,14 +90,13 @@ function stop() {
 
 // --- answers -------------------------------------------------------------------------------------------------
 
-const say = (text, kind = "") => { Object.assign(at("said"), {textContent: text, className: kind}); };
+const say = text => { Object.assign(at("said"), {textContent: text, className: text.includes("\n") ? "lines" : ""}); };
 /** What Python is doing now. */
 const progress = text => { at("progress").textContent = text; };
 
 function show(answer, question) {
-  const isCode = question.code !== undefined;
-  say(answer.error ?? answer.said ?? "", isCode && answer.error ? "traceback" : "");
-  if (isCode) {
+  say(answer.error ?? answer.said ?? "");
+  if (question.code !== undefined) {
     at("printed").textContent = answer.printed ?? "";
     at("printed").hidden = !answer.printed;
     at("stage").replaceChildren();

@@ -13,7 +13,7 @@ async function start(files) {
   const load = name => import(URL.createObjectURL(new Blob([files[name]], {type: "text/javascript"})));
   const [{loadPyodide}, {default: createPyodideModule}] = await Promise.all([load("pyodide.mjs"), load("pyodide.asm.mjs")]);
   const python = await loadPyodide({
-    indexURL: HERE, createPyodideModule, lockFileContents: new TextDecoder().decode(files["pyodide-lock.json"]), packageBaseUrl: HERE, stdout: () => {}, stderr: () => {},
+    indexURL: HERE, createPyodideModule, lockFileContents: new TextDecoder().decode(files["pyodide-lock.json"]), packageBaseUrl: HERE, stdin: () => null, stdout: () => {}, stderr: () => {},
   });
   python.unpackArchive(files["tinygrad_bp.zip"], "zip");
   answer = python.pyimport("tinygrad_bp.lab.answer").answer_json;

@@ -50,8 +50,8 @@ class Stepper:
     def _repr_html_(self) -> str:
         frame = "width: 100%; height: 720px; border: 0"
         return (
-            f'<iframe srcdoc="{escape(self.html)}" sandbox="allow-scripts" allow="clipboard-write" '
-            f'title="stepper" style="{frame}"></iframe>'
+            f'<iframe srcdoc="{escape(self.html)}" sandbox="allow-scripts allow-downloads" '
+            f'allow="clipboard-write" title="stepper" style="{frame}"></iframe>'
         )
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:

@@ -79,7 +79,8 @@ def _widget_class() -> type:
             root = build(f, values)
             self._f, self._graph = f, shape(root)
             data = {"kind": "graph", "graphs": [self._graph], "moments": [numbers(root)]}
-            page = page_of(data, "Backpropagation", (*SCRIPTS, str(FOLDER / "widget.js")), STYLES)
+            scripts = (*SCRIPTS[:-1], str(FOLDER / "widget.js"), *SCRIPTS[-1:])
+            page = page_of(data, "Backpropagation", scripts, STYLES)
             super().__init__(values=values, _page=page.html)
 
         @traitlets.validate("values")

@@ -3,7 +3,7 @@
 export default {
   render({model, el}) {
     const frame = document.createElement("iframe");
-    frame.setAttribute("sandbox", "allow-scripts");
+    frame.setAttribute("sandbox", "allow-scripts allow-downloads");
     frame.title = "stepper";
     Object.assign(frame.style, {width: "100%", height: `${model.get("_height")}px`, border: "0"});
     frame.srcdoc = model.get("_page");

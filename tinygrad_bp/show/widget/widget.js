@@ -16,13 +16,7 @@ function ask() {
   parent.postMessage({values: shared}, "*");
 }
 
-const {change} = page;
-page.change = (node, x) => {
-  change.call(page, node, x);
-  if (node.name in shared && Number.isFinite(x)) ask();
-};
-
-addEventListener("message", ({source, data}) => {
+function hear({source, data}) {
   if (source !== parent || !data.values) return;
   waiting = false;
   if (again) return ask();
@@ -38,6 +32,14 @@ addEventListener("message", ({source, data}) => {
   page.live.dragging = dragging;
   if (atEnd) page.step = page.last;
   page.show();
-});
+}
 
-parent.postMessage({ready: true}, "*");
+addEventListener("begun", () => {
+  const {change} = page;
+  page.change = (node, x) => {
+    change.call(page, node, x);
+    if (node.name in shared && Number.isFinite(x)) ask();
+  };
+  addEventListener("message", hear);
+  parent.postMessage({ready: true}, "*");
+});

@@ -1,5 +1,16 @@
-// Everything is defined: begin.
+// Everything is defined: begin, as soon as there is room to draw in. A frame may get its size later.
 
 const data = JSON.parse($("data").textContent);
-const playground = data.kind === "training" ? new Playground(data) : null;
-const page = playground ? playground.page : new Page(data);
+/** @type {Playground} */
+let playground = null;
+/** @type {Page} */
+let page = null;
+
+function begin() {
+  playground = data.kind === "training" ? new Playground(data) : null;
+  page = playground ? playground.page : new Page(data);
+  dispatchEvent(new Event("begun"));
+}
+
+if (innerWidth && innerHeight) begin();
+else addEventListener("resize", begin, {once: true});
