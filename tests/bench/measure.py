@@ -15,6 +15,7 @@ from typing import Any
 
 import compiling
 import eager
+import gpt
 import live
 import machine
 import ours
@@ -126,6 +127,7 @@ WORKS: dict[str, Callable[[], Iterator[Group]]] = {
     "adam64": lambda: courses("adam64", works.courses((64, 64))),
     "descent": lambda: courses("descent", works.descents()),
     "formula": formula,
+    "gpt": gpt.works,
     "eager": eager.steps,
     "depth": eager.chains,
     "compile": compiling.first_steps,

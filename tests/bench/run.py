@@ -22,7 +22,7 @@ from rows import line
 
 HERE = Path(__file__).parent
 ONE = ("tiny", "moons", "quadratic", "sigmoid", "widths", "digits", "adam16", "adam64", "descent", "formula",
-       "eager", "depth", "compile", "random", "drag", "playground",
+       "gpt", "eager", "depth", "compile", "random", "drag", "playground",
        "recording", "laboratory", "formulas")  # fmt: skip
 TWO = ("quadratic", "sigmoid")
 SEVERAL = 2  # threads

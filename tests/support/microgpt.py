@@ -176,8 +176,8 @@ def ours(weights):
     )
 
 
-def train_ours(weights, documents, steps, engine="compiled"):
-    """The history of the same steps in `fit`."""
+def train_ours(weights, documents, steps, engine="compiled", batch=1, **more):
+    """The history of the same steps in `fit`, with what else it takes; a batch's loss is the mean."""
     import tinygrad_bp as tg
 
     loss, data = tg.losses.SequenceLoss(tg.losses.cross_entropy), [d[: BLOCK + 1] for d in documents]
@@ -185,10 +185,12 @@ def train_ours(weights, documents, steps, engine="compiled"):
     adam = tg.optim.Adam(
         model.parameters(), lambda t: RATE * (1.0 - t / steps), betas=(BETA1, BETA2), eps=EPS
     )
-    adam.batches = tg.train.Batches(len(data), 1, random.Random(0))
+    adam.batches = tg.train.Batches(len(data), batch, random.Random(0))
     adam.batches.at = 0  # an epoch in the order of the data
     xs, ys = [d[:-1] for d in data], [d[1:] for d in data]
-    return tg.fit(model, (xs, ys), loss, adam, steps, batch_size=1, seed=None, engine=engine)
+    return tg.fit(
+        model, (xs, ys), loss, adam, steps, batch_size=batch, seed=None, reduce="mean", engine=engine, **more
+    )
 
 
 if __name__ == "__main__":
