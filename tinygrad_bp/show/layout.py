@@ -299,7 +299,7 @@ class _Paper:
         return NEAR if not set(self.cells.after[u]).isdisjoint(self.cells.after[v]) else FAR
 
     def layout(self) -> Layout:
-        """RankOrder beside each other, the further the more their edges climb, and the edges between them."""
+        """Columns side by side, the further apart the more their edges climb, and the edges between them."""
         cells, n = self.cells, len(self.sizes)
         widths = [max((self.sizes[v][0] for v in column if v < n), default=0.0) for column in cells.columns]
         climb = [0.0] * len(widths)

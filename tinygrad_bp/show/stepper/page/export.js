@@ -3,8 +3,10 @@
 function asSvg({svg, size: [w, h]}) {
   const copy = svg.cloneNode(true), look = getComputedStyle(document.body);
   const style = document.querySelector("style").textContent, names = [...new Set(style.match(/--\w+(?=:)/g))];
-  for (const one of copy.querySelectorAll(".absent, .token, [tabindex]")) one.matches("[tabindex]") && !one.matches(".absent") ? one.removeAttribute("tabindex") : one.remove();
-  copy.prepend(make("style", {}, `${style}:root{${names.map(name => `${name}:${look.getPropertyValue(name)}`).join(";")};font-family:system-ui,sans-serif}`),
+  for (const one of copy.querySelectorAll(".absent, .token")) one.remove();
+  for (const one of copy.querySelectorAll("[tabindex]")) one.removeAttribute("tabindex");
+  const now = names.map(name => `${name}:${look.getPropertyValue(name)}`).join(";");
+  copy.prepend(make("style", {}, `${style}:root{${now};font-family:system-ui,sans-serif}`),
     make("rect", {x: -16, y: -16, width: w, height: h, fill: look.backgroundColor}));
   set(copy, "width", w);
   set(copy, "height", h);

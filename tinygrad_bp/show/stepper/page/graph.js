@@ -77,7 +77,8 @@ class Drawing {
       return;
     }
     const points = edge.points = edge.route.map(([x, y]) => [across(x), down(y)]);
-    const start = home(from), end = home(to), enter = end !== to && !this.closed(to) ? edge.enter.map(([x, y]) => [end.left + x, end.top + y]) : null;
+    const start = home(from), end = home(to), opened = end !== to && !this.closed(to);
+    const enter = opened ? edge.enter.map(([x, y]) => [end.left + x, end.top + y]) : null;
     const straighten = (at, way, item, to) => {  // the piece at its border keeps to one height
       const {[at]: [, y]} = edge.route;
       for (let i = at; edge.route[i]?.[1] === y; i += way) points[i][1] = to ?? item.top + item.height / 2 + y - item.y;
@@ -103,11 +104,14 @@ class Drawing {
       edge.bundle = [edge];
       if (home(edge.from) !== home(edge.to)) bundles.set(key, [...bundles.get(key) || [], edge]);
     }
-    for (const bundle of bundles.values()) if (bundle.length > (this.closed(bundle[0].to) ? 1 : MOST_APART)) for (const edge of bundle) edge.bundle = edge === bundle[0] ? bundle : [];
-    else if (bundle.length > 1) bundle.forEach((edge, k) => {
-      const by = APART * (k - (bundle.length - 1) / 2), {points} = edge;
-      edge.points = points.map(([x, y], i) => i === 0 || i === points.length - 1 ? [x, y] : [x, y + by]);
-    });
+    for (const bundle of bundles.values()) {
+      const single = bundle.length > (this.closed(bundle[0].to) ? 1 : MOST_APART);
+      bundle.forEach((edge, k) => {
+        const by = APART * (k - (bundle.length - 1) / 2), {points} = edge, last = points.length - 1;
+        if (single) edge.bundle = k === 0 ? bundle : [];
+        else edge.points = points.map(([x, y], i) => i === 0 || i === last ? [x, y] : [x, y + by]);
+      });
+    }
   }
 
   // --- building: anew when a neuron opens or closes ---
@@ -117,7 +121,7 @@ class Drawing {
     this.arrange();
     const {nodes, edges, groups} = this.graph;
     const drawn = edges.filter(edge => edge.bundle.length && (!this.closed(edge.to) || edge.to.group !== edge.from.group));
-    for (const edge of edges) edge.line = edge.tag = edge.state = null;
+    for (const edge of edges) edge.line = edge.tag = edge.state = edge.seen = null;
     this.things = [];
     this.tags = [];
     this.lines = drawn.map(edge => this.curve(edge));
@@ -133,7 +137,10 @@ class Drawing {
     this.place.replaceChildren(this.svg);
     this.resize();
     // A name that is too wide for its box is cut.
-    const parts = this.things.map(({name, op, width}) => (width - 18 - (op.getComputedTextLength() && op.getComputedTextLength() + 6)) / name.getComputedTextLength());
+    const parts = this.things.map(({name, op, width}) => {
+      const sign = op.getComputedTextLength();
+      return (width - 18 - (sign && sign + 6)) / name.getComputedTextLength();
+    });
     this.things.forEach(({name}, i) => {
       const {textContent: text} = name;
       if (parts[i] < 1) write(name, `${text.slice(0, Math.max(1, parts[i] * text.length - 2))}…`);
@@ -169,16 +176,18 @@ class Drawing {
   // The local partial, on the curve, where it covers no box and no other tag; from its last piece on.
   tag(edge) {
     edge.room = letters(`= ${told(edge.contribution ?? 0, 3)}`);
-    const width = this.word(edge), places = [], {points} = edge, things = [...this.graph.nodes.filter(node => !this.closed(node)), ...this.graph.groups.filter(group => !this.open.has(group.i))];
+    const width = this.word(edge), places = [], {points} = edge, {nodes, groups} = this.graph;
+    const things = [...nodes.filter(node => !this.closed(node)), ...groups.filter(group => !this.open.has(group.i))];
     for (let last = points.length - 4; last >= 0; last -= 3) {
       const [a, b, c, d] = points.slice(last);
       const at = (t, s, i) => s * s * s * a[i] + 3 * s * s * t * b[i] + 3 * s * t * t * c[i] + t * t * t * d[i];
       for (const t of [0.5, 0.4, 0.6, 0.3, 0.7, 0.2, 0.8, 0.9, 0.1]) places.push({x: at(t, 1 - t, 0), y: at(t, 1 - t, 1), width});
     }
-    const beside = ({x, y}, left, right, top, bottom) => x + width / 2 + 3 < left || x - width / 2 - 3 > right || y + 28 < top || y - 12 > bottom;
-    const covered = place => this.tags.filter(tag => !beside(place, tag.x - tag.width / 2, tag.x + tag.width / 2, tag.y - 9, tag.y + 25)).length
-      + things.filter(({left, top, width, height}) => !beside(place, left, left + width, top, top + height)).length;
-    const free = places.find(place => !covered(place)), place = free || places[0];
+    const beside = ({x, y}, left, right, top, bottom) =>
+      x + width / 2 + 3 < left || x - width / 2 - 3 > right || y + 28 < top || y - 12 > bottom;
+    const isFree = place => this.tags.every(tag => beside(place, tag.x - tag.width / 2, tag.x + tag.width / 2, tag.y - 9, tag.y + 25))
+      && things.every(({left, top, width, height}) => beside(place, left, left + width, top, top + height));
+    const free = places.find(isFree), place = free || places[0];
     edge.covers = !free;
     if (free) this.tags.push(place);
     edge.tag = make("g", {"data-edge": edge.i, transform: `translate(${place.x.toFixed(1)},${place.y.toFixed(1)})`},
@@ -190,7 +199,8 @@ class Drawing {
   box(shape, node, group) {
     const {left, top, width, height} = shape, round = node.ins.length ? 7 : 16;
     const thing = {node, group, width, name: make("text", {class: "name", x: 9, y: 17}, brief(group || node)),
-      op: make("text", {class: "op", x: width - 9, y: 17, "text-anchor": "end"}, node.op), value: make("text", {class: "value", x: width / 2, y: 37, "text-anchor": "middle"}),
+      op: make("text", {class: "op", x: width - 9, y: 17, "text-anchor": "end"}, node.op),
+      value: make("text", {class: "value", x: width / 2, y: 37, "text-anchor": "middle"}),
       slope: make("text", {class: "grad", x: width / 2, y: height - 8, "text-anchor": "middle"}),
       strip: make("rect", {class: "strip", x: 2, y: height - 23, width: width - 4, height: 21, rx: round - 2, "fill-opacity": 0})};
     thing.element = make("g", {transform: `translate(${left},${top})`, "data-node": node.id},
@@ -207,8 +217,11 @@ class Drawing {
   // The number of a leaf is dragged on its box.
   handle(element, node) {
     let start = 0, step = 1;
-    draggable(element, () => { start = this.page.live.values[node.i]; step = stepOf(start); return true; },
-      (by, fine) => this.page.live.drag(node, rounded(start + by / 4 * step * (fine ? FINE : 1), step * FINE)), () => this.page.live.dropped());
+    draggable(element, () => {
+      start = this.page.live.values[node.i];
+      step = stepOf(start);
+    }, (by, fine) => this.page.live.drag(node, rounded(start + by / 4 * step * (fine ? FINE : 1), step * FINE)),
+    () => this.page.live.dropped());
   }
 
   frame(group) {
@@ -247,9 +260,10 @@ class Drawing {
     const {step, current, hidden} = moment, {most} = this, picked = moment.node || moment.edge;
     this.land();
     for (const thing of this.things) {
-      const {node, group} = thing, results = group?.neurons.length > 1 ? group.neurons.map(([, a]) => a) : [node], many = results.length > 1;
+      const {node, group} = thing, many = group?.neurons.length > 1, results = many ? group.neurons.map(([, a]) => a) : [node];
       const known = results.every(one => one.known <= step), home = one => one === node || (group && one?.group === group.i);
-      const grads = results.map(one => this.graph.gradAt(one, step)), grad = hidden("sum", node) ? "?" : many ? grads.includes(undefined) ? undefined : Math.hypot(...grads) : grads[0];
+      const grads = results.map(one => this.graph.gradAt(one, step)), size = many ? Math.hypot(...grads) : grads[0];
+      const grad = hidden("sum", node) ? "?" : grads.includes(undefined) ? undefined : size;
       const sign = many ? grad > 0 ? " many" : "" : grad < 0 ? " minus" : grad > 0 ? " plus" : "";
       const slope = grad === undefined ? known ? "–" : "" : `${many ? "‖∂‖" : "∂"} ${grad === "?" ? grad : told(grad)}`;
       const value = !known ? "" : hidden("value", node) ? "?" : many ? WORDS.many(results.length) : told(node.data);
@@ -276,31 +290,35 @@ class Drawing {
   showEdge(edge, {step, current, node, edge: picked, hidden, lit}, most) {
     const {bundle} = edge, one = bundle.length === 1, known = bundle.some(({to}) => to.known <= step), done = edge.step <= step;
     const now = bundle.includes(current.edge) && !node && !picked;
-    const into = current.kind === "value" && current.node === edge.to, all = bundle.filter(({step: at, live}) => at <= step && live), carries = all.length && !hidden("share", edge);
-    const strength = carries ? 1.5 + 4 * Math.min(1, Math.hypot(...all.map(({contribution}) => contribution)) / most || 0) : 1.5;
+    const into = current.kind === "value" && current.node === edge.to;
+    const all = bundle.filter(({step: at, live}) => at <= step && live), carries = all.length && !hidden("share", edge);
+    const size = carries && Math.hypot(...all.map(({contribution}) => contribution)), strength = 1.5 + 4 * Math.min(1, size / most || 0);
     const sign = !carries || !one || !edge.contribution ? "" : edge.contribution < 0 ? " minus" : " plus";
     const look = (now ? " current" : "") + (into ? " into" : "") + (picked === edge ? " picked" : "")
       + (known ? "" : " unknown") + (done && !edge.live ? " cut" : "") + sign
       + (lit ? lit.edges.has(edge) ? ` path${lit.edges.get(edge)}` : " faded" : "");
-    const tagged = one && known && step >= this.graph.seed, seen = tagged && (now || picked === edge || !edge.covers && !this.crowded);
-    edge.product = carries ? `= ${told(edge.contribution, 3)}` : "";
+    const tagged = one && known && step >= this.graph.seed, always = !edge.covers && !this.crowded;
+    const seen = tagged && (always || now || picked === edge);
+    edge.product = seen && carries ? `= ${told(edge.contribution, 3)}` : "";
     edge.hidden = hidden("local", edge);
-    const state = [look, strength, tagged, edge.partial, edge.product, edge.hidden].join();
+    const state = [look, strength, tagged, seen && edge.partial, edge.product, edge.hidden].join();
     if (edge.state === state) return;
     edge.state = state;
-    if (seen) this.word(edge);
+    if (seen || edge.seen) this.word(edge);
+    edge.seen = seen;
     set(edge.line, "stroke-width", strength.toFixed(2));
     set(edge.line, "class", "line" + look);
     set(edge.tag, "class", "tag" + look + (edge.covers ? " covers" : "") + (tagged ? "" : " absent"));
     set(edge.tag, "tabindex", tagged ? 0 : -1);
-    set(edge.tag, "aria-label", `${TEXT.slope(edge.to, edge.from)} ${edge.words.textContent} ${edge.product}`);
+    set(edge.tag, "aria-label", seen && `${TEXT.slope(edge.to, edge.from)} ${edge.words.textContent} ${edge.product}`);
   }
 
   // --- the token: what comes from above leaves its box, passes the tag, and is added as the contribution ---
 
   fly(edge, time) {
     const {line, from, to} = edge, box = this.things.find(thing => thing.node === from && !thing.group), length = line.getTotalLength();
-    const share = TEXT.wrapped(edge.contribution), before = from.shares[0] === edge && from !== this.graph.root ? "–" : `∂ ${told(edge.before)}`;
+    const share = TEXT.wrapped(edge.contribution), first = from.shares[0] === edge && from !== this.graph.root;
+    const before = first ? "–" : `∂ ${told(edge.before)}`;
     const words = make("text", {y: 4, "text-anchor": "middle"}, told(to.grad)), place = edge.tag.transform.baseVal[0].matrix;
     const token = make("g", {class: "token", "aria-hidden": "true"}, make("rect", {x: -28, y: -11, width: 56, height: 22, rx: 11}), words);
     this.flight = {token, edge, box};
@@ -319,7 +337,7 @@ class Drawing {
       }
       if (done >= 1 && box) {
         set(token, "class", "token absent");
-        write(box.slope, before === "–" ? `∂ ${told(edge.contribution)}` : `${before} + ${share}`);
+        write(box.slope, first ? `∂ ${told(edge.contribution)}` : `${before} + ${share}`);
       }
       if (done > 1.7) return this.land();
       this.flight.frame = requestAnimationFrame(frame);

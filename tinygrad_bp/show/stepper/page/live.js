@@ -125,7 +125,8 @@ class Live {
 // A box whose number is dragged: to the right is more, with shift in finer steps. Less than three pixels is a click.
 function draggable(element, start, move, end) {
   element.addEventListener("pointerdown", event => {
-    if (event.button || !start()) return;
+    if (event.button) return;
+    start();
     const {clientX, pointerId} = event;
     let moved = false;
     const follow = at => {

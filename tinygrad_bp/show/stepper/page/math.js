@@ -17,8 +17,11 @@ function mathml(tex) {
     at++;
     return make("mrow", {}, inside);
   };
-  const sign = text => make("mo", {stretchy: /^[()|[\]]$/.test(text) ? String(tex.includes("\\frac")) : null, form: /^[-+]/.test(text) && /^([([=,{&^]|\\\\|\\cdot|\\begin.*)?$/.test(tokens[at - 2] || "") ? "prefix" : null},
-    text.replace("-", "−"));
+  const sign = text => {
+    const fence = /^[()|[\]]$/.test(text), first = /^([([=,{&^]|\\\\|\\cdot|\\begin.*)?$/.test(tokens[at - 2] || "");
+    const stretchy = fence ? String(tex.includes("\\frac")) : null, form = /^[-+]/.test(text) && first ? "prefix" : null;
+    return make("mo", {stretchy, form}, text.replace("-", "−"));
+  };
   const matrix = () => {
     const rows = [[]];
     do rows[rows.length - 1].push(make("mtd", {}, row(/^(&|\\\\|\\end.*)$/)));
@@ -44,8 +47,9 @@ function mathml(tex) {
     if (command === "text") return make("mtext", {}, word.replace(/ /g, "\u00a0"));
     if (/^(hat|bar|tilde|dot|vec)$/.test(command)) return make("mover", {accent: "true"}, one(), make("mo", {}, SIGNS[command]));
     if (command in SIGNS) return SIGNS[command] ? make("mo", {}, SIGNS[command]) : make("mrow");
-    const letter = GREEK.indexOf(command), called = word || command, close = /^[(^_'=]$/.test(tokens[at] || "=");
-    return make("mi", {mathvariant: letter < 0 ? "normal" : null}, letter < 0 ? called + (close ? "" : "\u2009") : String.fromCharCode(0x3b1 + letter));
+    const letter = GREEK.indexOf(command), close = /^[(^_'=]$/.test(tokens[at] || "=");
+    if (letter >= 0) return make("mi", {}, String.fromCharCode(0x3b1 + letter));
+    return make("mi", {mathvariant: "normal"}, (word || command) + (close ? "" : "\u2009"));
   };
   const withScripts = () => {
     const base = one();

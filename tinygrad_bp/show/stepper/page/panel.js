@@ -41,37 +41,61 @@ function edgeEquations(graph, edge, say, {step, hidden}) {
   const slope = [say.slope(to, from), [...(symbols ? [symbols] : []), partial === null ? "0" : show("local", say.number, partial)]];
   if (edge.step > step || !edge.live) return edge.to.known > step ? [] : [slope];
   const first = from.shares[0] === edge && from !== graph.root;
-  const sum = first ? show("share", say.number, edge.contribution) : say.number(edge.before) + " + " + show("share", say.wrapped, edge.contribution);
+  const sum = first ? show("share", say.number, edge.contribution)
+    : say.number(edge.before) + " + " + show("share", say.wrapped, edge.contribution);
   const product = show("up", say.wrapped, to.grad) + say.times + show("local", say.wrapped, partial);
   return [slope, [say.slope(graph.root, to) + say.times + say.slope(to, from), [product, show("share", say.number, edge.contribution)]],
     [say.slope(graph.root, from), first ? [sum] : [sum, show("sum", say.number, edge.after)]]];
 }
 
-// Of a closed neuron or layer, in matrices with this network's numbers: forward z and a, backward δ and what it gives.
-function groupEquations(graph, {neurons, layer}, {kind}) {
-  const zs = neurons.map(([z]) => z), as = neurons.map(([, a]) => a), n = zs[0].ins.length >> 1, single = graph.views[graph.level].level === "neurons";
-  const take = (z, from, to) => z.ins.slice(from, to).map(edge => edge.from), matrix = rows => `\\begin{bmatrix}${
-    few(rows.map(row => few(row.map(x => toldInLatex(x, 3)), "\\cdots").join(" & ")), few(rows[0].map(() => "\\vdots"), "\\ddots").join(" & ")).join(" \\\\ ")}\\end{bmatrix}`;
-  const column = xs => matrix(xs.map(x => [x])), data = nodes => column(nodes.map(({data}) => data)), slope = x => `\\frac{\\partial ${graph.root.tex}}{\\partial ${x}}`;
-  const name = (letter, number = layer) => single && number === layer && zs[0].tex.startsWith("z") ? zs[0].tex.replace("z", letter) : letter + (number ? `^{(${number})}` : "");
-  const [w, z, a, b, delta] = [single ? "w" : "W", "z", "a", "b", "\\delta"].map(letter => name(letter));
-  const weights = zs.map(one => take(one, 0, n)), xs = take(zs[0], n, 2 * n), bias = zs.flatMap(one => take(one, 2 * n));
-  const active = as[0] !== zs[0], act = /^\w+$/.test(as[0].op) ? `\\operatorname{${as[0].op}}` : "f";
-  const x = layer > 1 ? `a^{(${layer - 1})}` : "x", numbers = rows => matrix(rows.map(row => row.map(({data}) => data)));
-  if (kind === "value") return [
-    [z, [`${w} ${x}${bias.length ? ` + ${b}` : ""}`, numbers(weights) + data(xs) + (bias.length ? ` + ${data(bias)}` : ""), data(zs)]],
-    ...(active ? [[a, [`${act}(${z})`, data(as)]]] : [])];
-  const deltas = zs.map(({grad}) => grad), above = as[0].outs.map(({to}) => to), weightOf = ({slot, to}) => to.ins[slot - (to.ins.length >> 1)]?.from;
-  const plain = above.every(to => graph.sums.has(to)) && as.every(({outs}) => outs.length === above.length && outs.every((edge, i) => edge.to === above[i] && weightOf(edge)));
-  const up = above.length && plain ? [`{${name("W", graph.sums.get(above[0]))}}^\\top ${name("\\delta", graph.sums.get(above[0]))}`, numbers(as.map(({outs}) => outs.map(weightOf))) + column(above.map(({grad}) => grad))]
-    : [slope(active ? a : z), column(as.map(({grad}) => grad))];
-  const slopes = active ? [`${act}'(${z})`, column(as.map(({ins: [{partial}]}) => partial || 0))] : null, through = (text, by) => by ? `${plain && above.length && text === up[0] ? `(${text})` : text} \\odot ${by}` : text;
-  return [[delta, [through(up[0], slopes?.[0]), through(up[1], slopes?.[1]), column(deltas)]],
-    [slope(w), [`${delta} ${x}^\\top`, matrix(deltas.map(d => xs.map(one => d * one.data)))]],
-    ...(bias.length ? [[slope(b), [delta]]] : [])];
-}
+// --- a closed neuron or layer, in matrices with this network's numbers ---
 
 const few = (cells, dots) => cells.length > 6 ? [...cells.slice(0, 3), dots, cells[cells.length - 1]] : cells;
+
+function matrix(rows) {
+  const numbers = rows.map(row => few(row.map(x => toldInLatex(x, 3)), "\\cdots").join(" & "));
+  const dots = few(rows[0].map(() => "\\vdots"), "\\ddots").join(" & ");
+  return `\\begin{bmatrix}${few(numbers, dots).join(" \\\\ ")}\\end{bmatrix}`;
+}
+
+const column = xs => matrix(xs.map(x => [x]));
+const columnOf = (nodes, key) => column(nodes.map(node => node[key]));
+
+// Forward z and a; backward δ, which is what comes from above times the slopes, and what weights get of it.
+function groupEquations(graph, {neurons, layer}, {kind}) {
+  const zs = neurons.map(([z]) => z), as = neurons.map(([, a]) => a), n = zs[0].ins.length >> 1;
+  const inputs = (z, from, to) => z.ins.slice(from, to).map(edge => edge.from);
+  const weights = zs.map(z => inputs(z, 0, n)), xs = inputs(zs[0], n, 2 * n), biases = zs.flatMap(z => inputs(z, 2 * n));
+  const single = graph.views[graph.level].level === "neurons";
+  const name = letter => single && zs[0].tex.startsWith("z") ? zs[0].tex.replace("z", letter) : inLayer(letter, layer);
+  const [w, z, a, b, delta] = [single ? "w" : "W", "z", "a", "b", "\\delta"].map(name);
+  const x = layer > 1 ? `a^{(${layer - 1})}` : "x", slope = of => `\\frac{\\partial ${graph.root.tex}}{\\partial ${of}}`;
+  const active = as[0] !== zs[0], act = /^\w+$/.test(as[0].op) ? `\\operatorname{${as[0].op}}` : "f";
+  if (kind === "value") {
+    const numbers = matrix(weights.map(row => row.map(({data}) => data))) + columnOf(xs, "data");
+    const sum = biases.length ? [`${w} ${x} + ${b}`, `${numbers} + ${columnOf(biases, "data")}`] : [`${w} ${x}`, numbers];
+    return [[z, [...sum, columnOf(zs, "data")]], ...active ? [[a, [`${act}(${z})`, columnOf(as, "data")]]] : []];
+  }
+  const above = layerAbove(graph, as);
+  const up = above ? [above.product, matrix(above.weights) + columnOf(above.sums, "grad")]
+    : [slope(active ? a : z), columnOf(as, "grad")];
+  const slopes = as.map(({ins: [edge]}) => edge.partial || 0);
+  const through = active ? [`${above ? `(${up[0]})` : up[0]} \\odot ${act}'(${z})`, `${up[1]} \\odot ${column(slopes)}`] : up;
+  return [[delta, [...through, columnOf(zs, "grad")]],
+    [slope(w), [`${delta} ${x}^\\top`, matrix(zs.map(({grad}) => xs.map(({data}) => grad * data)))]],
+    ...biases.length ? [[slope(b), [delta]]] : []];
+}
+
+const inLayer = (letter, layer) => letter + (layer ? `^{(${layer})}` : "");
+
+// The weighted sums that take these activations, if they take all of them and nothing else does; with the weights.
+function layerAbove(graph, as) {
+  const sums = as[0].outs.map(({to}) => to), weightOf = ({slot, to}) => to.ins[slot - (to.ins.length >> 1)]?.from;
+  const same = ({outs}) => outs.length === sums.length && outs.every((edge, i) => edge.to === sums[i] && weightOf(edge));
+  if (!sums.length || !sums.every(sum => graph.sums.has(sum)) || !as.every(same)) return null;
+  const [w, delta] = ["W", "\\delta"].map(letter => inLayer(letter, graph.sums.get(sums[0])));
+  return {sums, product: `{${w}}^\\top ${delta}`, weights: as.map(({outs}) => outs.map(edge => weightOf(edge).data))};
+}
 
 // Why nothing passes an edge, or "" if something does.
 function obstacle({partial, from, to}) {
@@ -106,7 +130,10 @@ function said(graph, {current, hidden, group}) {
     return [kind === "value" ? WORDS.groupForward(group.name, act) : WORDS.groupBackward(group.name, act)];
   }
   const {name} = node;
-  if (kind === "value") return [WORDS.value(name, graph.filled(node.form, node, TEXT, true), hidden("value", node) ? "?" : told(node.data))];
+  if (kind === "value") {
+    const result = hidden("value", node) ? "?" : told(node.data);
+    return [WORDS.value(name, graph.filled(node.form, node, TEXT, true), result)];
+  }
   if (kind === "seed") return [WORDS.seed(name, hidden("sum") ? "?" : 1)];
   if (!edge.live) return [obstacle(edge)];
   const show = (what, text) => hidden(what, edge) ? "?" : text;
@@ -174,7 +201,8 @@ function ways(graph, node, {exercise}) {
   if (node === graph.root || !count || exercise) return null;
   if (!found.length)
     return make("p", {}, WORDS.manyPaths(count.toLocaleString("en"), graph.root.name));
-  const lines = found.map((edges, i) => make("li", {class: `way${i % COLOURS}`}, [node.name, ...edges.map(edge => edge.to.name)].join(" → "),
+  const lines = found.map((edges, i) => make("li", {class: `way${i % COLOURS}`},
+    [node.name, ...edges.map(edge => edge.to.name)].join(" → "),
     make("span", {}, edges.map(edge => TEXT.wrapped(edge.partial)).join(" × "),
       " = ", told(edges.reduce((product, edge) => product * edge.partial, 1)))));
   const title = count === 1 ? WORDS.onePath : WORDS.paths(count);
@@ -194,20 +222,23 @@ function asked(graph, {kind, edge}) {
   return edge.from.shares[0] !== edge && edge.turn % 4 ? "sum" : TURNS[edge.turn % 3];
 }
 
+const MASKED = {value: ["value"], seed: ["sum"], up: ["up", "share", "sum"], local: ["local", "share", "sum"],
+  share: ["share", "sum"], sum: ["sum"]};
+
 // Whether a number is hidden: what is asked for, and what would give it away; of a node or an edge, or of any.
 function hides(ask, {node, edge}, what, of) {
   if (!what || !ask) return Boolean(ask);
   if (what === "up" && of && of !== edge && of.to) return ask === "up" && of.to === edge?.to;
   if (what === "sum" && ask === "up" && of === edge?.to) return true;
-  const masked = {value: ["value"], seed: ["sum"], up: ["up", "share", "sum"], local: ["local", "share", "sum"], share: ["share", "sum"], sum: ["sum"]}[ask];
-  return masked.includes(what) && (!of || of === edge || of === node);
+  return MASKED[ask].includes(what) && (!of || of === edge || of === node);
 }
 
 // The numbers that an exercise has to do with.
 function numbersOf(graph, {kind, node, edge}) {
   if (kind !== "edge") return {value: node?.data, seed: 1};
   const {partial, to, from, before, contribution, after} = edge;
-  return {up: to.grad, local: partial, share: contribution, sum: after, before, added: partial + to.grad, data: to.data, operand: from.data};
+  return {up: to.grad, local: partial, share: contribution, sum: after, before, added: partial + to.grad,
+    data: to.data, operand: from.data};
 }
 
 // What a wrong answer is instead, and what to do.
@@ -224,14 +255,14 @@ function question(graph, {exercise, ask, current, score, again}, act) {
   const more = make("span", {}, score), renew = make("button", {id: "again"}, WORDS.again);
   renew.addEventListener("click", again);
   if (!ask) return make("p", {class: "question"}, more, renew);
-  const name = WORDS.asks[ask], guess = make("input", {id: "guess", "aria-label": name, placeholder: name, inputmode: "decimal", autocomplete: "off"});
-  const verdict = make("span", {role: "status"});
+  const name = WORDS.asks[ask], verdict = make("span", {role: "status"});
+  const guess = make("input", {id: "guess", "aria-label": name, placeholder: name, inputmode: "decimal", autocomplete: "off"});
   const check = () => {
     const text = guess.value.trim().replace("−", "-").replace(",", "."), x = Number(text), answer = numbersOf(graph, current)[ask];
-    const right = text !== "" && (near(x, answer) || Number.isNaN(answer) && /^nan$/i.test(text));
-    write(verdict, text === "" ? "" : right ? WORDS.isRight : Number.isNaN(x) ? WORDS.notANumber(text.slice(0, 20)) : hint(graph, current, ask, x));
-    if (right) act(true);
-    else if (text !== "" && !Number.isNaN(x)) act(null);
+    if (!text) return write(verdict, "");
+    if (near(x, answer) || Number.isNaN(answer) && /^nan$/i.test(text)) return act(true);
+    write(verdict, Number.isNaN(x) ? WORDS.notANumber(text.slice(0, 20)) : hint(graph, current, ask, x));
+    if (!Number.isNaN(x)) act(null);
   };
   guess.addEventListener("keydown", event => { if (event.key === "Enter") check(); });
   const show = make("button", {id: "reveal"}, WORDS.show);

@@ -316,11 +316,13 @@ class Page {
     const {views, level, groups} = this.graph, {open} = this.drawing, more = [
       this.live.changed.length && `&set=${this.live.write()}`, level !== this.shape.first && `&level=${views[level].level}`,
       groups.length && open.size && `&open=${[...open]}`, this.hidden && "&exercise", document.body.hasAttribute("data-large") && "&large"];
-    try { history.replaceState(null, "", `#step=${this.step}${what}${more.filter(Boolean).join("")}`); } catch { /* a frame without an address */ }
+    const state = `#step=${this.step}${what}${more.filter(Boolean).join("")}`;
+    try { history.replaceState(null, "", state); } catch { /* a frame without an address */ }
   }
 
   follow() {
-    const wanted = new URLSearchParams(location.hash.slice(1, LINKED)), named = key => wanted.get(key) ?? "", {nodes, edges, views} = this.graph;
+    const wanted = new URLSearchParams(location.hash.slice(1, LINKED)), named = key => wanted.get(key) ?? "";
+    const {nodes, edges, views} = this.graph;
     const taken = this.live.take(named("set")) && location.hash.length < LINKED;
     this.computed();
     const level = views.findIndex(view => view.level === named("level")), at = level < 0 ? this.shape.first : level;
@@ -346,8 +348,8 @@ class Page {
 
   listen() {
     const press = {first: () => this.go(0), back: () => this.move(-1), on: () => this.on(), last: () => this.go(this.last),
-      hide: () => this.hide(), large: () => this.large(), begin: () => this.on(), reset: () => this.reset(), smaller: () => this.drawing.zoomBy(1 / 1.25),
-      larger: () => this.drawing.zoomBy(1.25), fit: () => this.drawing.fit()};
+      hide: () => this.hide(), large: () => this.large(), begin: () => this.on(), reset: () => this.reset(),
+      smaller: () => this.drawing.zoomBy(1 / 1.25), larger: () => this.drawing.zoomBy(1.25), fit: () => this.drawing.fit()};
     for (const id in press) $(id).addEventListener("click", () => { this.halt(); press[id](); });
     $("play").addEventListener("click", () => this.play());
     $("where").addEventListener("input", () => { this.halt(); this.go(+$("where").value); });
@@ -364,8 +366,9 @@ class Page {
     addEventListener("hashchange", () => this.follow());
     addEventListener("resize", () => this.drawing.resize());
     addEventListener("keydown", event => this.key(event));
-    this.keys = {ArrowRight: press.on, ArrowLeft: press.back, PageDown: press.on, PageUp: press.back, p: press.large, Home: press.first, End: press.last, " ": () => this.play(),
-      f: () => this.go(Math.min(1, this.last)), b: () => this.go(this.graph.seed), h: press.hide, r: press.reset, "+": press.larger, "-": press.smaller, 0: press.fit, Escape: () => this.clear(),
+    this.keys = {ArrowRight: press.on, ArrowLeft: press.back, PageDown: press.on, PageUp: press.back, Home: press.first,
+      End: press.last, " ": () => this.play(), f: () => this.go(Math.min(1, this.last)), b: () => this.go(this.graph.seed),
+      h: press.hide, p: press.large, r: press.reset, "+": press.larger, "-": press.smaller, 0: press.fit, Escape: () => this.clear(),
       1: () => this.level(0), 2: () => this.level(1), 3: () => this.level(2)};
   }
 
@@ -385,7 +388,8 @@ class Page {
     place.addEventListener("pointerdown", event => {
       if (event.button || event.pointerType === "touch" || event.target.closest("[role=button], .touch")) return;
       const {clientX, clientY} = event, {scrollLeft, scrollTop} = place;
-      const follow = at => place.scrollTo({left: scrollLeft + clientX - at.clientX, top: scrollTop + clientY - at.clientY, behavior: "instant"});
+      const follow = ({clientX: x, clientY: y}) =>
+        place.scrollTo({left: scrollLeft + clientX - x, top: scrollTop + clientY - y, behavior: "instant"});
       const stop = () => { removeEventListener("pointermove", follow); removeEventListener("pointerup", stop); };
       addEventListener("pointermove", follow);
       addEventListener("pointerup", stop);

@@ -50,11 +50,18 @@ function toldInLatex(x, many = 4) {
 const brackets = (text, when) => when.test(text) ? `(${text})` : text;
 
 // Two ways to write the same: text for the page and for Markdown, and LaTeX.
-const TEXT = {form: 0, times: " × ", name: node => node.name, number: told,
+const TEXT = {
+  form: 0, times: " × ", name: node => node.name, number: told,
   inside: node => node.loose ? `(${node.name})` : node.name,
-  wrapped: x => brackets(told(x), /^−|·/), slope: (a, b) => `∂${TEXT.inside(a)}/∂${TEXT.inside(b)}`};
-const LATEX = {form: 1, times: " \\cdot ", name: node => node.tex, number: toldInLatex, inside: node => node.loose ? `(${node.tex})` : node.tex,
-  wrapped: x => brackets(toldInLatex(x), /^-|\\cdot/), slope: (a, b) => `\\frac{\\partial ${LATEX.inside(a)}}{\\partial ${LATEX.inside(b)}}`};
+  wrapped: x => brackets(told(x), /^−|·/),
+  slope: (a, b) => `∂${TEXT.inside(a)}/∂${TEXT.inside(b)}`,
+};
+const LATEX = {
+  form: 1, times: " \\cdot ", name: node => node.tex, number: toldInLatex,
+  inside: node => node.loose ? `(${node.tex})` : node.tex,
+  wrapped: x => brackets(toldInLatex(x), /^-|\\cdot/),
+  slope: (a, b) => `\\frac{\\partial ${LATEX.inside(a)}}{\\partial ${LATEX.inside(b)}}`,
+};
 
 // How the page writes: in mathematics where the browser has it.
 const SEEN = globalThis.MathMLElement ? LATEX : TEXT;
@@ -85,7 +92,10 @@ class Graph {
     const view = this.views[this.level = level];
     this.nodes.forEach((node, i) => Object.assign(node, view.nodes[i]));
     this.edges.forEach((edge, i) => Object.assign(edge, {route: null, enter: null}, view.edges[i]));
-    this.groups = view.groups.map((group, i) => ({...group, i, name: group.name.replace(/^layer (\d+)$/, (_, n) => WORDS.layer(n)), neurons: group.neurons.map(pair => pair.map(j => this.nodes[j]))}));
+    this.groups = view.groups.map((group, i) => {
+      const name = group.name.replace(/^layer (\d+)$/, (_, n) => WORDS.layer(n));
+      return {...group, i, name, neurons: group.neurons.map(pair => pair.map(j => this.nodes[j]))};
+    });
     this.size = view.size;
   }
 
@@ -156,7 +166,8 @@ class Graph {
     const bare = x => numbers ? say.number(x.data) : say.name(x);
     const inside = (x, term) => numbers ? say.wrapped(x.data) : say.inside(x, term);  // whether it is a term of a sum
     const parts = this.forms[form][say.form], ends = part => part === undefined || / [-+−] $/.test(part);
-    const written = (part, i) => part < 0 ? inside(at(-1 - part), ends(parts[i - 1]) && ends(parts[i + 1])) : part >= 0 ? bare(at(part)) : part;
+    const written = (part, i) => part >= 0 ? bare(at(part)) : part < 0
+      ? inside(at(-1 - part), ends(parts[i - 1]) && ends(parts[i + 1])) : part;
     return parts.map(written).join("");
   }
 
@@ -176,7 +187,8 @@ class Graph {
       if (text.length > 60) return null;
       both(node, text, this.filled(node.form, node, saying(LATEX, texes)));
     }
-    return this.order.length ? `${SEEN.form ? `\\term{${root.i}}{${root.tex}}` : root.name} = ${(SEEN.form ? texes : texts).get(root)}` : null;
+    if (!this.order.length) return null;
+    return SEEN === LATEX ? `\\term{${root.i}}{${root.tex}} = ${texes.get(root)}` : `${root.name} = ${texts.get(root)}`;
   }
 
   // The local partial in symbols: "" where it is a plain number, or its rule cannot be read on symbols.
