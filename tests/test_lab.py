@@ -298,6 +298,23 @@ def test_a_link_that_cannot_be_read_leads_to_the_gallery(lab, at):
     assert tab.locator("#gallery button").count() == len(GALLERY)
 
 
+def test_files_that_do_not_arrive_or_are_none_are_said(lab, address):
+    tab = lab()
+    tab.route("**/pyodide.asm.wasm.gz", lambda route: route.fulfill(status=404))
+    tab.reload()
+    said(tab, "did not arrive (pyodide.asm.wasm.gz: 404). It needs a web server")
+    assert tab.inner_text("#progress") == ""
+    tab.unroute("**/pyodide.asm.wasm.gz")
+    tab.route("**/pyodide.asm.wasm.gz", lambda route: route.fulfill(body=b"none"))
+    tab.reload()
+    said(tab, "did not arrive (pyodide.asm.wasm.gz: another file came)")
+    tab.unroute("**/pyodide.asm.wasm.gz")
+    tab.route("**/*.gz", lambda route: route.fulfill(response=(came := route.fetch()), headers={
+        **came.headers, "Content-Encoding": "gzip"}))  # as some servers do  # fmt: skip
+    tab.reload()
+    drawn(tab)
+
+
 def test_an_example_is_opened_in_chinese(lab):
     tab = lab("#example=twice", "zh.html")
     said(tab, "a + a = 6")

@@ -8,7 +8,7 @@ const {lang: LANG, sizes: SIZES, gallery: GALLERY} = JSON.parse(at("data").textC
 /** @param {string} tag @param {Object} [properties] @returns {any} */
 const make = (tag, properties) => Object.assign(document.createElement(tag), properties);
 
-let ready = false, number = 0, linked = "";
+let ready = false, lost = false, number = 0, linked = "";
 /** @type {any} what is asked next, and what is being answered */
 let next = null, asked = null;
 
@@ -27,18 +27,21 @@ async function load() {
     if (!answer.ok) throw new Error(`${name}: ${answer.status}`);
     const file = await answer.arrayBuffer();
     done += size;
-    progress(words.loading(mega(done), mega(all)));
-    return [name.replace(".gz", ""), await unpacked(file)];
+    if (!lost) progress(words.loading(mega(done), mega(all)));
+    if (!name.endsWith(".gz")) return [name, file];
+    if (!isPacked(file) && !answer.headers.get("Content-Encoding")) throw new Error(`${name}: ${words.different}`);
+    return [name.replace(".gz", ""), isPacked(file) ? await unpacked(file) : file];
   })));
   await arrived;
   progress(words.starting);
   runner.contentWindow.postMessage({files}, "*", Object.values(files));
 }
 
-/** @param {ArrayBuffer} file whose packing some servers have undone already */
+/** Some servers unpack such files, and say so. @param {ArrayBuffer} file */
+const isPacked = file => new Uint8Array(file, 0, Math.min(2, file.byteLength)).join() === "31,139";
+
+/** @param {ArrayBuffer} file */
 function unpacked(file) {
-  const [first, second] = new Uint8Array(file);
-  if (first !== 0x1f || second !== 0x8b) return file;
   return new Response(new Blob([file]).stream().pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
 }
 
@@ -254,9 +257,10 @@ addEventListener("hashchange", read);
 
 writeWords();
 read();
-load().catch(() => {
+load().catch(error => {
+  lost = true;
   progress("");
-  say(words.unserved);
+  say(words.unserved(error.message));
 });
 
 export {};
