@@ -5,6 +5,7 @@ comes first, `roll` the strides from one statement to the next.  What the code m
 in test_every_form.py.
 """
 
+import gc
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -31,6 +32,7 @@ from tinygrad_bp.compiler.terms import (
     TOTAL,
     Products,
     Program,
+    Term,
     Terms,
     oldest_first,
 )
@@ -438,3 +440,16 @@ def test_a_backend_is_a_module_with_a_source(monkeypatch: pytest.MonkeyPatch) ->
     assert "3 x exp of neg of abs of mul of 2 and R4" in lines
     with pytest.raises(ValueError, match="or 'words', not 'prose'"):
         step.source("prose")
+
+
+def test_after_the_passes_no_term_is_left() -> None:
+    """Terms and their table refer to each other: they would wait for the garbage collector."""
+    ws = [Value(0.1 * i) for i in range(8)]
+    gc.collect()
+    gc.disable()
+    try:
+        before = sum(type(x) is Term for x in gc.get_objects())
+        tg.compile(lambda x: tg.tanh(tg.dot(ws, x)) ** 2, ws, example=([0.0] * 8,))
+        assert sum(type(x) is Term for x in gc.get_objects()) == before
+    finally:
+        gc.enable()

@@ -126,6 +126,7 @@ class _Compiled:
         program = timed(lower(outputs, found.inputs, self._params, captured, summed, arrays))
         plan = timed(schedule(timed(fuse(program))))
         rolled = timed(roll(plan))
+        program.forget()
         passes = ("adjoint", "lower", "fuse", "schedule", "roll")
         seconds = {name: b - a for name, a, b in zip(passes, times, times[1:])}
         return Code(rolled, widths, len(self._params), seconds)

@@ -197,6 +197,12 @@ class Program:
         self.outputs, self.leaves, self.inputs, self.summed = list(outputs), list(leaves), inputs, summed
         self.arrays = arrays
 
+    def forget(self) -> None:
+        """Let terms go with who uses them. Each refers to the table that holds them all, so without this they
+        stay, in their hundreds of thousands, until the garbage collector has looked at them one by one."""
+        for term in self.order[:1]:
+            term.graph.known.clear()
+
     @cached_property
     def order(self) -> list[Term]:
         """All its terms, operands before what uses them."""

@@ -201,7 +201,7 @@ def _improved(binding: Any, module: Any, effort: int) -> Any:
     """Run LLVM's passes over a module; the target machine that they were run for."""
     target = binding.Target.from_default_triple()
     machine = target.create_target_machine(
-        cpu=_ready["cpu"], features=_ready["features"].flatten(), opt=2 if effort else 0, jit=True
+        cpu=_ready["cpu"], features=_ready["features"].flatten(), opt=1 if effort else 0, jit=True
     )
     builder = binding.create_pass_builder(machine, binding.create_pipeline_tuning_options(speed_level=0))
     if effort == 0:
