@@ -481,7 +481,7 @@ def test_matrices_accents_and_brackets_are_mathematics(visit):
     tab = visit(stepper(lecture_loss()))
     for tex, text in [
         (r"\hat{y}_{1}", "y^1"), (r"\mathrm{a\_b\backslash{}c}", "a_b\\c"), (r"w^{(1)}_{23}'", "w23(1)′"),
-        (r"\begin{bmatrix}1 & -2 \\ 3 & 4\end{bmatrix}", "[1−234]"), (r"\sqrt[3]{x}", "x3"), ("", ""),
+        (r"\begin{bmatrix}1 & -2 \\ 3 & 4\end{bmatrix}", "1−234"), (r"\sqrt[3]{x}", "x3"), ("", ""),
         ("{", ""),
         (r"\frac{a}{b", "ab"), ("}", "}"), ("^", "^"), (r"\unknown x", "unknown\u2009x"),
     ]:  # fmt: skip

@@ -26,7 +26,7 @@ function mathml(tex) {
     const rows = [[]];
     do rows[rows.length - 1].push(make("mtd", {}, row(/^(&|\\\\|\\end.*)$/)));
     while (tokens[at - 1] === "&" || tokens[at - 1] === "\\\\" && rows.push([]));
-    return make("mrow", {}, make("mo", {}, "["), make("mtable", {}, rows.map(cells => make("mtr", {}, cells))), make("mo", {}, "]"));
+    return make("mtable", {}, rows.map(cells => make("mtr", {}, cells)));  // its brackets are borders: not all fonts have tall ones
   };
   const one = () => {
     const token = tokens[at++] || "", [, command, inside] = /^\\([a-z]+|.)(?:\{(.*)\})?$/iu.exec(token) || [];
