@@ -49,7 +49,7 @@ def test_every_number_of_samples(width: int, monkeypatch: pytest.MonkeyPatch) ->
     """Tiles of six vectors (or of one sample), from one sample to twelve tiles and one more."""
     pytest.importorskip("llvmlite")
     lanes = Lanes(width, 6 * width if width > 1 else 1, registers=32 if width == 8 else 16)
-    monkeypatch.setattr(Lanes, "chosen", staticmethod(lambda rolled, wide, samples: lanes))
+    monkeypatch.setattr(Lanes, "chosen", staticmethod(lambda *_: lanes))
     for name in ("dense 3-7-11-1", "choices"):
         net = NETS[name]()
         step = compile(net.loss, net.params)
@@ -71,7 +71,7 @@ def test_large_layers(width: int, cached: int, monkeypatch: pytest.MonkeyPatch) 
     """Sums with the results in the lanes, and weights too many to stay near; the borders of both."""
     pytest.importorskip("llvmlite")
     lanes = Lanes(width, 2 * width, registers=32 if width == 8 else 16)
-    monkeypatch.setattr(Lanes, "chosen", staticmethod(lambda rolled, wide, samples: lanes))
+    monkeypatch.setattr(Lanes, "chosen", staticmethod(lambda *_: lanes))
     monkeypatch.setattr("tinygrad_bp.compiler.backends.llvm.blocks.CACHED", cached)
     net = dense(2 * width + 3, 19, 37, 3)
     step = compile(net.loss, net.params)
