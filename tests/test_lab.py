@@ -169,7 +169,7 @@ def lab(address, browser):
 
 
 def drawn(tab):
-    tab.frame_locator("#stage iframe").locator("svg").first.wait_for()
+    tab.frame_locator("#stage iframe").locator("[data-node]").first.wait_for()  # the page's script has begun
 
 
 def said(tab, text):
