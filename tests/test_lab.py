@@ -169,7 +169,8 @@ def lab(address, browser):
 
 
 def drawn(tab):
-    tab.frame_locator("#stage iframe").locator("[data-node]").first.wait_for()  # the page's script has begun
+    """Wait for the graph: the icons of buttons are there before the page's script has begun."""
+    tab.frame_locator("#stage iframe").locator("#graph svg *").first.wait_for(state="attached")
 
 
 def said(tab, text):
@@ -263,7 +264,8 @@ def test_a_training_plays_in_it_and_input_has_an_end(lab):
     frame = tab.frame_locator("#stage iframe")
     frame.locator("#record-on").click()
     frame.locator("#recorded", has_text="step 1, loss").wait_for()
-    assert frame.locator("#graph svg").bounding_box()["width"] > 200
+    while frame.locator("#graph svg").bounding_box()["width"] < 200:  # it is drawn in the next frame
+        tab.wait_for_timeout(50)
     tab.fill("#code", "input()")
     tab.click("#run")
     said(tab, "EOFError: EOF when reading a line")

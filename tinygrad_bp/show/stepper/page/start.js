@@ -7,10 +7,10 @@ let playground = null;
 let page = null;
 
 function begin() {
+  if (!innerWidth || !innerHeight) return void setTimeout(begin, 20);  // not every frame is told of its first size
   playground = data.kind === "training" ? new Playground(data) : null;
   page = playground ? playground.page : new Page(data);
   dispatchEvent(new Event("begun"));
 }
 
-if (innerWidth && innerHeight) begin();
-else addEventListener("resize", begin, {once: true});
+begin();
