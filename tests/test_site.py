@@ -219,7 +219,9 @@ def test_the_stepper_of_a_chapter_steps(site, browser):
 def test_the_search_finds(site, browser):
     tab = browser.new_page()
     tab.goto(site + "index.html")
-    tab.keyboard.press("Control+k")
+    while not tab.locator("input:focus").count():  # its script may not have begun yet
+        tab.keyboard.press("Control+k")
+        tab.wait_for_timeout(500)
     tab.keyboard.type("saturated")
     tab.locator("a[href*='06_neuron.html']:has-text('saturated')").wait_for()
     tab.close()

@@ -21,6 +21,7 @@ FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 BETWEEN_IDEOGRAPHS = re.compile(r"(?<=[\u3000-\u9fff\uff00-\uffef])\n(?=[\u3000-\u9fff\uff00-\uffef])")
 LANGUAGES = ("en", "zh")
+COLOURED = 40_000  # characters: the colours of a longer file would make its page larger than a page may be
 UNSEARCHED = "---\nsearch:\n  exclude: true\n---\n\n"  # of source pages: what explains them is found instead
 OPEN = {"en": "Open this page by itself", "zh": "单独打开这一页"}
 
@@ -162,6 +163,7 @@ def source_page(file: Path, site: Site) -> str:
     if file.suffix == ".md":
         return f"{UNSEARCHED}# {inside}\n\n~~~~markdown\n{text}\n~~~~\n"
     kind = {".py": "python", ".js": "javascript", ".toml": "toml"}.get(file.suffix, "text")
+    kind = kind if len(text) < COLOURED else "text"
     return f'{UNSEARCHED}# {inside}\n\n~~~~{{.{kind} linenums="1"}}\n{text}\n~~~~\n'
 
 
